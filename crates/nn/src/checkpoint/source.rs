@@ -1,0 +1,90 @@
+//! Where a model's parameters come from while it is built.
+
+use super::{Checkpoint, Progress};
+use crate::error::printable;
+use crate::init::Rng;
+use crate::models::{Init, Keys};
+use crate::tensor::Array;
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+
+pub trait Source {
+    /// The value of a parameter, in the stored dtype, on the CPU.
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Array>;
+}
+
+/// Fresh values; each parameter's depend on the seed and its name only.
+pub struct Random {
+    pub seed: u64,
+}
+
+impl Source for Random {
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Array> {
+        let count: usize = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+        if count > 1 << 34 {
+            return Err(Error::config("config.json", format!("{name} would have {shape:?} elements")));
+        }
+        let mut seed = self.seed;
+        for byte in name.bytes() {
+            seed = crate::context::mix(seed, u64::from(byte));
+        }
+        Ok(match init {
+            Init::Normal(deviation) => Rng::new(seed).normal_array(shape, deviation, DType::F32, &Device::Cpu)?,
+            Init::Zeros => Array::zeros(shape, DType::F32, &Device::Cpu)?,
+            Init::Ones => Array::ones(shape, DType::F32, &Device::Cpu)?,
+        })
+    }
+}
+
+/// Values from a model directory.
+pub(crate) struct FromFiles<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Running name → name in the files.
+    names: HashMap<String, String>,
+    used: RefCell<HashSet<String>>,
+    progress: Option<Progress<'a>>,
+    loaded: Cell<u64>,
+}
+
+impl<'a> FromFiles<'a> {
+    pub fn new(checkpoint: &'a Checkpoint, config: &serde_json::Value, progress: Option<Progress<'a>>) -> Result<Self> {
+        let keys = Keys::for_config(config)?;
+        let names = checkpoint.names().map(|n| (keys.from_file(n), n.clone())).collect();
+        Ok(Self { checkpoint, names, used: RefCell::default(), progress, loaded: Cell::new(0) })
+    }
+
+    /// Tensors that the architecture did not ask for.
+    pub fn unused(&self) -> Vec<String> {
+        let used = self.used.borrow();
+        self.checkpoint.names().filter(|n| !used.contains(*n)).cloned().collect()
+    }
+}
+
+impl Source for FromFiles<'_> {
+    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Array> {
+        let missing = || Error::Mismatch {
+            path: self.checkpoint.path().to_owned(),
+            message: format!("tensor {name} is missing"),
+        };
+        let file_name = self.names.get(name).ok_or_else(missing)?;
+        let actual = self.checkpoint.shape(file_name).ok_or_else(missing)?;
+        if actual != shape {
+            return Err(Error::Mismatch {
+                path: self.checkpoint.path().to_owned(),
+                message: format!("tensor {}: expected shape {shape:?}, found {actual:?}", printable(file_name, 120)),
+            });
+        }
+        let (array, path) = self.checkpoint.read(file_name)?.ok_or_else(missing)?;
+        if !array.dtype().is_float() {
+            return Err(Error::corrupt(path, format!("tensor {}: dtype {:?} is no weight", printable(file_name, 120), array.dtype())));
+        }
+        self.used.borrow_mut().insert(file_name.clone());
+        if let Some(progress) = self.progress {
+            self.loaded.set(self.loaded.get() + 1);
+            progress(path, self.loaded.get(), self.names.len() as u64);
+        }
+        Ok(array)
+    }
+}

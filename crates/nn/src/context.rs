@@ -1,0 +1,127 @@
+//! Everything that differs between two forward passes over one model.
+
+use crate::tensor::{Array, Tensor};
+use crate::{Error, Result};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// Identifies an adapter within its model; never used again after the adapter is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AdapterId(pub u32);
+
+/// Asks a running call to stop; polled at every door and between training steps.
+#[derive(Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            Err(Error::Aborted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// One pass: on the caller's stack, never shared between passes.
+#[derive(Clone)]
+pub struct Context {
+    /// Training mode: dropout and noise act.
+    pub training: bool,
+    /// Whether operations on trained parameters are recorded for a backward pass.
+    pub grad: bool,
+    /// The active adapters in the order of their activation.
+    pub active: Arc<Vec<AdapterId>>,
+    /// Base of all random numbers of this pass.
+    pub seed: u64,
+    /// How often this pass has drawn random numbers: the model's structure alone decides what each place draws.
+    pub draws: Arc<AtomicU64>,
+    pub cache: Option<Arc<KvCache>>,
+    pub cancel: CancelFlag,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            training: false,
+            grad: true,
+            active: Arc::default(),
+            seed: 0,
+            draws: Arc::default(),
+            cache: None,
+            cancel: CancelFlag::default(),
+        }
+    }
+}
+
+impl Context {
+    pub fn is_active(&self, adapter: AdapterId) -> bool {
+        self.active.contains(&adapter)
+    }
+
+    pub fn check_cancelled(&self) -> Result<()> {
+        self.cancel.check()
+    }
+
+    /// The seed of the next random numbers of this pass.
+    pub fn next_seed(&self) -> u64 {
+        mix(self.seed, self.draws.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// `x` with dropout, in training only.
+    pub fn dropout(&self, x: &Tensor, rate: f64) -> Result<Tensor> {
+        if !self.training || rate <= 0. {
+            return Ok(x.clone());
+        }
+        crate::ops::dropout(x, rate as f32, self.next_seed())
+    }
+}
+
+pub fn mix(a: u64, b: u64) -> u64 {
+    let mut z = a ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Keys and values of the positions that a decoding pass has seen, one pair per layer: `[batch, seq, kv_heads, d]`.
+#[derive(Default)]
+pub struct KvCache {
+    layers: Mutex<Vec<Option<(Array, Array)>>>,
+}
+
+impl KvCache {
+    /// Positions held so far.
+    pub fn len(&self) -> usize {
+        self.layers.lock().first().and_then(|l| l.as_ref()).map_or(0, |(k, _)| k.dims()[1])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends a layer's new keys and values and returns all of them.
+    pub fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let mut layers = self.layers.lock();
+        if layers.len() <= layer {
+            layers.resize(layer + 1, None);
+        }
+        let (k, v) = match &layers[layer] {
+            Some((old_k, old_v)) => {
+                (Array::cat(&[old_k, k.data()], 1)?, Array::cat(&[old_v, v.data()], 1)?)
+            }
+            None => (k.data().clone(), v.data().clone()),
+        };
+        layers[layer] = Some((k.clone(), v.clone()));
+        Ok((k.into(), v.into()))
+    }
+}

@@ -1,0 +1,19 @@
+//! Module tree, differentiable kernels, models and checkpoints. No tuner and no JavaScript lives here.
+
+pub mod checkpoint;
+pub mod context;
+pub mod error;
+pub mod generate;
+pub mod init;
+pub mod layers;
+pub mod models;
+pub mod module;
+pub mod ops;
+pub mod param;
+pub mod tensor;
+
+pub use context::{AdapterId, CancelFlag, Context};
+pub use error::{Error, Result};
+pub use models::{Inputs, Model, Output};
+pub use param::Param;
+pub use tensor::{Array, Tensor};

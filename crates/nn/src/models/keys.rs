@@ -1,0 +1,157 @@
+//! Where things sit per `model_type`: the one place where tuners learn about architectures.
+
+use super::config::Config;
+use crate::error::printable;
+use crate::{Error, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskType {
+    CausalLm,
+    Encoder,
+    SequenceClassification,
+    ImageClassification,
+}
+
+/// What an architecture calls its parts.
+#[derive(Debug)]
+pub struct Keys {
+    pub model_type: &'static str,
+    pub architecture: &'static str,
+    pub task: TaskType,
+    /// The list of blocks.
+    pub blocks: &'static str,
+    /// The input embedding.
+    pub input_embedding: &'static str,
+    /// The output projection that `all-linear` leaves out.
+    pub output_embedding: Option<&'static str>,
+    /// PEFT's default `target_modules`.
+    pub lora_targets: &'static [&'static str],
+    /// Pairs (name in files, name in the running model): transformers 5 renames while it loads and saves.
+    pub renames: &'static [(&'static str, &'static str)],
+}
+
+const QV: &[&str] = &["q_proj", "v_proj"];
+const BERT: &[&str] = &["query", "value"];
+
+const fn decoder(model_type: &'static str, architecture: &'static str, lora_targets: &'static [&'static str]) -> Keys {
+    Keys {
+        model_type,
+        architecture,
+        task: TaskType::CausalLm,
+        blocks: "model.layers",
+        input_embedding: "model.embed_tokens",
+        output_embedding: Some("lm_head"),
+        lora_targets,
+        renames: &[],
+    }
+}
+
+const fn encoder(
+    model_type: &'static str,
+    architecture: &'static str,
+    task: TaskType,
+    blocks: &'static str,
+    input_embedding: &'static str,
+) -> Keys {
+    Keys { model_type, architecture, task, blocks, input_embedding, output_embedding: None, lora_targets: BERT, renames: &[] }
+}
+
+/// The older file names of LayerNorm's parameters.
+const GAMMA_BETA: &[(&str, &str)] = &[(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
+
+static TABLE: &[Keys] = &[
+    decoder("llama", "LlamaForCausalLM", QV),
+    decoder("mistral", "MistralForCausalLM", QV),
+    decoder("qwen2", "Qwen2ForCausalLM", QV),
+    decoder("qwen3", "Qwen3ForCausalLM", QV),
+    decoder("phi3", "Phi3ForCausalLM", &["qkv_proj"]),
+    Keys {
+        blocks: "transformer.h",
+        input_embedding: "transformer.wte",
+        ..decoder("gpt2", "GPT2LMHeadModel", &["c_attn"])
+    },
+    Keys { renames: GAMMA_BETA, ..encoder("bert", "BertModel", TaskType::Encoder, "encoder.layer", "embeddings.word_embeddings") },
+    Keys {
+        renames: GAMMA_BETA,
+        ..encoder(
+            "bert",
+            "BertForSequenceClassification",
+            TaskType::SequenceClassification,
+            "bert.encoder.layer",
+            "bert.embeddings.word_embeddings",
+        )
+    },
+    encoder("roberta", "RobertaModel", TaskType::Encoder, "encoder.layer", "embeddings.word_embeddings"),
+    encoder(
+        "roberta",
+        "RobertaForSequenceClassification",
+        TaskType::SequenceClassification,
+        "roberta.encoder.layer",
+        "roberta.embeddings.word_embeddings",
+    ),
+    Keys {
+        lora_targets: QV,
+        renames: &[
+            ("vit.encoder.layer.", "vit.layers."),
+            (".attention.attention.query.", ".attention.q_proj."),
+            (".attention.attention.key.", ".attention.k_proj."),
+            (".attention.attention.value.", ".attention.v_proj."),
+            (".attention.output.dense.", ".attention.o_proj."),
+            (".intermediate.dense.", ".mlp.fc1."),
+            (".output.dense.", ".mlp.fc2."),
+        ],
+        ..encoder("vit", "ViTForImageClassification", TaskType::ImageClassification, "vit.layers", "vit.embeddings.patch_embeddings")
+    },
+];
+
+impl Keys {
+    pub(super) fn of(c: &Config) -> Result<&'static Self> {
+        let model_type = c.text("model_type")?.unwrap_or("");
+        let known: Vec<&Keys> = TABLE.iter().filter(|k| k.model_type == model_type).collect();
+        let Some(first) = known.first() else {
+            let mut types: Vec<&str> = TABLE.iter().map(|k| k.model_type).collect();
+            types.dedup();
+            return Err(Error::UnsupportedModel(format!(
+                "model_type {:?}; supported are {}",
+                printable(model_type, 60),
+                types.join(", ")
+            )));
+        };
+        match c.architecture() {
+            None => Ok(first),
+            Some(name) => known.iter().find(|k| k.architecture == name).copied().ok_or_else(|| {
+                let names: Vec<&str> = known.iter().map(|k| k.architecture).collect();
+                Error::UnsupportedModel(format!(
+                    "architecture {:?}; for {model_type} supported are {}",
+                    printable(name, 80),
+                    names.join(", ")
+                ))
+            }),
+        }
+    }
+
+    /// The entry of a whole config.json.
+    pub(crate) fn for_config(config: &serde_json::Value) -> Result<&'static Self> {
+        Self::of(&Config::new(config)?)
+    }
+
+    /// A name from a file as the running model calls it.
+    pub fn from_file(&self, name: &str) -> String {
+        // Order matters: `.attention.output.dense.` must be tried before `.output.dense.`.
+        self.renames.iter().fold(name.to_owned(), |n, (file, model)| n.replace(file, model))
+    }
+
+    /// A name of the running model as files have it.
+    pub fn to_file(&self, name: &str) -> String {
+        let renames = self.renames.iter().filter(|(file, _)| !file.contains("gamma") && !file.contains("beta"));
+        renames.fold(name.to_owned(), |n, (file, model)| n.replace(model, file))
+    }
+
+    /// PEFT's names of classification heads, which it trains by itself for `SEQ_CLS`.
+    pub fn head_names(&self) -> &'static [&'static str] {
+        match self.task {
+            TaskType::SequenceClassification => &["classifier", "score"],
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! One named weight: its value, whether it is trained, and its accumulated gradient.
+
+use crate::tensor::{Array, GradSlot, Record, Tensor};
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use parking_lot::RwLock;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A parameter by reference: clones share the value, which is how tied weights are one parameter under two names.
+#[derive(Clone)]
+pub struct Param(Arc<Inner>);
+
+struct Inner {
+    state: RwLock<State>,
+    slot: Arc<GradSlot>,
+}
+
+struct State {
+    value: Residence,
+    /// Present while the parameter is trained.
+    record: Option<Arc<Record>>,
+}
+
+enum Residence {
+    Memory(Array),
+    /// Offloaded to `meta`: the values wait in a file.
+    Disk { file: PathBuf, shape: Vec<usize>, dtype: DType, device: Device },
+}
+
+impl Param {
+    pub fn new(value: Array, requires_grad: bool) -> Self {
+        let slot = Arc::new(GradSlot::default());
+        let record = requires_grad.then(|| Tensor::leaf_record(slot.clone()));
+        Self(Arc::new(Inner { state: RwLock::new(State { value: Residence::Memory(value), record }), slot }))
+    }
+
+    /// The value as an input of differentiable operations. `grad` false leaves the tape out.
+    pub fn value(&self, grad: bool) -> Result<Tensor> {
+        let state = self.0.state.read();
+        let Residence::Memory(data) = &state.value else { return Err(offloaded()) };
+        Ok(match &state.record {
+            Some(record) if grad => Tensor::leaf(data.clone(), record.clone()),
+            _ => data.clone().into(),
+        })
+    }
+
+    pub fn array(&self) -> Result<Array> {
+        match &self.0.state.read().value {
+            Residence::Memory(data) => Ok(data.clone()),
+            Residence::Disk { .. } => Err(offloaded()),
+        }
+    }
+
+    /// Replaces the value by one of the same shape, converted to this parameter's dtype and device.
+    pub fn set(&self, value: &Array) -> Result<()> {
+        let shape = self.shape();
+        if value.dims() != shape {
+            return Err(Error::Shape { path: "parameter".into(), expected: shape, actual: value.dims().to_vec() });
+        }
+        // A copy of its own: a caller's array must not change when an optimizer updates this one in place.
+        let value = value.to_dtype(self.dtype())?.to_device(&self.device())?.copy()?;
+        self.0.state.write().value = Residence::Memory(value);
+        Ok(())
+    }
+
+    /// Puts `value` in as it is, whatever its dtype, device or shape.
+    pub fn replace(&self, value: Array) {
+        self.0.state.write().value = Residence::Memory(value);
+    }
+
+    pub fn requires_grad(&self) -> bool {
+        self.0.state.read().record.is_some()
+    }
+
+    /// Whether later passes record this parameter. Switching off drops the accumulated gradient.
+    pub fn set_requires_grad(&self, on: bool) {
+        let mut state = self.0.state.write();
+        if on && state.record.is_none() {
+            state.record = Some(Tensor::leaf_record(self.0.slot.clone()));
+        } else if !on {
+            state.record = None;
+            self.0.slot.set(None);
+        }
+    }
+
+    pub fn grad(&self) -> Option<Array> {
+        self.0.slot.get()
+    }
+
+    pub fn set_grad(&self, grad: Option<Array>) {
+        self.0.slot.set(grad);
+    }
+
+    pub fn shape(&self) -> Vec<usize> {
+        match &self.0.state.read().value {
+            Residence::Memory(data) => data.dims().to_vec(),
+            Residence::Disk { shape, .. } => shape.clone(),
+        }
+    }
+
+    pub fn numel(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    pub fn dtype(&self) -> DType {
+        match &self.0.state.read().value {
+            Residence::Memory(data) => data.dtype(),
+            Residence::Disk { dtype, .. } => *dtype,
+        }
+    }
+
+    /// Where the value is, or will be again when it comes back from `meta`.
+    pub fn device(&self) -> Device {
+        match &self.0.state.read().value {
+            Residence::Memory(data) => data.device().clone(),
+            Residence::Disk { device, .. } => device.clone(),
+        }
+    }
+
+    pub fn is_offloaded(&self) -> bool {
+        matches!(self.0.state.read().value, Residence::Disk { .. })
+    }
+
+    /// Drops the value; `file` holds it until [`Param::restore`].
+    pub fn offload(&self, file: PathBuf) {
+        let mut state = self.0.state.write();
+        if let Residence::Memory(data) = &state.value {
+            let (shape, dtype, device) = (data.dims().to_vec(), data.dtype(), data.device().clone());
+            state.value = Residence::Disk { file, shape, dtype, device };
+        }
+    }
+
+    /// The file of an offloaded value.
+    pub fn offload_file(&self) -> Option<PathBuf> {
+        match &self.0.state.read().value {
+            Residence::Disk { file, .. } => Some(file.clone()),
+            Residence::Memory(_) => None,
+        }
+    }
+
+    /// Whether both are the same parameter (tied weights).
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// An identity that lives as long as the parameter.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// A parameter of its own with the same value.
+    pub fn deep_copy(&self) -> Result<Self> {
+        Ok(Self::new(self.array()?.copy()?, self.requires_grad()))
+    }
+}
+
+fn offloaded() -> Error {
+    Error::Invalid("this parameter is offloaded to meta; activate its adapter first".into())
+}
