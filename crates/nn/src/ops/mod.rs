@@ -146,7 +146,7 @@ macro_rules! dispatch {
 pub(crate) use dispatch;
 
 /// The type that a kernel computes `dtype` in: f64 stays, everything else is f32.
-pub(crate) fn compute_dtype(dtype: DType) -> DType {
+pub fn compute_dtype(dtype: DType) -> DType {
     if dtype == DType::F64 {
         DType::F64
     } else {

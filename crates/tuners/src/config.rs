@@ -1,0 +1,155 @@
+//! Adapter configurations: one flat JSON object with Python's field names.
+
+use serde_json::{Map, Value as Json};
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::{Error, Result};
+
+/// Which of Python's two worlds a configuration belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `swift_type` is set: SWIFT's key names and directory layout.
+    Swift,
+    /// PEFT's.
+    Peft,
+}
+
+/// A configuration with every field of its class, and what else the file held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterConfig {
+    pub dialect: Dialect,
+    /// `LORA`, …
+    pub kind: String,
+    pub fields: Map<String, Json>,
+}
+
+impl AdapterConfig {
+    /// Fills in the defaults of the class that `swift_type` or `peft_type` names and checks every field.
+    ///
+    /// Unknown fields are kept and written back; [`AdapterConfig::unknown`] lists them.
+    pub fn from_json(json: &Json) -> Result<Self> {
+        let Json::Object(given) = json else {
+            return Err(Error::config("adapter config", "expected an object"));
+        };
+        let text = |name: &str| match given.get(name) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(s)) => Ok(Some(s.as_str())),
+            Some(other) => Err(Error::config(name, format!("expected a string, found {}", printable(&other.to_string(), 60)))),
+        };
+        let (dialect, name) = match (text("swift_type")?, text("peft_type")?) {
+            (Some(swift), _) => (Dialect::Swift, swift),
+            (None, Some(peft)) => (Dialect::Peft, peft),
+            (None, None) => return Err(Error::config("adapter config", "neither swift_type nor peft_type is set")),
+        };
+        let entry = crate::registry::find(dialect, name)?;
+        let mut fields = (entry.defaults)(dialect);
+        for (key, value) in given {
+            fields.insert(key.clone(), value.clone());
+        }
+        let config = Self { dialect, kind: entry.kind.to_owned(), fields };
+        (entry.check)(&config)?;
+        Ok(config)
+    }
+
+    pub fn to_json(&self) -> Json {
+        Json::Object(self.fields.clone())
+    }
+
+    /// Fields that the class does not have.
+    pub fn unknown(&self) -> Vec<String> {
+        let known = crate::registry::find(self.dialect, &self.kind).map(|e| (e.defaults)(self.dialect)).unwrap_or_default();
+        self.fields.keys().filter(|k| !known.contains_key(*k)).cloned().collect()
+    }
+
+    /// The value, `null` taken as absent.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.fields.get(name).filter(|v| !v.is_null())
+    }
+
+    fn wrong(name: &str, wanted: &str, found: &Json) -> Error {
+        Error::config(name, format!("expected {wanted}, found {}", printable(&found.to_string(), 80)))
+    }
+
+    pub fn size(&self, name: &str) -> Result<usize> {
+        match self.get(name).map(|v| (v, v.as_u64())) {
+            Some((_, Some(n))) if (1..=1 << 20).contains(&n) => Ok(n as usize),
+            Some((v, _)) => Err(Self::wrong(name, "a positive integer", v)),
+            None => Err(Error::config(name, "missing")),
+        }
+    }
+
+    pub fn float(&self, name: &str) -> Result<Option<f64>> {
+        match self.get(name).map(|v| (v, v.as_f64())) {
+            None => Ok(None),
+            Some((_, Some(x))) if x.is_finite() => Ok(Some(x)),
+            Some((v, _)) => Err(Self::wrong(name, "a number", v)),
+        }
+    }
+
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(v) => v.as_bool().ok_or_else(|| Self::wrong(name, "true or false", v)),
+        }
+    }
+
+    pub fn text(&self, name: &str) -> Result<Option<&str>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(v) => v.as_str().map(Some).ok_or_else(|| Self::wrong(name, "a string", v)),
+        }
+    }
+
+    /// A list of strings; a single string counts as a list of one.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Json::String(s)) => Ok(Some(vec![s.clone()])),
+            Some(Json::Array(items)) => items
+                .iter()
+                .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| Self::wrong(name, "a list of strings", i)))
+                .collect::<Result<Vec<_>>>()
+                .map(Some),
+            Some(v) => Err(Self::wrong(name, "a list of strings", v)),
+        }
+    }
+
+    /// A list of non-negative integers; a single one counts as a list of one.
+    pub fn integers(&self, name: &str) -> Result<Option<Vec<u64>>> {
+        let one = |v: &Json| v.as_u64().ok_or_else(|| Self::wrong(name, "non-negative integers", v));
+        match self.get(name) {
+            None => Ok(None),
+            Some(Json::Array(items)) => items.iter().map(one).collect::<Result<Vec<_>>>().map(Some),
+            Some(v) => Ok(Some(vec![one(v)?])),
+        }
+    }
+
+    /// Pattern → number, in the order of the file.
+    pub fn patterns(&self, name: &str) -> Result<Vec<(String, f64)>> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Json::Object(map)) => map
+                .iter()
+                .map(|(k, v)| match v.as_f64() {
+                    Some(x) if x.is_finite() && x > 0. => Ok((k.clone(), x)),
+                    _ => Err(Self::wrong(&format!("{name}.{}", printable(k, 60)), "a positive number", v)),
+                })
+                .collect(),
+            Some(v) => Err(Self::wrong(name, "an object", v)),
+        }
+    }
+}
+
+/// An adapter's name becomes a folder and a part of parameter names: it must be one of each on every system.
+pub fn check_adapter_name(name: &str) -> Result<()> {
+    let refuse = |why: &str| Err(Error::config("adapter name", format!("{:?} {why}", printable(name, 80))));
+    if let Err(why) = swift_tuners_nn::checkpoint::files::check_plain_name(name) {
+        return refuse(why);
+    }
+    if name.contains('.') {
+        return refuse("contains a dot");
+    }
+    if name == "extra_states" {
+        return refuse("is reserved for extra states");
+    }
+    Ok(())
+}

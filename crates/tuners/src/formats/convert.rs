@@ -1,0 +1,151 @@
+//! `Swift.save_to_peft_format`: a SWIFT checkpoint of LoRAs as PEFT reads it, without a model.
+
+use super::{python_line, split_config, BIN, CONFIG, EXTRA, SAFE};
+use crate::config::{check_adapter_name, AdapterConfig, Dialect};
+use std::path::Path;
+use swift_tuners_nn::checkpoint::{files, json, safetensors};
+use swift_tuners_nn::{Array, Error, Result};
+
+struct Converted {
+    name: String,
+    config: serde_json::Value,
+    additional: serde_json::Value,
+    tensors: Vec<(String, Array)>,
+}
+
+/// Rewrites every adapter of `ckpt` into `out` (which may be `ckpt` itself): PEFT's keys and configuration, `default` in
+/// the root. A folder that is PEFT's already is copied as it is, so the call can be repeated.
+///
+/// Refuses extra states, other tuners than LoRA, and merged linears ([`Error::NotConvertible`]); then nothing is written.
+pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
+    let refuse = |message: String| Err(Error::NotConvertible { path: ckpt.to_owned(), message });
+    let meta = std::fs::metadata(ckpt).map_err(|e| Error::io(ckpt, e))?;
+    if !meta.is_dir() {
+        return refuse("not a folder".into());
+    }
+    if ckpt.join(EXTRA).exists() {
+        return refuse("extra_states cannot be carried over".into());
+    }
+    let mut names: Vec<Option<String>> = Vec::new();
+    if ckpt.join(CONFIG).exists() {
+        names.push(None);
+    }
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(ckpt).map_err(|e| Error::io(ckpt, e))? {
+        let entry = entry.map_err(|e| Error::io(ckpt, e))?;
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if !name.starts_with('.') && check_adapter_name(&name).is_ok() && entry.path().join(CONFIG).exists() {
+            folders.push(name);
+        }
+    }
+    folders.sort();
+    names.extend(folders.into_iter().map(Some));
+    if names.is_empty() {
+        return refuse("it holds no adapter".into());
+    }
+    let mut converted = Vec::new();
+    for name in &names {
+        let folder = name.as_ref().map_or(ckpt.to_owned(), |n| ckpt.join(n));
+        let adapter = name.clone().unwrap_or_else(|| "default".into());
+        let value = json::read(&folder.join(CONFIG))?;
+        let kind = value.get("swift_type").and_then(|k| k.as_str()).unwrap_or("LORA");
+        if !kind.eq_ignore_ascii_case("LORA") {
+            return refuse(format!("adapter {adapter} is {}, not LORA", swift_tuners_nn::error::printable(kind, 40)));
+        }
+        for field in ["use_qa_lora", "use_merged_linear"] {
+            if value.get(field).and_then(|v| v.as_bool()) == Some(true) {
+                return refuse(format!("adapter {adapter} has {field}"));
+            }
+        }
+        let config = AdapterConfig::from_json(&value)?;
+        let weights = folder.join(SAFE);
+        if !weights.exists() {
+            return refuse(if folder.join(BIN).exists() {
+                format!("adapter {adapter} has only {BIN}; SWIFT's layout needs safetensors")
+            } else {
+                format!("adapter {adapter} has no {SAFE}")
+            });
+        }
+        let tensors = safetensors::read(&weights)?;
+        let swift = config.dialect == Dialect::Swift;
+        let tensors = tensors
+            .into_iter()
+            .map(|(key, array)| (if swift { peft_key(&key, &adapter) } else { key }, array))
+            .collect();
+        let (plain, mut additional) = split_config(&config.fields);
+        let beside = folder.join("additional_config.json");
+        if !swift && beside.exists() {
+            additional = json::read(&beside)?;
+        }
+        converted.push(Converted { name: adapter, config: json::sorted(&plain), additional, tensors });
+    }
+    if converted.iter().filter(|c| c.name == "default").count() > 1 {
+        return refuse("it has a default adapter in the root and another in a folder".into());
+    }
+    let others = other_files(ckpt)?;
+    let in_place = out.exists() && std::fs::canonicalize(ckpt).ok() == std::fs::canonicalize(out).ok();
+    files::replace_dir(out, &mut |staging| {
+        for (name, bytes) in &others {
+            files::write_file(&staging.join(name), bytes)?;
+        }
+        for c in &converted {
+            let folder = if c.name == "default" { staging.to_owned() } else { staging.join(&c.name) };
+            if c.name != "default" {
+                std::fs::create_dir(&folder).map_err(|e| Error::io(&folder, e))?;
+            }
+            json::write(&folder.join(CONFIG), &c.config)?;
+            files::write_file(&folder.join("additional_config.json"), python_line(&c.additional).as_bytes())?;
+            super::save::write_tensors(&folder, &c.tensors, true)?;
+        }
+        Ok(())
+    })?;
+    // In place, `default` has moved to the root.
+    let old = out.join("default");
+    if in_place && old.join(CONFIG).exists() && converted.iter().any(|c| c.name == "default") {
+        std::fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
+    }
+    Ok(())
+}
+
+/// The small files beside the adapters (the model card, `configuration.json`).
+fn other_files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut out = Vec::new();
+    for name in ["README.md", "configuration.json"] {
+        let path = dir.join(name);
+        if path.is_file() {
+            out.push((name.to_owned(), files::read_bounded(&path, 16 << 20)?));
+        }
+    }
+    Ok(out)
+}
+
+/// `model.q_proj.lora_A.default.weight` → `base_model.model.model.q_proj.lora_A.weight`. Only the component behind a LoRA
+/// part is the adapter's name: a module may be called the same.
+fn peft_key(key: &str, adapter: &str) -> String {
+    const PARTS: [&str; 5] = ["lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
+    let components: Vec<&str> = key.split('.').collect();
+    let mut out: Vec<&str> = vec!["base_model", "model"];
+    let mut i = 0;
+    while i < components.len() {
+        out.push(components[i]);
+        if PARTS.contains(&components[i]) && components.get(i + 1) == Some(&adapter) {
+            i += 1;
+            if components[i - 1] == "lora_magnitude_vector" && components.get(i + 1) == Some(&"weight") {
+                i += 1;
+            }
+        }
+        i += 1;
+    }
+    out.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_the_adapter_component_leaves_a_key() {
+        let key = super::peft_key("model.lora_A.q.lora_A.q.weight", "q");
+        assert_eq!(key, "base_model.model.model.lora_A.lora_A.weight");
+        assert_eq!(super::peft_key("q.lora_A.q.weight", "q"), "base_model.model.q.lora_A.weight");
+        assert_eq!(super::peft_key("m.lora_magnitude_vector.d.weight", "d"), "base_model.model.m.lora_magnitude_vector");
+    }
+}

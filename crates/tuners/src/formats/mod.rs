@@ -1,0 +1,71 @@
+//! Adapter directories: SWIFT's, PEFT's, and the way from one to the other.
+
+mod convert;
+mod load;
+mod save;
+
+pub use convert::save_to_peft_format;
+pub use load::{FromPretrainedOptions, NameSelection};
+pub use save::SaveOptions;
+
+use serde_json::{Map, Value as Json};
+
+pub const CONFIG: &str = "adapter_config.json";
+pub const SAFE: &str = "adapter_model.safetensors";
+pub const BIN: &str = "adapter_model.bin";
+pub const EXTRA: &str = "extra_states";
+
+/// SWIFT's additions to a LoRA configuration, which a plain PEFT configuration does not know.
+const SWIFT_FIELDS: [&str; 8] = [
+    "swift_type", "model_key_mapping", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr", "use_qa_lora",
+    "use_merged_linear", "enable_lora",
+];
+/// Those of them that go to `additional_config.json`.
+const ADDITIONAL: [&str; 3] = ["lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"];
+
+/// What became of every tensor of a checkpoint.
+#[derive(Clone, Debug, Default)]
+pub struct LoadReport {
+    pub adapter: String,
+    pub file: String,
+    pub loaded: Vec<String>,
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Splits a configuration into PEFT's own fields and `additional_config.json`.
+fn split_config(fields: &Map<String, Json>) -> (Json, Json) {
+    let plain: Map<String, Json> = fields
+        .iter()
+        .filter(|(k, _)| !SWIFT_FIELDS.contains(&k.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let additional: Map<String, Json> = ADDITIONAL
+        .iter()
+        .map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null)))
+        .collect();
+    (Json::Object(plain), Json::Object(additional))
+}
+
+/// As Python's `json.dump` writes it: one line, a space behind colons and commas.
+fn python_line(value: &Json) -> String {
+    match value {
+        Json::Object(map) => {
+            let items: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", Json::from(k.as_str()), python_line(v))).collect();
+            format!("{{{}}}", items.join(", "))
+        }
+        Json::Number(n) => match n.as_f64() {
+            // Python writes 1e-06 where Rust writes 1e-6.
+            Some(x) if n.is_f64() && x != 0. && x.abs() < 1e-4 => {
+                let text = format!("{x:e}");
+                match text.split_once("e-") {
+                    Some((m, e)) if e.len() == 1 => format!("{m}e-0{e}"),
+                    _ => text,
+                }
+            }
+            _ => n.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,139 @@
+//! `SwiftModel.save_pretrained` and `PeftModel.save_pretrained`.
+
+use super::{python_line, split_config, BIN, CONFIG, EXTRA, SAFE};
+use crate::swift::{Flavor, Format, TunedModel};
+use crate::target::FullMatch;
+use serde_json::{json, Value as Json};
+use std::path::Path;
+use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin};
+use swift_tuners_nn::module::named_parameters;
+use swift_tuners_nn::{Array, Error, Result};
+
+#[derive(Clone, Debug)]
+pub struct SaveOptions {
+    /// All adapters when absent. Names that do not exist are skipped and returned.
+    pub names: Option<Vec<String>>,
+    /// Writes LoRAs of a SwiftModel as PEFT does.
+    pub peft_format: bool,
+    /// safetensors, or PyTorch's `.bin`.
+    pub safe: bool,
+}
+
+/// One adapter ready to be written.
+struct Written {
+    name: String,
+    /// In the root folder, as PEFT puts `default`.
+    in_root: bool,
+    config: Json,
+    additional: Option<Json>,
+    tensors: Vec<(String, Array)>,
+}
+
+impl TunedModel {
+    /// Writes adapters in this model's layout, whole or not at all. Returns the names that were asked for but not found.
+    pub fn save_pretrained(&self, dir: &Path, options: &SaveOptions) -> Result<Vec<String>> {
+        let chosen: Vec<String> = match &options.names {
+            Some(names) => names.iter().filter(|n| self.adapters().contains_key(*n)).cloned().collect(),
+            None => self.adapters().keys().cloned().collect(),
+        };
+        let unknown = options.names.iter().flatten().filter(|n| !self.adapters().contains_key(*n)).cloned().collect();
+        let peft = self.flavor == Flavor::Peft || options.peft_format;
+        let mut written = Vec::new();
+        for name in chosen {
+            written.push(self.written(&name, peft)?);
+        }
+        let extra = self.extra_states()?;
+        files::replace_dir(dir, &mut |staging| {
+            files::write_file(&staging.join("README.md"), self.card().as_bytes())?;
+            if self.flavor != Flavor::Peft {
+                files::write_file(&staging.join("configuration.json"), b"{}")?;
+            }
+            for w in &written {
+                let folder = if w.in_root { staging.to_owned() } else { staging.join(&w.name) };
+                if !w.in_root {
+                    std::fs::create_dir(&folder).map_err(|e| Error::io(&folder, e))?;
+                }
+                write_adapter(&folder, w, options.safe)?;
+            }
+            if let Some((keys, tensors)) = &extra {
+                let folder = staging.join(EXTRA);
+                std::fs::create_dir(&folder).map_err(|e| Error::io(&folder, e))?;
+                json_files::write(&folder.join(CONFIG), &json!({ "extra_state_keys": keys }))?;
+                write_tensors(&folder, tensors, options.safe)?;
+            }
+            Ok(())
+        })?;
+        Ok(unknown)
+    }
+
+    fn written(&self, name: &str, peft: bool) -> Result<Written> {
+        let adapter = &self.adapters()[name];
+        let merged_linear = adapter.config.flag("use_merged_linear")?;
+        let format = if peft && !merged_linear { Format::Peft } else { Format::Swift };
+        let tensors = self.tensors(name, format)?;
+        let (config, additional) = if format == Format::Peft {
+            let (mut plain, additional) = split_config(&adapter.config.fields);
+            plain["inference_mode"] = true.into();
+            (plain, Some(additional))
+        } else {
+            (adapter.config.to_json(), None)
+        };
+        let config = json_files::sorted(&config);
+        Ok(Written { name: name.to_owned(), in_root: format == Format::Peft && name == "default", config, additional, tensors })
+    }
+
+    /// An adapter's tensors under their keys, wherever the values are.
+    pub fn tensors(&self, name: &str, format: Format) -> Result<Vec<(String, Array)>> {
+        let mut out: Vec<(String, Array)> = Vec::new();
+        for slot in self.slots(name)?.into_iter().filter(|s| s.is_saved(format)) {
+            let key = slot.key(format, name);
+            if out.iter().all(|(k, _)| *k != key) {
+                out.push((key, self.value(&slot.param)?));
+            }
+        }
+        Ok(out)
+    }
+
+    fn extra_states(&self) -> Result<Option<(Vec<String>, Vec<(String, Array)>)>> {
+        if self.extra_state_keys().is_empty() {
+            return Ok(None);
+        }
+        let patterns =
+            self.extra_state_keys().iter().map(|k| FullMatch::new(k, "extra_state_keys")).collect::<Result<Vec<_>>>()?;
+        let mut tensors = Vec::new();
+        for (name, param) in named_parameters(&self.model.root) {
+            for p in &patterns {
+                if p.matches(&name)? {
+                    tensors.push((name.clone(), param.array()?));
+                    break;
+                }
+            }
+        }
+        Ok(Some((self.extra_state_keys().to_vec(), tensors)))
+    }
+
+    fn card(&self) -> String {
+        format!(
+            "## Training procedure\n\n### Framework versions\n\n\n- swift-tuners {}\n### Base model information\n\n\n- \
+             BaseModel Class {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.model.keys.architecture
+        )
+    }
+}
+
+fn write_adapter(folder: &Path, w: &Written, safe: bool) -> Result<()> {
+    json_files::write(&folder.join(CONFIG), &w.config)?;
+    if let Some(additional) = &w.additional {
+        files::write_file(&folder.join("additional_config.json"), python_line(additional).as_bytes())?;
+    }
+    write_tensors(folder, &w.tensors, safe)
+}
+
+pub(super) fn write_tensors(folder: &Path, tensors: &[(String, Array)], safe: bool) -> Result<()> {
+    if safe {
+        safetensors::write(&folder.join(SAFE), tensors, &format_pt())
+    } else {
+        torch_bin::write(&folder.join(BIN), tensors)
+    }
+}

@@ -1,0 +1,138 @@
+//! Initial values of LoRA's matrices.
+
+use super::Init;
+use candle_core::{DType, Device};
+use faer::prelude::*;
+use swift_tuners_nn::init::Rng;
+use swift_tuners_nn::{Array, Error, Result};
+
+/// `a [r, in]`, `b [out, r]`, and the base weight `[out, in]` where the initialisation replaces it.
+pub struct Start {
+    pub a: Array,
+    pub b: Array,
+    pub base: Option<Array>,
+}
+
+/// Values for a dense layer whose weight is `weight [out, in]` (f32).
+pub fn dense(init: Init, weight: &Array, r: usize, scaling: f64, seed: u64) -> Result<Start> {
+    let (out, inp) = weight.dims2()?;
+    let mut rng = Rng::new(seed);
+    let (cpu, f32) = (&Device::Cpu, DType::F32);
+    // Kaiming uniform with a = sqrt(5) over `fan` inputs.
+    let bound = |fan: usize| 1. / (fan as f64).sqrt();
+    Ok(match init {
+        Init::Default => Start {
+            a: rng.uniform_array(&[r, inp], bound(inp), f32, cpu)?,
+            b: Array::zeros((out, r), f32, cpu)?,
+            base: None,
+        },
+        Init::Random => Start {
+            a: rng.uniform_array(&[r, inp], bound(inp), f32, cpu)?,
+            b: rng.uniform_array(&[out, r], bound(r), f32, cpu)?,
+            base: None,
+        },
+        Init::Gaussian => Start {
+            a: rng.normal_array(&[r, inp], 1. / r as f64, f32, cpu)?,
+            b: Array::zeros((out, r), f32, cpu)?,
+            base: None,
+        },
+        Init::Orthogonal => {
+            if r % 2 == 1 {
+                return Err(Error::config("init_lora_weights", format!("orthogonal needs an even r, found {r}")));
+            }
+            // The columns of an orthogonal matrix of r span two halves that annihilate each other.
+            let q = rng.normal_array(&[r, r], 1., f32, cpu)?;
+            let (q, _) = qr(&q)?;
+            let odd: Vec<u32> = (0..r as u32).skip(1).step_by(2).collect();
+            let even: Vec<u32> = (0..r as u32).step_by(2).collect();
+            let half = r / 2;
+            let (odd, even) = (
+                q.index_select(&Array::from_vec(odd, half, cpu)?, 0)?,
+                q.index_select(&Array::from_vec(even, half, cpu)?, 0)?,
+            );
+            let left = rng.normal_array(&[inp, half], 0.1, f32, cpu)?.matmul(&odd)?; // [in, r]
+            let right = rng.normal_array(&[half, out], 0.1, f32, cpu)?;
+            let right = right.t()?.matmul(&even)?; // [out, r]
+            Start { a: left.t()?.contiguous()?, b: right.contiguous()?, base: None }
+        }
+        Init::Pissa => {
+            let (u, s, vt) = svd(weight, r)?;
+            let root = (s / scaling)?.sqrt()?;
+            let a = vt.broadcast_mul(&root.unsqueeze(1)?)?;
+            let b = u.broadcast_mul(&root.unsqueeze(0)?)?;
+            let base = (weight - (b.matmul(&a)? * scaling)?)?;
+            Start { a, b, base: Some(base) }
+        }
+        Init::Olora => {
+            let (q, rr) = qr(weight)?;
+            let rank = r.min(out.min(inp));
+            if rank < r {
+                return Err(Error::config("r", format!("olora: {r} is larger than the weight's {rank}")));
+            }
+            let b = q.narrow(1, 0, r)?.contiguous()?;
+            let a = rr.narrow(0, 0, r)?.contiguous()?;
+            let base = (weight - (b.matmul(&a)? * scaling)?)?;
+            Start { a, b, base: Some(base) }
+        }
+    })
+}
+
+fn to_faer(x: &Array) -> Result<Mat<f64>> {
+    let (rows, cols) = x.dims2()?;
+    let values: Vec<f64> = x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    Ok(Mat::from_fn(rows, cols, |i, j| values[i * cols + j]))
+}
+
+fn from_faer(m: MatRef<'_, f64>) -> Result<Array> {
+    let values: Vec<f32> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)] as f32)).collect();
+    Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?)
+}
+
+/// The largest `rank` singular triplets, in f64 inside: `u [m, rank]`, `s [rank]`, `vt [rank, n]`.
+pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
+    let m = to_faer(x)?;
+    let limit = m.nrows().min(m.ncols());
+    if rank > limit {
+        return Err(Error::config("r", format!("{rank} is larger than the {limit} singular values of the weight")));
+    }
+    let svd = m.thin_svd().map_err(|_| Error::Argument("the singular value decomposition did not converge".into()))?;
+    let s: Vec<f32> = (0..rank).map(|i| svd.S()[i] as f32).collect();
+    let u = from_faer(svd.U().subcols(0, rank))?;
+    let vt = from_faer(svd.V().subcols(0, rank).transpose())?;
+    Ok((u, Array::from_vec(s, rank, &Device::Cpu)?, vt))
+}
+
+/// The thin QR decomposition.
+pub fn qr(x: &Array) -> Result<(Array, Array)> {
+    let m = to_faer(x)?;
+    let qr = m.qr();
+    Ok((from_faer(qr.compute_thin_Q().as_ref())?, from_faer(qr.thin_R())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: &Array, b: &Array) {
+        let gap = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        assert!(gap < 1e-5, "{gap}");
+    }
+
+    #[test]
+    fn replacing_initialisations_keep_the_layer() {
+        let w = Rng::new(1).normal_array(&[7, 5], 1., DType::F32, &Device::Cpu).unwrap();
+        for init in [Init::Pissa, Init::Olora] {
+            let s = dense(init, &w, 3, 0.5, 1).unwrap();
+            let product = (s.b.matmul(&s.a).unwrap() * 0.5).unwrap();
+            close(&(s.base.unwrap() + product).unwrap(), &w);
+        }
+    }
+
+    #[test]
+    fn orthogonal_starts_at_zero_with_both_factors_random() {
+        let w = Rng::new(1).normal_array(&[7, 5], 1., DType::F32, &Device::Cpu).unwrap();
+        let s = dense(Init::Orthogonal, &w, 4, 1., 1).unwrap();
+        close(&s.b.matmul(&s.a).unwrap(), &w.zeros_like().unwrap());
+        assert!(s.b.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.1);
+    }
+}

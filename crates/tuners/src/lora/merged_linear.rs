@@ -1,0 +1,171 @@
+//! SWIFT's merged linear: LoRA on some of the equal blocks of output rows of one projection (a fused q, k, v).
+
+use super::LoraConfig;
+use crate::config::check_adapter_name;
+use candle_core::DType;
+use std::any::Any;
+use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, VisitorMut, Weights};
+use swift_tuners_nn::ops::{self, compute_dtype, LoraTerm, WeightLayout};
+use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
+
+/// With g blocks enabled: `a [r g, in]`, `b [g · out / blocks, r]`; the k-th enabled block gets `s B_k A_k`.
+pub struct MergedLinear {
+    pub id: AdapterId,
+    pub name: String,
+    pub a: Param,
+    pub b: Param,
+    enabled: Vec<bool>,
+    r: usize,
+    block: usize,
+    scaling: f64,
+    dropout: f64,
+    /// The weight from before merging.
+    merged: Option<Array>,
+}
+
+impl MergedLinear {
+    #[allow(clippy::too_many_arguments)]
+    pub fn attach(
+        node: &mut Node,
+        path: &str,
+        id: AdapterId,
+        name: &str,
+        config: &LoraConfig,
+        enabled: &[bool],
+        r: usize,
+        scaling: f64,
+        dtype: Option<DType>,
+        seed: u64,
+    ) -> Result<bool> {
+        check_adapter_name(name)?;
+        let refuse = |why: String| Err(Error::config("use_merged_linear", format!("{path}: {why}")));
+        if node.tuner::<Self>().is_some() {
+            // Both would be called lora_A in memory.
+            return refuse("a second merged linear on one module is not supported".into());
+        }
+        let Some(Weights::Linear { weight, layout: WeightLayout::OutIn, .. }) = node.module().weights() else {
+            return refuse("not a torch.nn.Linear".into());
+        };
+        let weight = weight.array()?;
+        let (out, inp) = weight.dims2()?;
+        if out % enabled.len() != 0 {
+            return Err(Error::config(
+                "enable_lora",
+                format!("{path}: {} blocks do not divide {out} outputs", enabled.len()),
+            ));
+        }
+        let block = out / enabled.len();
+        let groups = enabled.iter().filter(|&&e| e).count();
+        let dtype = dtype.unwrap_or(weight.dtype());
+        let mut rng = swift_tuners_nn::init::Rng::new(seed);
+        let a = rng.uniform_array(&[r * groups, inp], 1. / (inp as f64).sqrt(), dtype, weight.device())?;
+        let b = Array::zeros((block * groups, r), dtype, weight.device())?;
+        node.tuners.push(Box::new(Self {
+            id,
+            name: name.to_owned(),
+            a: Param::new(a, true),
+            b: Param::new(b, true),
+            enabled: enabled.to_vec(),
+            r,
+            block,
+            scaling,
+            dropout: config.dropout,
+            merged: None,
+        }));
+        Ok(false)
+    }
+
+    /// Adds the delta to the weight, keeping the old one for [`MergedLinear::unmerge`].
+    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
+        let Some(Weights::Linear { weight, .. }) = node.module().weights() else { return Ok(()) };
+        let weight = weight.clone();
+        let Some(layer) = node.tuner_mut::<Self>() else { return Ok(()) };
+        if layer.merged.is_some() || !ids.contains(&layer.id) {
+            return Ok(());
+        }
+        let before = weight.array()?;
+        let wide = compute_dtype(before.dtype());
+        let (a, b) = (layer.a.array()?.to_dtype(wide)?, layer.b.array()?.to_dtype(wide)?);
+        let mut blocks = Vec::with_capacity(layer.enabled.len());
+        let mut k = 0;
+        for &on in &layer.enabled {
+            if on {
+                let (ak, bk) = (a.narrow(0, k * layer.r, layer.r)?, b.narrow(0, k * layer.block, layer.block)?);
+                blocks.push((bk.matmul(&ak)? * layer.scaling)?);
+                k += 1;
+            } else {
+                blocks.push(Array::zeros((layer.block, a.dims()[1]), wide, a.device())?);
+            }
+        }
+        let merged = (before.to_dtype(wide)? + Array::cat(&blocks, 0)?)?.to_dtype(before.dtype())?;
+        weight.replace(merged);
+        layer.merged = Some(before);
+        Ok(())
+    }
+
+    pub fn unmerge(node: &mut Node) {
+        let Some(Weights::Linear { weight, .. }) = node.module().weights() else { return };
+        let weight = weight.clone();
+        if let Some(before) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) {
+            weight.replace(before);
+        }
+    }
+
+    pub fn has_merged(&self) -> bool {
+        self.merged.is_some()
+    }
+
+    pub fn unload(node: &mut Node, ids: &[AdapterId]) {
+        node.tuners.retain(|t| t.as_any().downcast_ref::<Self>().is_none_or(|l| !ids.contains(&l.id)));
+    }
+}
+
+impl Tuner for MergedLinear {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if self.merged.is_some() || !cx.is_active(self.id) {
+            return next.run(cx, args);
+        }
+        let x = args.tensor(0, "input")?.clone();
+        let y = next.run(cx, args)?.into_tensor()?;
+        let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
+        let x = cx.dropout(&x, self.dropout)?.to_dtype(a.dtype())?;
+        let mut blocks: Vec<Tensor> = Vec::with_capacity(self.enabled.len());
+        let mut k = 0;
+        for &on in &self.enabled {
+            if on {
+                let term = LoraTerm {
+                    a: a.narrow(0, k * self.r, self.r)?.contiguous()?,
+                    b: b.narrow(0, k * self.block, self.block)?.contiguous()?,
+                    scaling: self.scaling,
+                };
+                blocks.push(ops::lora_linear(&x, None, &[term])?);
+                k += 1;
+            } else {
+                let mut shape = y.dims().to_vec();
+                *shape.last_mut().expect("a linear layer's output has dimensions") = self.block;
+                blocks.push(Array::zeros(shape, a.dtype(), a.device())?.into());
+            }
+        }
+        let delta = Tensor::cat(&blocks.iter().collect::<Vec<_>>(), -1)?;
+        Ok(y.add(&delta.to_dtype(y.dtype())?)?.into())
+    }
+
+    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
+        // Python's names carry no adapter.
+        v.param("lora_A", &self.a);
+        v.param("lora_B", &self.b);
+    }
+
+    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
+        v.param("lora_A", &mut self.a);
+        v.param("lora_B", &mut self.b);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,92 @@
+//! `modules_to_save`: a trained copy of a whole module per adapter.
+
+use crate::config::check_adapter_name;
+use std::any::Any;
+use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, VisitorMut};
+use swift_tuners_nn::{AdapterId, Context, Error, Result};
+
+/// Runs the active adapter's copy, or the original when none is active.
+///
+/// PEFT's `ModulesToSaveWrapper`; with peft 0.18 its first copy always runs, here the active one does.
+#[derive(Default)]
+pub struct ModulesToSave {
+    copies: Vec<Copy>,
+}
+
+pub struct Copy {
+    pub id: AdapterId,
+    pub name: String,
+    pub node: Node,
+}
+
+impl ModulesToSave {
+    /// Adds an adapter's trainable copy of the node it sits on, wrapping the node when it is the first.
+    pub fn attach(node: &mut Node, id: AdapterId, name: &str) -> Result<()> {
+        check_adapter_name(name)?;
+        let copy = node.deep_copy()?;
+        for (_, p) in swift_tuners_nn::module::all_parameters(&copy) {
+            p.set_requires_grad(true);
+        }
+        let copy = Copy { id, name: name.to_owned(), node: copy };
+        match node.tuner_mut::<Self>() {
+            Some(wrapper) => wrapper.copies.push(copy),
+            None => node.tuners.push(Box::new(Self { copies: vec![copy] })),
+        }
+        Ok(())
+    }
+
+    pub fn copies(&self) -> &[Copy] {
+        &self.copies
+    }
+
+    /// Removes an adapter's copy; true when none is left and the wrapper can go.
+    pub fn detach(&mut self, id: AdapterId) -> bool {
+        self.copies.retain(|c| c.id != id);
+        self.copies.is_empty()
+    }
+
+    fn active(&self, cx: &Context) -> Result<Option<&Copy>> {
+        let mut active = self.copies.iter().filter(|c| cx.is_active(c.id));
+        let first = active.next();
+        if let (Some(a), Some(b)) = (first, active.next()) {
+            return Err(Error::Invalid(format!(
+                "modules_to_save: the adapters {} and {} both replace the same module; activate one of them",
+                a.name, b.name
+            )));
+        }
+        Ok(first)
+    }
+}
+
+impl Tuner for ModulesToSave {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        match self.active(cx)? {
+            Some(copy) => copy.node.call(cx, args),
+            None => next.run(cx, args),
+        }
+    }
+
+    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
+        for copy in &self.copies {
+            v.node(&format!("modules_to_save.{}", copy.name), &copy.node);
+        }
+    }
+
+    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
+        for copy in &mut self.copies {
+            v.node(&format!("modules_to_save.{}", copy.name), &mut copy.node);
+        }
+    }
+
+    fn base_name(&self) -> Option<&'static str> {
+        Some("original_module")
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

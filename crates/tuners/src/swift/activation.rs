@@ -1,0 +1,200 @@
+//! Which adapters run, and where the others wait.
+
+use super::{Flavor, TunedModel};
+use std::path::PathBuf;
+use std::sync::Arc;
+use swift_tuners_nn::checkpoint::safetensors;
+use swift_tuners_nn::{AdapterId, Array, Error, Param, Result};
+
+/// Where a deactivated adapter's tensors go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    Cpu,
+    /// To a temporary file; the memory is given back.
+    Meta,
+}
+
+impl Offload {
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "cpu" => Ok(Self::Cpu),
+            "meta" => Ok(Self::Meta),
+            other => Err(Error::config(
+                "offload",
+                format!("expected cpu or meta, found {:?}", swift_tuners_nn::error::printable(other, 40)),
+            )),
+        }
+    }
+}
+
+impl TunedModel {
+    fn thread_key(&self, thread: u64) -> u64 {
+        if self.unique_thread {
+            0
+        } else {
+            thread
+        }
+    }
+
+    pub(super) fn active_mut(&mut self, thread: u64) -> &mut Vec<AdapterId> {
+        self.active.entry(self.thread_key(thread)).or_default()
+    }
+
+    /// The ids that a pass on this thread runs with.
+    pub fn active_ids(&self, thread: u64) -> Arc<Vec<AdapterId>> {
+        Arc::new(self.active.get(&self.thread_key(thread)).cloned().unwrap_or_default())
+    }
+
+    /// The ids of named adapters; unknown names are an error.
+    pub fn ids(&self, names: &[String]) -> Result<Arc<Vec<AdapterId>>> {
+        Ok(Arc::new(names.iter().map(|n| self.id(n)).collect::<Result<_>>()?))
+    }
+
+    /// Names of the active adapters in the order of their activation.
+    pub fn active_names(&self, thread: u64) -> Vec<String> {
+        let active = self.active_ids(thread);
+        let name = |id: &AdapterId| self.adapters.iter().find(|(_, a)| a.id == *id).map(|(n, _)| n.clone());
+        active.iter().filter_map(name).collect()
+    }
+
+    /// Makes exactly these adapters active. Names that do not exist are skipped and returned, as SWIFT logs them.
+    ///
+    /// With `offload` the others' tensors leave the device.
+    pub fn set_active(&mut self, thread: u64, names: &[String], offload: Option<Offload>) -> Result<Vec<String>> {
+        self.check_offload(offload)?;
+        let (known, unknown): (Vec<&String>, Vec<&String>) =
+            names.iter().partition(|n| self.adapters.contains_key(*n));
+        let ids: Vec<AdapterId> = known.iter().map(|n| self.adapters[*n].id).collect();
+        for name in &known {
+            self.bring_back(name)?;
+        }
+        let others: Vec<String> =
+            self.adapters.iter().filter(|(_, a)| !ids.contains(&a.id)).map(|(n, _)| n.clone()).collect();
+        if let Some(offload) = offload {
+            for name in &others {
+                self.offload(name, offload)?;
+            }
+        }
+        let unknown = unknown.into_iter().cloned().collect();
+        *self.active_mut(thread) = ids;
+        Ok(unknown)
+    }
+
+    /// Adds an adapter to the active ones; its tensors come back if they were offloaded.
+    pub fn activate(&mut self, thread: u64, name: &str) -> Result<()> {
+        let id = self.id(name)?;
+        self.bring_back(name)?;
+        let active = self.active_mut(thread);
+        if !active.contains(&id) {
+            active.push(id);
+        }
+        Ok(())
+    }
+
+    pub fn deactivate(&mut self, thread: u64, name: &str, offload: Option<Offload>) -> Result<()> {
+        let id = self.id(name)?;
+        self.check_offload(offload)?;
+        if let Some(offload) = offload {
+            self.offload(name, offload)?;
+        }
+        self.active_mut(thread).retain(|&a| a != id);
+        Ok(())
+    }
+
+    /// `PeftModel.set_adapter`: these are active and trainable, the others neither.
+    pub fn set_adapter(&mut self, thread: u64, names: &[String]) -> Result<()> {
+        if self.flavor != Flavor::Peft {
+            return Err(Error::Invalid("setAdapter belongs to a PeftModel".into()));
+        }
+        let ids = self.ids(names)?;
+        for name in self.adapters.keys().filter(|n| !names.contains(n)) {
+            self.set_own_trainable(name, false)?;
+        }
+        for name in names {
+            self.set_trainable(name, true)?;
+        }
+        *self.active_mut(thread) = ids.to_vec();
+        Ok(())
+    }
+
+    fn check_offload(&self, offload: Option<Offload>) -> Result<()> {
+        if offload.is_some() && !self.unique_thread {
+            return Err(Error::Invalid("offloading needs USE_UNIQUE_THREAD=1: other threads may run this adapter".into()));
+        }
+        Ok(())
+    }
+
+    fn own_params(&self, name: &str) -> Result<Vec<Param>> {
+        Ok(self.slots(name)?.into_iter().filter(|s| s.is_own()).map(|s| s.param).collect())
+    }
+
+    fn offload(&mut self, name: &str, to: Offload) -> Result<()> {
+        let params = self.own_params(name)?;
+        if to == Offload::Cpu {
+            for p in params.iter().filter(|p| !p.is_offloaded()) {
+                p.replace(p.array()?.to_device(&candle_core::Device::Cpu)?);
+            }
+            return Ok(());
+        }
+        let waiting: Vec<&Param> = params.iter().filter(|p| !p.is_offloaded()).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let dir = self.offload_folder()?;
+        let file = dir.join(format!("{}-{}.safetensors", self.adapters[name].id.0, unique()));
+        let tensors: Vec<(String, Array)> =
+            waiting.iter().enumerate().map(|(i, p)| Ok((i.to_string(), p.array()?))).collect::<Result<_>>()?;
+        safetensors::write(&file, &tensors, &Default::default())?;
+        for (i, p) in waiting.into_iter().enumerate() {
+            p.offload(file.with_extension(format!("safetensors#{i}")));
+        }
+        Ok(())
+    }
+
+    fn offload_folder(&mut self) -> Result<PathBuf> {
+        if let Some(dir) = &self.offload_dir {
+            return Ok(dir.clone());
+        }
+        let dir = std::env::temp_dir().join(format!("swift-tuners-offload-{}-{}", std::process::id(), unique()));
+        std::fs::create_dir(&dir).map_err(|e| Error::io(&dir, e))?;
+        self.offload_dir = Some(dir.clone());
+        Ok(dir)
+    }
+
+    fn bring_back(&self, name: &str) -> Result<()> {
+        let mut files = std::collections::HashSet::new();
+        let device = self.model.device.clone();
+        for p in self.own_params(name)? {
+            if let Some(place) = p.offload_file() {
+                let (file, value) = offloaded_value(&place)?;
+                p.replace(value.to_device(&device)?);
+                files.insert(file);
+            } else if !p.device().same_device(&device) {
+                p.replace(p.array()?.to_device(&device)?);
+            }
+        }
+        files.iter().for_each(|f| drop(std::fs::remove_file(f)));
+        Ok(())
+    }
+}
+
+/// A parameter's value, wherever it is.
+pub fn value_anywhere(p: &Param) -> Result<Array> {
+    match p.offload_file() {
+        Some(place) => Ok(offloaded_value(&place)?.1),
+        None => p.array(),
+    }
+}
+
+fn offloaded_value(place: &std::path::Path) -> Result<(PathBuf, Array)> {
+    let text = place.to_string_lossy();
+    let (file, index) = text.rsplit_once('#').ok_or_else(|| Error::Invalid("an offloaded value has no place".into()))?;
+    let file = PathBuf::from(file);
+    let value = safetensors::SafeTensors::open(&file)?.read(index)?;
+    Ok((file, value))
+}
+
+fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}

@@ -1,0 +1,92 @@
+//! Parameter groups for an optimizer, with LoRA+'s learning rates.
+//!
+//! Hayou et al. 2024 (arXiv 2402.12354); `SwiftModel.create_optimizer_param_groups`.
+
+use super::{Flavor, TunedModel};
+use crate::lora::LoraLayer;
+use std::collections::HashSet;
+use swift_tuners_nn::module::{named_nodes, named_parameters};
+use swift_tuners_nn::Result;
+
+/// Parameters that share settings; an absent learning rate is the optimizer's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamGroup {
+    pub names: Vec<String>,
+    pub lr: Option<f64>,
+    pub weight_decay: f64,
+}
+
+impl TunedModel {
+    /// The trainable parameters in groups.
+    ///
+    /// A LoRA with `lorap_lr_ratio` gives four: A (and everything that is no LoRA matrix), embeddings, B with decay, B
+    /// without. Then come the rest with and without decay. Empty groups are kept. With several such LoRAs (Python raises)
+    /// each gets its own four, and what belongs to none of them is in the last two.
+    pub fn param_groups(&self, lr: f64, weight_decay: f64) -> Result<Vec<ParamGroup>> {
+        let prefix = self.flavor.prefix();
+        let trainable: Vec<String> = named_parameters(&self.model.root)
+            .into_iter()
+            .filter(|(_, p)| p.requires_grad())
+            .map(|(n, _)| n)
+            .collect();
+        let vectors: HashSet<String> = named_parameters(&self.model.root)
+            .into_iter()
+            .filter(|(_, p)| p.shape().len() == 1)
+            .map(|(n, _)| n)
+            .collect();
+        let embeddings: HashSet<String> = named_nodes(&self.model.root)
+            .into_iter()
+            .filter(|(_, n)| n.tuner::<LoraLayer>().is_some_and(|l| l.is_embedding()))
+            .map(|(path, _)| path)
+            .collect();
+        let without_decay = |n: &str| n.contains("bias") || is_norm(n);
+        let mut groups = Vec::new();
+        let mut taken: HashSet<&String> = HashSet::new();
+        let mut plus = Vec::new();
+        for (name, adapter) in &self.adapters {
+            if let Some(ratio) = adapter.config.float("lorap_lr_ratio")?.filter(|_| adapter.config.kind == "LORA") {
+                plus.push((name, ratio, adapter.config.float("lorap_emb_lr")?.unwrap_or(1e-6)));
+            }
+        }
+        for (name, ratio, embedding_lr) in &plus {
+            let mut parts: [Vec<String>; 4] = Default::default();
+            for n in &trainable {
+                if taken.contains(n) || (plus.len() > 1 && !n.split('.').any(|c| c == *name)) {
+                    continue;
+                }
+                let in_embedding = embeddings.iter().any(|e| n.starts_with(&format!("{e}.")));
+                let part = if in_embedding {
+                    1
+                } else if n.contains("lora_B") || vectors.contains(n) {
+                    if without_decay(n) { 3 } else { 2 }
+                } else {
+                    0
+                };
+                parts[part].push(format!("{prefix}{n}"));
+                taken.insert(n);
+            }
+            let rates = [lr, *embedding_lr, lr * ratio, lr * ratio];
+            for (i, (names, rate)) in parts.into_iter().zip(rates).enumerate() {
+                groups.push(ParamGroup { names, lr: Some(rate), weight_decay: if i == 3 { 0. } else { weight_decay } });
+            }
+        }
+        if self.flavor == Flavor::Peft && !plus.is_empty() {
+            return Ok(groups);
+        }
+        for decay in [true, false] {
+            let names = trainable.iter().filter(|n| !taken.contains(n) && without_decay(n) != decay);
+            groups.push(ParamGroup {
+                names: names.map(|n| format!("{prefix}{n}")).collect(),
+                lr: None,
+                weight_decay: if decay { weight_decay } else { 0. },
+            });
+        }
+        Ok(groups)
+    }
+}
+
+/// Parameters of norm layers, by the names that this library's architectures give them.
+fn is_norm(name: &str) -> bool {
+    let module = name.rsplit('.').nth(1).unwrap_or("");
+    module.contains("norm") || module.contains("Norm") || module.starts_with("ln_")
+}

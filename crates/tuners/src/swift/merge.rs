@@ -1,0 +1,187 @@
+//! Merging LoRA into the weights, and taking it out again.
+
+use super::{Flavor, TunedModel};
+use crate::lora::{LoraLayer, MergedLinear};
+use crate::modules_to_save::ModulesToSave;
+use swift_tuners_nn::module::{for_each_node_mut, named_nodes, Node};
+use swift_tuners_nn::{AdapterId, Error, Result};
+
+impl TunedModel {
+    fn check_mergeable(&self) -> Result<()> {
+        if self.flavor == Flavor::Base {
+            return Err(Error::Invalid("this model has no adapters to merge".into()));
+        }
+        if !self.unique_thread {
+            return Err(Error::Invalid("merging needs USE_UNIQUE_THREAD=1: other threads share these weights".into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_while_merged(&self, what: &str) -> Result<()> {
+        let merged = named_nodes(&self.model.root).iter().any(|(_, n)| {
+            n.tuner::<LoraLayer>().is_some_and(|l| l.has_merged()) || n.tuner::<MergedLinear>().is_some_and(|l| l.has_merged())
+        });
+        if merged {
+            return Err(Error::Invalid(format!("unmerge before you {what}")));
+        }
+        Ok(())
+    }
+
+    /// Merges the active (or named) LoRAs into every layer that has them. Merging again changes nothing; a layer with
+    /// merged adapters runs its weight only. A failure leaves all weights as they were.
+    pub fn merge(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
+        self.check_mergeable()?;
+        let ids = match names {
+            Some(names) => self.ids(names)?,
+            None => self.active_ids(thread),
+        };
+        self.each(|node| {
+            LoraLayer::merge(node, &ids)?;
+            MergedLinear::merge(node, &ids)
+        })
+    }
+
+    /// Restores every merged weight bit for bit.
+    pub fn unmerge(&mut self) -> Result<()> {
+        self.check_mergeable()?;
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            LoraLayer::unmerge(node);
+            MergedLinear::unmerge(node);
+        });
+        Ok(())
+    }
+
+    fn each(&mut self, mut f: impl FnMut(&mut Node) -> Result<()>) -> Result<()> {
+        let mut failed = None;
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            if failed.is_none() {
+                failed = f(node).err();
+            }
+        });
+        match failed {
+            None => Ok(()),
+            Some(e) => {
+                for_each_node_mut(&mut self.model.root, &mut |node| {
+                    LoraLayer::unmerge(node);
+                    MergedLinear::unmerge(node);
+                });
+                Err(e)
+            }
+        }
+    }
+
+    /// Merges for good and removes the LoRA layers. With names only those go, and the other LoRAs stay in place (Python
+    /// loses them). A `modules_to_save` copy takes its module's place. The configurations stay listed, as in SWIFT.
+    pub fn merge_and_unload(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
+        self.check_mergeable()?;
+        let merged = match names {
+            Some(names) => self.ids(names)?,
+            None => self.active_ids(thread),
+        };
+        let removed: Vec<AdapterId> = match names {
+            Some(_) => merged.to_vec(),
+            None => self.adapters.values().map(|a| a.id).collect(),
+        };
+        // What was merged for other adapters would otherwise become permanent.
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            LoraLayer::unmerge(node);
+            MergedLinear::unmerge(node);
+        });
+        self.each(|node| {
+            LoraLayer::merge(node, &merged)?;
+            MergedLinear::merge(node, &merged)
+        })?;
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            LoraLayer::unload(node, &removed);
+            MergedLinear::unload(node, &removed);
+            take_saved_copy(node, &merged, &removed);
+        });
+        for (_, p) in swift_tuners_nn::module::named_parameters(&self.model.root) {
+            if names.is_none() {
+                p.set_requires_grad(false);
+            }
+        }
+        Ok(())
+    }
+
+    /// `PeftModel.merge_and_unload`: the base model comes back, without a trace of its adapters.
+    pub fn merge_and_unload_peft(&mut self, thread: u64, names: Option<&[String]>, safe: bool) -> Result<()> {
+        if let Some(names) = names {
+            self.ids(names)?;
+            self.check_mergeable()?;
+        }
+        if safe {
+            self.check_finite(thread, names)?;
+        }
+        let ids = match names {
+            Some(names) => self.ids(names)?,
+            None => self.active_ids(thread),
+        };
+        *self.active_mut(thread) = ids.to_vec();
+        self.merge_and_unload(thread, None)?;
+        self.adapters.clear();
+        self.active.clear();
+        self.flavor = Flavor::Base;
+        Ok(())
+    }
+
+    /// `safe_merge`: refuses deltas with NaN or infinity before anything is changed.
+    fn check_finite(&self, thread: u64, names: Option<&[String]>) -> Result<()> {
+        let ids = match names {
+            Some(names) => self.ids(names)?,
+            None => self.active_ids(thread),
+        };
+        for (path, node) in named_nodes(&self.model.root) {
+            let Some(layer) = node.tuner::<LoraLayer>() else { continue };
+            for &id in ids.iter() {
+                if let Some(delta) = layer.delta_weight(id, false)? {
+                    let sum = delta.abs()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+                    if !sum.is_finite() {
+                        return Err(Error::Invalid(format!("{path}: the adapter holds NaN or infinite values; nothing was merged")));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_saved_copy(node: &mut Node, merged: &[AdapterId], removed: &[AdapterId]) {
+    let Some(wrapper) = node.tuner::<ModulesToSave>() else { return };
+    let copy = wrapper.copies().iter().find(|c| merged.contains(&c.id)).map(|c| {
+        swift_tuners_nn::module::all_parameters(&c.node).into_iter().map(|(n, p)| (n, p.clone())).collect::<Vec<_>>()
+    });
+    if let Some(params) = copy {
+        struct Take(Vec<(String, swift_tuners_nn::Param)>, String);
+        impl swift_tuners_nn::module::VisitorMut for Take {
+            fn param(&mut self, name: &str, param: &mut swift_tuners_nn::Param) {
+                let path = format!("{}{name}", self.1);
+                if let Some((_, p)) = self.0.iter().find(|(n, _)| *n == path) {
+                    *param = p.clone();
+                }
+            }
+            fn node(&mut self, name: &str, node: &mut Node) {
+                let length = self.1.len();
+                self.1.push_str(name);
+                self.1.push('.');
+                node.module_mut().visit_mut(self);
+                self.1.truncate(length);
+            }
+            fn list(&mut self, name: &str, list: &mut swift_tuners_nn::module::NodeList) {
+                for (i, node) in list.items.iter_mut().enumerate() {
+                    self.node(&format!("{name}.{i}"), node);
+                }
+            }
+        }
+        node.module_mut().visit_mut(&mut Take(params, String::new()));
+    }
+    let empty = node.tuner_mut::<ModulesToSave>().is_some_and(|w| {
+        removed.iter().for_each(|&id| {
+            w.detach(id);
+        });
+        w.copies().is_empty()
+    });
+    if empty {
+        node.tuners.retain(|t| !t.as_any().is::<ModulesToSave>());
+    }
+}

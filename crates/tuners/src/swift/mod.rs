@@ -1,0 +1,379 @@
+//! The life cycle of a tuned model: SWIFT's `Swift` and `SwiftModel`, and PEFT's `PeftModel`, over one tree.
+
+mod activation;
+mod groups;
+mod merge;
+mod slots;
+mod weighted;
+
+pub use activation::Offload;
+pub use groups::ParamGroup;
+pub use slots::{Format, Slot};
+pub use weighted::{Combination, SignMethod, WeightedOptions};
+
+use crate::config::{check_adapter_name, AdapterConfig, Dialect};
+use crate::formats::LoadReport;
+use crate::lora::{Bias, LoraLayer, MergedLinear};
+use crate::modules_to_save::ModulesToSave;
+use crate::target::FullMatch;
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_parameters};
+use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
+
+/// What a model has become through `prepareModel` or `fromPretrained`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    Base,
+    Swift,
+    Peft,
+}
+
+impl Flavor {
+    /// What Python's wrappers put before every parameter name.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Base => "",
+            Self::Swift => "base_model.",
+            Self::Peft => "base_model.model.",
+        }
+    }
+}
+
+/// What attaching tells the life cycle.
+pub struct Attachment {
+    /// The configuration with everything resolved, as it is saved.
+    pub config: AdapterConfig,
+    pub bias: Bias,
+}
+
+/// An adapter of a model.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub id: AdapterId,
+    pub config: AdapterConfig,
+    pub bias: Bias,
+}
+
+/// Options of `prepare`.
+#[derive(Clone, Debug, Default)]
+pub struct PrepareOptions {
+    /// Regular expressions of base parameters to train and save beside the tuners.
+    pub extra_state_keys: Vec<String>,
+    /// Freezes the new adapters.
+    pub inference_mode: bool,
+    pub seed: u64,
+}
+
+/// A model with its adapters.
+pub struct TunedModel {
+    pub model: Model,
+    pub flavor: Flavor,
+    adapters: IndexMap<String, Adapter>,
+    /// The active adapters of each JavaScript thread; of all threads together under 0 when `unique_thread`.
+    active: HashMap<u64, Vec<AdapterId>>,
+    unique_thread: bool,
+    extra_state_keys: Vec<String>,
+    pub load_reports: Vec<LoadReport>,
+    next_id: u32,
+    /// Holds what was offloaded to `meta`; removed with the model.
+    offload_dir: Option<PathBuf>,
+}
+
+impl Drop for TunedModel {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.offload_dir {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+/// All that a failed call may have changed.
+struct Snapshot {
+    params: Vec<(Param, Option<Array>, bool)>,
+    adapters: IndexMap<String, Adapter>,
+    active: HashMap<u64, Vec<AdapterId>>,
+    flavor: Flavor,
+    extra_state_keys: Vec<String>,
+    reports: usize,
+}
+
+impl TunedModel {
+    /// `unique_thread` is SWIFT's `USE_UNIQUE_THREAD`: one active set for all threads (1), or one for each (0).
+    pub fn new(model: Model, unique_thread: bool) -> Self {
+        Self {
+            model,
+            flavor: Flavor::Base,
+            adapters: IndexMap::new(),
+            active: HashMap::new(),
+            unique_thread,
+            extra_state_keys: Vec::new(),
+            load_reports: Vec::new(),
+            next_id: 0,
+            offload_dir: None,
+        }
+    }
+
+    pub fn adapters(&self) -> &IndexMap<String, Adapter> {
+        &self.adapters
+    }
+
+    pub fn extra_state_keys(&self) -> &[String] {
+        &self.extra_state_keys
+    }
+
+    pub(crate) fn add_extra_state_keys(&mut self, keys: &[String]) {
+        for key in keys {
+            if !self.extra_state_keys.contains(key) {
+                self.extra_state_keys.push(key.clone());
+            }
+        }
+    }
+
+    /// A parameter's value, also while it is offloaded.
+    pub fn value(&self, param: &Param) -> Result<Array> {
+        activation::value_anywhere(param)
+    }
+
+    pub fn is_unique_thread(&self) -> bool {
+        self.unique_thread
+    }
+
+    pub(crate) fn id(&self, name: &str) -> Result<AdapterId> {
+        self.adapters.get(name).map(|a| a.id).ok_or_else(|| self.unknown(name))
+    }
+
+    pub(crate) fn unknown(&self, name: &str) -> Error {
+        Error::AdapterNotFound {
+            name: swift_tuners_nn::error::printable(name, 80),
+            known: self.adapters.keys().cloned().collect(),
+        }
+    }
+
+    /// Runs a change that may fail half-way; a failure leaves the model as it was.
+    pub(crate) fn transaction<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = Snapshot {
+            params: all_parameters(&self.model.root)
+                .into_iter()
+                .map(|(_, p)| (p.clone(), p.array().ok(), p.requires_grad()))
+                .collect(),
+            adapters: self.adapters.clone(),
+            active: self.active.clone(),
+            flavor: self.flavor,
+            extra_state_keys: self.extra_state_keys.clone(),
+            reports: self.load_reports.len(),
+        };
+        // A panic inside (a bug) must not leave half a change behind either: the boundary would catch it and go on.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(self)));
+        if matches!(result, Ok(Ok(_))) {
+            return result.expect("just matched");
+        }
+        // Every id that was given out since, also of an adapter whose attaching broke off in the middle.
+        let kept: Vec<AdapterId> = before.adapters.values().map(|a| a.id).collect();
+        let new: Vec<AdapterId> = (0..self.next_id).map(AdapterId).filter(|id| !kept.contains(id)).collect();
+        self.remove_from_tree(&new);
+        for (param, value, requires_grad) in before.params {
+            if let Some(value) = value {
+                param.replace(value);
+            }
+            if param.requires_grad() != requires_grad {
+                param.set_requires_grad(requires_grad);
+            }
+        }
+        self.adapters = before.adapters;
+        self.active = before.active;
+        self.flavor = before.flavor;
+        self.extra_state_keys = before.extra_state_keys;
+        self.load_reports.truncate(before.reports);
+        match result {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn remove_from_tree(&mut self, ids: &[AdapterId]) {
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            for &id in ids {
+                if node.tuner_mut::<LoraLayer>().is_some_and(|l| l.detach(id)) {
+                    node.tuners.retain(|t| !t.as_any().is::<LoraLayer>());
+                }
+                if node.tuner_mut::<ModulesToSave>().is_some_and(|l| l.detach(id)) {
+                    node.tuners.retain(|t| !t.as_any().is::<ModulesToSave>());
+                }
+            }
+            MergedLinear::unload(node, ids);
+        });
+    }
+
+    /// `Swift.prepare_model`: attaches named adapters, which are active and trainable at once.
+    ///
+    /// The base is frozen at the first call. A name that exists already is skipped and returned. Nothing changes when any
+    /// of the configurations fails.
+    pub fn prepare(
+        &mut self,
+        thread: u64,
+        configs: &[(String, Json)],
+        options: &PrepareOptions,
+    ) -> Result<Vec<String>> {
+        let parsed = configs
+            .iter()
+            .map(|(name, json)| {
+                check_adapter_name(name)?;
+                Ok((name.clone(), AdapterConfig::from_json(json)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let extra = options
+            .extra_state_keys
+            .iter()
+            .map(|k| FullMatch::new(k, "extra_state_keys"))
+            .collect::<Result<Vec<_>>>()?;
+        self.transaction(|m| {
+            let mut skipped = Vec::new();
+            for (name, config) in parsed {
+                if m.adapters.contains_key(&name) {
+                    if config.dialect == Dialect::Peft {
+                        return Err(Error::AdapterExists(name));
+                    }
+                    skipped.push(name);
+                } else {
+                    m.add(thread, &name, &config, options)?;
+                }
+            }
+            m.train_extra_states(&extra)?;
+            m.extra_state_keys.extend(options.extra_state_keys.iter().cloned());
+            Ok(skipped)
+        })
+    }
+
+    fn train_extra_states(&self, patterns: &[FullMatch]) -> Result<()> {
+        if patterns.is_empty() {
+            return Ok(());
+        }
+        for (name, param) in named_parameters(&self.model.root) {
+            for p in patterns {
+                if p.matches(&name)? {
+                    param.set_requires_grad(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches one adapter inside a transaction.
+    pub(crate) fn add(&mut self, thread: u64, name: &str, config: &AdapterConfig, options: &PrepareOptions) -> Result<()> {
+        check_adapter_name(name)?;
+        let flavor = if config.dialect == Dialect::Swift { Flavor::Swift } else { Flavor::Peft };
+        if self.flavor != Flavor::Base && self.flavor != flavor {
+            return Err(Error::Invalid(
+                "this model already has adapters of the other kind; SWIFT and PEFT configurations cannot be mixed".into(),
+            ));
+        }
+        let folded = name.to_lowercase();
+        if let Some(other) = self.adapters.keys().find(|k| k.to_lowercase() == folded) {
+            return Err(Error::config(
+                "adapter name",
+                format!("{name:?} and {other:?} differ in case only, which not every file system can tell apart"),
+            ));
+        }
+        let entry = crate::registry::find(config.dialect, &config.kind)?;
+        let id = AdapterId(self.next_id);
+        self.next_id += 1;
+        if self.flavor == Flavor::Base {
+            for (_, p) in all_parameters(&self.model.root) {
+                p.set_requires_grad(false);
+            }
+        }
+        let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
+        let attachment = (entry.attach)(self, id, name, config, seed)?;
+        let first = self.adapters.is_empty();
+        self.adapters.insert(name.to_owned(), Adapter { id, config: attachment.config, bias: attachment.bias });
+        self.flavor = flavor;
+        match flavor {
+            // PEFT activates the first adapter only.
+            Flavor::Peft if !first => {}
+            _ => self.active_mut(thread).push(id),
+        }
+        if options.inference_mode {
+            self.set_trainable(name, false)?;
+        } else if flavor == Flavor::Peft && !first {
+            self.set_own_trainable(name, false)?;
+        } else {
+            self.set_trainable(name, true)?;
+        }
+        Ok(())
+    }
+
+    /// An adapter's own parameters, and the biases that it trains.
+    pub fn set_trainable(&self, name: &str, on: bool) -> Result<()> {
+        self.set_own_trainable(name, on)?;
+        for slot in self.slots(name)?.iter().filter(|s| s.is_bias()) {
+            slot.param.set_requires_grad(on);
+        }
+        Ok(())
+    }
+
+    fn set_own_trainable(&self, name: &str, on: bool) -> Result<()> {
+        for slot in self.slots(name)?.iter().filter(|s| s.is_own()) {
+            slot.param.set_requires_grad(on);
+        }
+        Ok(())
+    }
+
+    /// Removes an adapter for good (`PeftModel.delete_adapter`).
+    pub fn delete(&mut self, name: &str) -> Result<()> {
+        let id = self.id(name)?;
+        self.refuse_while_merged("delete an adapter")?;
+        self.remove_from_tree(&[id]);
+        self.adapters.shift_remove(name);
+        for set in self.active.values_mut() {
+            set.retain(|&a| a != id);
+            if set.is_empty() {
+                set.extend(self.adapters.values().next().map(|a| a.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// `trainable params: 3,584 || all params: 159,808 || trainable%: 2.2427|| cuda memory: 0.00GiB.`
+    ///
+    /// SWIFT's text, letter by letter; tied parameters count once.
+    pub fn report(&self) -> String {
+        let (mut trainable, mut all) = (0, 0);
+        for (_, p) in named_parameters(&self.model.root) {
+            let n = p.numel();
+            all += n;
+            if p.requires_grad() {
+                trainable += n;
+            }
+        }
+        let percent = if all == 0 { 0. } else { 100. * trainable as f64 / all as f64 };
+        format!(
+            "trainable params: {} || all params: {} || trainable%: {percent:.4}|| cuda memory: 0.00GiB.",
+            thousands(trainable),
+            thousands(all)
+        )
+    }
+
+    /// A parameter by its name in this wrapping, or by its name in the base model.
+    pub fn parameter(&self, name: &str) -> Result<Param> {
+        let find = |n: &str| self.model.parameter(n);
+        let stripped = name.strip_prefix(self.flavor.prefix());
+        stripped.and_then(find).or_else(|| find(name)).ok_or_else(|| {
+            Error::Argument(format!("no parameter is called {:?}", swift_tuners_nn::error::printable(name, 160)))
+        })
+    }
+}
+
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,221 @@
+//! Which modules a configuration means: PEFT's rules for `target_modules` and its relatives.
+
+use crate::config::AdapterConfig;
+use serde_json::Value as Json;
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::module::{named_nodes, Weights};
+use swift_tuners_nn::{Error, Model, Result};
+
+/// A Python regular expression that must match a whole name (`re.fullmatch`), with bounded effort.
+pub struct FullMatch(fancy_regex::Regex);
+
+impl FullMatch {
+    pub fn new(pattern: &str, option: &str) -> Result<Self> {
+        let bad = |why: String| Error::config(option, format!("{:?}: {why}", printable(pattern, 80)));
+        if pattern.len() > 1 << 16 {
+            return Err(bad("longer than 64 KiB".into()));
+        }
+        let regex = fancy_regex::RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .backtrack_limit(200_000)
+            .build()
+            .map_err(|e| bad(printable(&e.to_string(), 200)))?;
+        Ok(Self(regex))
+    }
+
+    pub fn matches(&self, name: &str) -> Result<bool> {
+        self.0.is_match(name).map_err(|e| {
+            Error::config("target_modules", format!("matching {name} took too long: {}", printable(&e.to_string(), 120)))
+        })
+    }
+}
+
+/// `name` is `entry` or ends with a dot and it.
+pub fn has_suffix(name: &str, entry: &str) -> bool {
+    name.strip_suffix(entry).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+enum Rule {
+    Pattern(FullMatch),
+    Suffixes(Vec<String>),
+}
+
+impl Rule {
+    fn new(config: &AdapterConfig, field: &str) -> Result<Option<Self>> {
+        Ok(match config.get(field) {
+            None => None,
+            Some(Json::String(pattern)) => Some(Self::Pattern(FullMatch::new(pattern, field)?)),
+            Some(_) => config.texts(field)?.map(Self::Suffixes),
+        })
+    }
+
+    fn matches(&self, name: &str) -> Result<bool> {
+        match self {
+            Self::Pattern(p) => p.matches(name),
+            Self::Suffixes(list) => Ok(list.iter().any(|s| has_suffix(name, s))),
+        }
+    }
+}
+
+/// The paths of the modules that LoRA-like configurations adapt, in the model's order.
+///
+/// `target_modules`: a list by suffix, a string by full match, `all-linear`, or absent for the default of the model type.
+/// `exclude_modules` wins; nothing at or below a module of `modules_to_save` is adapted; `layers_to_transform` and
+/// `layers_pattern` narrow a list (not a pattern). Fails with [`Error::Target`] when nothing is left.
+pub fn resolve(model: &Model, config: &AdapterConfig, modules_to_save: &[String]) -> Result<Vec<String>> {
+    let nodes = named_nodes(&model.root);
+    let all_linear = matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
+    let rule = if all_linear {
+        None
+    } else {
+        Some(match Rule::new(config, "target_modules")? {
+            Some(rule) => rule,
+            None => Rule::Suffixes(model.keys.lora_targets.iter().map(|&s| s.to_owned()).collect()),
+        })
+    };
+    let exclude = Rule::new(config, "exclude_modules")?;
+    let layers = Layers::new(config)?;
+    let mut found = Vec::new();
+    for (name, node) in &nodes {
+        let hit = match &rule {
+            Some(rule) => rule.matches(name)? && (matches!(rule, Rule::Pattern(_)) || layers.include(rule, name)?),
+            None => {
+                let head = model.keys.output_embedding == Some(name.as_str())
+                    || model.keys.head_names().iter().any(|h| name == h || name.starts_with(&format!("{h}.")));
+                matches!(node.module().weights(), Some(Weights::Linear { .. })) && !head
+            }
+        };
+        let saved = modules_to_save.iter().any(|m| is_below(name, m));
+        if hit && !saved && !exclude.as_ref().map_or(Ok(false), |e| e.matches(name))? {
+            found.push(name.clone());
+        }
+    }
+    if found.is_empty() {
+        let pattern = config.get("target_modules").map_or("the default target_modules".to_owned(), |t| {
+            format!("target_modules {}", printable(&t.to_string(), 120))
+        });
+        return Err(Error::Target { pattern, nearest: nearest(config, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()) });
+    }
+    Ok(found)
+}
+
+/// Whether `name` is a module called `module`, or lies inside one.
+fn is_below(name: &str, module: &str) -> bool {
+    let mut prefix = name;
+    loop {
+        if has_suffix(prefix, module) {
+            return true;
+        }
+        match prefix.rfind('.') {
+            Some(at) => prefix = &prefix[..at],
+            None => return false,
+        }
+    }
+}
+
+/// `layers_to_transform` and `layers_pattern`.
+struct Layers {
+    indices: Option<Vec<u64>>,
+    patterns: Vec<fancy_regex::Regex>,
+}
+
+impl Layers {
+    fn new(config: &AdapterConfig) -> Result<Self> {
+        let indices = config.integers("layers_to_transform")?.filter(|l| !l.is_empty());
+        let named = config.texts("layers_pattern")?.unwrap_or_default();
+        let sources = if named.is_empty() {
+            vec![r"\A.*\.[^.]*\.(\d+)\.".to_owned()]
+        } else {
+            named.iter().map(|p| format!(r"\A.*\.{p}\.(\d+)\.")).collect()
+        };
+        let patterns = sources
+            .iter()
+            .map(|s| {
+                fancy_regex::Regex::new(s).map_err(|e| Error::config("layers_pattern", printable(&e.to_string(), 200)))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { indices, patterns })
+    }
+
+    fn include(&self, rule: &Rule, name: &str) -> Result<bool> {
+        let Some(indices) = &self.indices else { return Ok(true) };
+        // An entry that is the whole name is taken without a look at its layer.
+        if matches!(rule, Rule::Suffixes(list) if list.iter().any(|s| s == name)) {
+            return Ok(true);
+        }
+        for pattern in &self.patterns {
+            let found = pattern
+                .captures(name)
+                .map_err(|e| Error::config("layers_pattern", printable(&e.to_string(), 200)))?
+                .and_then(|c| c.get(1)?.as_str().parse().ok());
+            if let Some(index) = found {
+                return Ok(indices.contains(&index));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The first of `patterns` that matches the end of a module name after a dot, or the whole name.
+pub fn pattern_value(patterns: &[(String, f64)], option: &str, name: &str) -> Result<Option<f64>> {
+    for (pattern, value) in patterns {
+        if FullMatch::new(&format!(r"(?:.*\.)?(?:{pattern})"), option)?.matches(name)? {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
+}
+
+/// The names (last components) that come closest to what was asked for.
+fn nearest(config: &AdapterConfig, names: &[&str]) -> Vec<String> {
+    let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
+    let mut leaves: Vec<&str> = names.iter().filter_map(|n| n.rsplit('.').next()).collect();
+    leaves.retain(|l| !l.is_empty() && !l.chars().all(|c| c.is_ascii_digit()));
+    leaves.sort_unstable();
+    leaves.dedup();
+    leaves.sort_by_key(|leaf| wanted.iter().map(|w| distance(w, leaf)).min().unwrap_or(0));
+    leaves.into_iter().take(5).map(str::to_owned).collect()
+}
+
+/// Levenshtein's edit distance over the first 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_match_whole_components_only() {
+        assert!(has_suffix("model.layers.0.mlp", "mlp"));
+        assert!(has_suffix("mlp", "mlp"));
+        assert!(!has_suffix("model.foo_mlp", "mlp"));
+        assert!(is_below("classifier.dense", "classifier"));
+        assert!(!is_below("my_classifier.dense", "classifier"));
+    }
+
+    #[test]
+    fn a_pattern_that_explodes_is_an_error_and_not_a_hang() {
+        let evil = FullMatch::new("(a+)+$(?=b)", "target_modules").unwrap();
+        assert!(evil.matches(&format!("{}c", "a".repeat(60))).is_err() || !evil.matches("aac").unwrap());
+    }
+
+    #[test]
+    fn the_first_pattern_that_fits_wins() {
+        let patterns = vec![("layers.1.self_attn.q_proj".to_owned(), 6.), ("q_proj".to_owned(), 3.)];
+        assert_eq!(pattern_value(&patterns, "rank_pattern", "model.layers.1.self_attn.q_proj").unwrap(), Some(6.));
+        assert_eq!(pattern_value(&patterns, "rank_pattern", "model.layers.2.self_attn.q_proj").unwrap(), Some(3.));
+        assert_eq!(pattern_value(&patterns, "rank_pattern", "model.layers.2.self_attn.k_proj").unwrap(), None);
+    }
+}
