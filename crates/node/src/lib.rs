@@ -1,1 +1,29 @@
+//! The Node addon: converts, calls the core once, converts back. No rule lives here.
 
+mod error;
+mod files;
+mod generation;
+mod inputs;
+mod job;
+mod model;
+mod optimizer;
+mod tensor;
+mod tokenizer;
+
+/// Results of operations are large and short-lived. glibc gives such blocks back to the system at once, so every operation
+/// faults its pages in again; mimalloc keeps them for `PURGE_DELAY`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Milliseconds that free pages are kept: longer than a training step, short enough to give memory back when idle.
+const PURGE_DELAY: std::ffi::c_long = 1000;
+/// `mi_option_purge_delay`, which the binding crate does not name.
+const PURGE_DELAY_OPTION: libmimalloc_sys::mi_option_t = 15;
+
+#[napi_derive::module_init]
+fn init() {
+    // SAFETY: sets an option of the allocator; valid at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY_OPTION, PURGE_DELAY) };
+    // Worker panics are caught and become errors; their default message on stderr would only confuse.
+    std::panic::set_hook(Box::new(|_| {}));
+}

@@ -36,13 +36,13 @@ impl TunedModel {
         }
     }
 
-    pub(super) fn active_mut(&mut self, thread: u64) -> &mut Vec<AdapterId> {
-        self.active.entry(self.thread_key(thread)).or_default()
+    pub(super) fn edit_active(&self, thread: u64, edit: impl FnOnce(&mut Vec<AdapterId>)) {
+        edit(self.active.lock().entry(self.thread_key(thread)).or_default());
     }
 
     /// The ids that a pass on this thread runs with.
     pub fn active_ids(&self, thread: u64) -> Arc<Vec<AdapterId>> {
-        Arc::new(self.active.get(&self.thread_key(thread)).cloned().unwrap_or_default())
+        Arc::new(self.active.lock().get(&self.thread_key(thread)).cloned().unwrap_or_default())
     }
 
     /// The ids of named adapters; unknown names are an error.
@@ -60,7 +60,7 @@ impl TunedModel {
     /// Makes exactly these adapters active. Names that do not exist are skipped and returned, as SWIFT logs them.
     ///
     /// With `offload` the others' tensors leave the device.
-    pub fn set_active(&mut self, thread: u64, names: &[String], offload: Option<Offload>) -> Result<Vec<String>> {
+    pub fn set_active(&self, thread: u64, names: &[String], offload: Option<Offload>) -> Result<Vec<String>> {
         self.check_offload(offload)?;
         let (known, unknown): (Vec<&String>, Vec<&String>) =
             names.iter().partition(|n| self.adapters.contains_key(*n));
@@ -76,33 +76,34 @@ impl TunedModel {
             }
         }
         let unknown = unknown.into_iter().cloned().collect();
-        *self.active_mut(thread) = ids;
+        self.edit_active(thread, |active| *active = ids);
         Ok(unknown)
     }
 
     /// Adds an adapter to the active ones; its tensors come back if they were offloaded.
-    pub fn activate(&mut self, thread: u64, name: &str) -> Result<()> {
+    pub fn activate(&self, thread: u64, name: &str) -> Result<()> {
         let id = self.id(name)?;
         self.bring_back(name)?;
-        let active = self.active_mut(thread);
-        if !active.contains(&id) {
-            active.push(id);
-        }
+        self.edit_active(thread, |active| {
+            if !active.contains(&id) {
+                active.push(id);
+            }
+        });
         Ok(())
     }
 
-    pub fn deactivate(&mut self, thread: u64, name: &str, offload: Option<Offload>) -> Result<()> {
+    pub fn deactivate(&self, thread: u64, name: &str, offload: Option<Offload>) -> Result<()> {
         let id = self.id(name)?;
         self.check_offload(offload)?;
         if let Some(offload) = offload {
             self.offload(name, offload)?;
         }
-        self.active_mut(thread).retain(|&a| a != id);
+        self.edit_active(thread, |active| active.retain(|&a| a != id));
         Ok(())
     }
 
     /// `PeftModel.set_adapter`: these are active and trainable, the others neither.
-    pub fn set_adapter(&mut self, thread: u64, names: &[String]) -> Result<()> {
+    pub fn set_adapter(&self, thread: u64, names: &[String]) -> Result<()> {
         if self.flavor != Flavor::Peft {
             return Err(Error::Invalid("setAdapter belongs to a PeftModel".into()));
         }
@@ -113,7 +114,7 @@ impl TunedModel {
         for name in names {
             self.set_trainable(name, true)?;
         }
-        *self.active_mut(thread) = ids.to_vec();
+        self.edit_active(thread, |active| *active = ids.to_vec());
         Ok(())
     }
 
@@ -128,7 +129,7 @@ impl TunedModel {
         Ok(self.slots(name)?.into_iter().filter(|s| s.is_own()).map(|s| s.param).collect())
     }
 
-    fn offload(&mut self, name: &str, to: Offload) -> Result<()> {
+    fn offload(&self, name: &str, to: Offload) -> Result<()> {
         let params = self.own_params(name)?;
         if to == Offload::Cpu {
             for p in params.iter().filter(|p| !p.is_offloaded()) {
@@ -151,13 +152,14 @@ impl TunedModel {
         Ok(())
     }
 
-    fn offload_folder(&mut self) -> Result<PathBuf> {
-        if let Some(dir) = &self.offload_dir {
+    fn offload_folder(&self) -> Result<PathBuf> {
+        let mut folder = self.offload_dir.lock();
+        if let Some(dir) = &*folder {
             return Ok(dir.clone());
         }
         let dir = std::env::temp_dir().join(format!("swift-tuners-offload-{}-{}", std::process::id(), unique()));
         std::fs::create_dir(&dir).map_err(|e| Error::io(&dir, e))?;
-        self.offload_dir = Some(dir.clone());
+        *folder = Some(dir.clone());
         Ok(dir)
     }
 

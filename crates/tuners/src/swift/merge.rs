@@ -117,10 +117,10 @@ impl TunedModel {
             Some(names) => self.ids(names)?,
             None => self.active_ids(thread),
         };
-        *self.active_mut(thread) = ids.to_vec();
+        self.edit_active(thread, |active| *active = ids.to_vec());
         self.merge_and_unload(thread, None)?;
         self.adapters.clear();
-        self.active.clear();
+        self.active.lock().clear();
         self.flavor = Flavor::Base;
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::lora::{Bias, LoraLayer, MergedLinear};
 use crate::modules_to_save::ModulesToSave;
 use crate::target::FullMatch;
 use indexmap::IndexMap;
+use parking_lot::Mutex;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -73,18 +74,18 @@ pub struct TunedModel {
     pub flavor: Flavor,
     adapters: IndexMap<String, Adapter>,
     /// The active adapters of each JavaScript thread; of all threads together under 0 when `unique_thread`.
-    active: HashMap<u64, Vec<AdapterId>>,
+    active: Mutex<HashMap<u64, Vec<AdapterId>>>,
     unique_thread: bool,
     extra_state_keys: Vec<String>,
     pub load_reports: Vec<LoadReport>,
     next_id: u32,
     /// Holds what was offloaded to `meta`; removed with the model.
-    offload_dir: Option<PathBuf>,
+    offload_dir: Mutex<Option<PathBuf>>,
 }
 
 impl Drop for TunedModel {
     fn drop(&mut self) {
-        if let Some(dir) = &self.offload_dir {
+        if let Some(dir) = &*self.offload_dir.lock() {
             let _ = std::fs::remove_dir_all(dir);
         }
     }
@@ -107,12 +108,12 @@ impl TunedModel {
             model,
             flavor: Flavor::Base,
             adapters: IndexMap::new(),
-            active: HashMap::new(),
+            active: Mutex::default(),
             unique_thread,
             extra_state_keys: Vec::new(),
             load_reports: Vec::new(),
             next_id: 0,
-            offload_dir: None,
+            offload_dir: Mutex::default(),
         }
     }
 
@@ -160,7 +161,7 @@ impl TunedModel {
                 .map(|(_, p)| (p.clone(), p.array().ok(), p.requires_grad()))
                 .collect(),
             adapters: self.adapters.clone(),
-            active: self.active.clone(),
+            active: self.active.lock().clone(),
             flavor: self.flavor,
             extra_state_keys: self.extra_state_keys.clone(),
             reports: self.load_reports.len(),
@@ -183,7 +184,7 @@ impl TunedModel {
             }
         }
         self.adapters = before.adapters;
-        self.active = before.active;
+        *self.active.lock() = before.active;
         self.flavor = before.flavor;
         self.extra_state_keys = before.extra_state_keys;
         self.load_reports.truncate(before.reports);
@@ -293,7 +294,7 @@ impl TunedModel {
         match flavor {
             // PEFT activates the first adapter only.
             Flavor::Peft if !first => {}
-            _ => self.active_mut(thread).push(id),
+            _ => self.edit_active(thread, |active| active.push(id)),
         }
         if options.inference_mode {
             self.set_trainable(name, false)?;
@@ -327,7 +328,7 @@ impl TunedModel {
         self.refuse_while_merged("delete an adapter")?;
         self.remove_from_tree(&[id]);
         self.adapters.shift_remove(name);
-        for set in self.active.values_mut() {
+        for set in self.active.lock().values_mut() {
             set.retain(|&a| a != id);
             if set.is_empty() {
                 set.extend(self.adapters.values().next().map(|a| a.id));

@@ -188,7 +188,7 @@ impl TunedModel {
             if m.flavor == super::Flavor::Peft {
                 m.set_adapter(thread, std::slice::from_ref(&o.name))?;
             } else {
-                *m.active_mut(thread) = vec![id];
+                m.edit_active(thread, |active| *active = vec![id]);
             }
             Ok(())
         })

@@ -1,0 +1,68 @@
+//! What a model is called with, filled in field by field.
+
+use crate::error::guard;
+use crate::tensor::NativeTensor;
+use candle_core::{DType, Device};
+use napi_derive::napi;
+use parking_lot::Mutex;
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::module::Ints;
+use swift_tuners_nn::{Array, Error, Inputs, Result};
+
+#[napi]
+pub struct NativeInputs {
+    inner: Mutex<Inputs>,
+}
+
+fn ints(array: &Array, name: &str) -> Result<Ints> {
+    if array.dtype().is_float() {
+        return Err(Error::Argument(format!("{name}: expected integers, found {:?}", array.dtype())));
+    }
+    let shape = array.dims().to_vec();
+    Ints::new(shape, array.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
+}
+
+#[napi]
+impl NativeInputs {
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { inner: Mutex::default() }
+    }
+
+    /// Sets a field by its TypeScript name.
+    #[napi]
+    pub fn set(&self, name: String, value: &NativeTensor) -> napi::Result<()> {
+        guard(|| {
+            let t = value.get()?;
+            let mut inputs = self.inner.lock();
+            match name.as_str() {
+                "inputIds" => inputs.input_ids = Some(ints(t.data(), &name)?),
+                "attentionMask" => {
+                    // Masks are numbers in many libraries; only zero and not zero count.
+                    let data = t.data();
+                    let mask = if data.dtype().is_float() { data.ne(0f64)?.to_dtype(DType::I64)? } else { data.clone() };
+                    inputs.attention_mask = Some(ints(&mask, &name)?);
+                }
+                "tokenTypeIds" => inputs.token_type_ids = Some(ints(t.data(), &name)?),
+                "positionIds" => inputs.position_ids = Some(ints(t.data(), &name)?),
+                "labels" if t.dtype().is_float() => inputs.float_labels = Some(t),
+                "labels" => inputs.labels = Some(ints(t.data(), &name)?),
+                "inputsEmbeds" => inputs.inputs_embeds = Some(t),
+                "pixelValues" => inputs.pixel_values = Some(t),
+                "target" => inputs.target = Some(t),
+                other => {
+                    return Err(Error::Argument(format!(
+                        "{}: no supported architecture takes this input",
+                        printable(other, 40)
+                    )))
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub fn get(&self) -> Inputs {
+        self.inner.lock().clone()
+    }
+}

@@ -1,0 +1,833 @@
+//! `Model`, `SwiftModel` and `PeftModel` share this native half.
+
+use crate::error::{guard, to_napi};
+use crate::inputs::NativeInputs;
+use crate::job::job;
+use crate::tensor::{device_name, dtype_name, parse_device, parse_dtype, NativeTensor};
+use napi::bindgen_prelude::*;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::Env;
+use napi_derive::napi;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
+use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param};
+use swift_tuners_tuners::config::AdapterConfig;
+use swift_tuners_tuners::formats::{FromPretrainedOptions, LoadReport, NameSelection, SaveOptions};
+use swift_tuners_tuners::swift::{Combination, Format, Offload, PrepareOptions, SignMethod, WeightedOptions};
+use swift_tuners_tuners::{Flavor, TunedModel};
+
+type Core<T> = swift_tuners_nn::Result<T>;
+
+/// A model as all its handles see it.
+pub struct Shared {
+    /// Read by passes and getters, written by what changes the tree.
+    pub tree: RwLock<TunedModel>,
+    /// Read by passes, written by an optimizer's step: no pass sees half-updated weights.
+    pub passes: RwLock<()>,
+    training: AtomicBool,
+    seed: AtomicU64,
+    /// Passes in training mode so far; each draws its own random numbers.
+    drawn: AtomicU64,
+}
+
+/// One pass's settings, captured when JavaScript makes the call.
+#[derive(Clone)]
+pub struct Pass {
+    training: bool,
+    active: Arc<Vec<AdapterId>>,
+    seed: u64,
+    cancel: CancelFlag,
+}
+
+impl Pass {
+    pub fn context(&self) -> Context {
+        Context {
+            training: self.training,
+            active: self.active.clone(),
+            seed: self.seed,
+            cancel: self.cancel.clone(),
+            ..Context::default()
+        }
+    }
+}
+
+impl Shared {
+    pub fn forward(&self, pass: &Pass, inputs: &Inputs) -> Core<Output> {
+        let tree = self.tree.read_recursive();
+        let _passes = self.passes.read_recursive();
+        tree.model.forward(&pass.context(), inputs)
+    }
+
+    pub fn pass(&self, thread: u64, active: Option<Vec<String>>, cancel: CancelFlag) -> Core<Pass> {
+        let tree = self.tree.read_recursive();
+        let active = match active {
+            Some(names) => tree.ids(&names)?,
+            None => tree.active_ids(thread),
+        };
+        let training = self.training.load(Ordering::Relaxed);
+        let count = if training { self.drawn.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let seed = swift_tuners_nn::context::mix(self.seed.load(Ordering::Relaxed), count);
+        Ok(Pass { training, active, seed, cancel })
+    }
+}
+
+#[napi]
+pub struct NativeCancelFlag(CancelFlag);
+
+#[napi]
+impl NativeCancelFlag {
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(CancelFlag::default())
+    }
+
+    #[napi]
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    pub fn flag(&self) -> CancelFlag {
+        self.0.clone()
+    }
+}
+
+pub fn flag(cancel: Option<&NativeCancelFlag>) -> CancelFlag {
+    cancel.map(|c| c.flag()).unwrap_or_default()
+}
+
+#[napi(object)]
+pub struct NativeParameterInfo {
+    pub name: String,
+    pub shape: Vec<u32>,
+    pub dtype: String,
+    pub device: String,
+    pub requires_grad: bool,
+    pub numel: f64,
+}
+
+/// Tensors of a pass.
+#[napi]
+pub struct NativeOutput(Output);
+
+#[napi]
+impl NativeOutput {
+    #[napi(getter)]
+    pub fn logits(&self) -> Option<NativeTensor> {
+        self.0.logits.clone().map(Into::into)
+    }
+    #[napi(getter)]
+    pub fn last_hidden_state(&self) -> Option<NativeTensor> {
+        self.0.last_hidden_state.clone().map(Into::into)
+    }
+    #[napi(getter)]
+    pub fn loss(&self) -> Option<NativeTensor> {
+        self.0.loss.clone().map(Into::into)
+    }
+}
+
+#[napi(object)]
+pub struct NativeLoadReport {
+    pub adapter: String,
+    pub file: String,
+    pub loaded: Vec<String>,
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl From<&LoadReport> for NativeLoadReport {
+    fn from(r: &LoadReport) -> Self {
+        Self {
+            adapter: r.adapter.clone(),
+            file: r.file.clone(),
+            loaded: r.loaded.clone(),
+            missing: r.missing.clone(),
+            unexpected: r.unexpected.clone(),
+            warnings: r.warnings.clone(),
+        }
+    }
+}
+
+#[napi(object)]
+pub struct NativeAdapter {
+    pub name: String,
+    /// JSON text of the configuration.
+    pub config: String,
+}
+
+#[napi(object)]
+pub struct NativeParamGroup {
+    pub names: Vec<String>,
+    pub lr: Option<f64>,
+    pub weight_decay: f64,
+}
+
+#[napi(object)]
+pub struct NativePrepareOptions {
+    pub extra_state_keys: Vec<String>,
+    pub inference_mode: bool,
+    pub seed: f64,
+}
+
+#[napi(object)]
+pub struct NativeFromPretrainedOptions {
+    /// Pairs of saved and new name; absent: all.
+    pub names: Option<Vec<Vec<String>>>,
+    pub inference_mode: bool,
+    pub strict: bool,
+    pub seed: f64,
+}
+
+#[napi(object)]
+pub struct NativeWeightedOptions {
+    pub adapters: Vec<String>,
+    pub weights: Vec<f64>,
+    pub adapter_name: String,
+    pub combination_type: String,
+    pub svd_rank: Option<u32>,
+    pub svd_clamp: Option<f64>,
+    pub density: Option<f64>,
+    pub majority_sign_method: Option<String>,
+    pub seed: f64,
+}
+
+/// File, tensors read, tensors in all.
+type OnProgress = ThreadsafeFunction<FnArgs<(String, f64, f64)>, (), FnArgs<(String, f64, f64)>, Status, false>;
+
+#[napi]
+pub struct NativeModel {
+    shared: Mutex<Option<Arc<Shared>>>,
+}
+
+fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
+    let shared = Shared {
+        tree: RwLock::new(model),
+        passes: RwLock::new(()),
+        training: AtomicBool::new(false),
+        seed: AtomicU64::new(seed),
+        drawn: AtomicU64::new(0),
+    };
+    NativeModel { shared: Mutex::new(Some(Arc::new(shared))) }
+}
+
+/// Models that worker threads may attach to, by token.
+static HANDLES: Mutex<Option<HashMap<String, Weak<Shared>>>> = Mutex::new(None);
+
+/// Loads a model directory on a thread of its own.
+#[napi(ts_return_type = "Promise<NativeModel>")]
+pub fn load_model<'env>(
+    env: &'env Env,
+    directory: String,
+    dtype: Option<String>,
+    device: String,
+    unique_thread: bool,
+    cancel: &NativeCancelFlag,
+    on_progress: Option<OnProgress>,
+) -> napi::Result<Object<'env>> {
+    let cancel = cancel.flag();
+    job(env, move || {
+        let dtype = dtype.map(|d| parse_dtype(&d)).transpose()?;
+        let device = parse_device(&device)?;
+        let directory = PathBuf::from(directory);
+        let report = move |file: &std::path::Path, done: u64, all: u64| {
+            if let Some(f) = &on_progress {
+                let args: FnArgs<_> = (file.display().to_string(), done as f64, all as f64).into();
+                f.call(args, ThreadsafeFunctionCallMode::NonBlocking);
+            }
+        };
+        let checked = |file: &std::path::Path, done: u64, all: u64| report(file, done, all);
+        cancel.check()?;
+        let (model, _) = checkpoint::load_model(&directory, dtype, &device, Some(&checked))?;
+        cancel.check()?;
+        Ok(new_handle(TunedModel::new(model, unique_thread), 0))
+    })
+}
+
+/// A model with fresh weights.
+#[napi(ts_return_type = "Promise<NativeModel>")]
+pub fn new_model<'env>(
+    env: &'env Env,
+    config: String,
+    dtype: String,
+    device: String,
+    unique_thread: bool,
+    seed: f64,
+) -> napi::Result<Object<'env>> {
+    job(env, move || {
+        let config = checkpoint::json::parse(config.as_bytes()).map_err(|e| Error::config("config", e))?;
+        let model = checkpoint::new_model(config, parse_dtype(&dtype)?, &parse_device(&device)?, seed as u64)?;
+        Ok(new_handle(TunedModel::new(model, unique_thread), seed as u64))
+    })
+}
+
+/// Fills in a configuration's defaults and checks it. JSON in, JSON out.
+#[napi]
+pub fn complete_config(json: String) -> napi::Result<String> {
+    guard(|| {
+        let value = checkpoint::json::parse(json.as_bytes()).map_err(|e| Error::config("adapter config", e))?;
+        Ok(AdapterConfig::from_json(&value)?.to_json().to_string())
+    })
+}
+
+#[napi]
+impl NativeModel {
+    pub fn get(&self) -> Core<Arc<Shared>> {
+        self.shared.lock().clone().ok_or(Error::Disposed("model"))
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&TunedModel) -> Core<T>) -> napi::Result<T> {
+        guard(|| f(&self.get()?.tree.read_recursive()))
+    }
+
+    /// Work that changes the tree, on a thread of its own.
+    fn edit<'env, T>(
+        &self,
+        env: &'env Env,
+        f: impl FnOnce(&mut TunedModel) -> Core<T> + Send + 'static,
+    ) -> napi::Result<Object<'env>>
+    where
+        T: ToNapiValue + Send + 'static,
+    {
+        let shared = guard(|| self.get())?;
+        job(env, move || {
+            // Waits for running passes, so that none sees a half-changed tree.
+            let mut tree = shared.tree.write();
+            f(&mut tree)
+        })
+    }
+
+    #[napi]
+    pub fn dispose(&self) {
+        *self.shared.lock() = None;
+    }
+
+    #[napi]
+    pub fn share(&self) -> napi::Result<String> {
+        guard(|| {
+            let shared = self.get()?;
+            let token = format!("model-{:p}-{}", Arc::as_ptr(&shared), std::process::id());
+            HANDLES.lock().get_or_insert_default().insert(token.clone(), Arc::downgrade(&shared));
+            Ok(token)
+        })
+    }
+
+    #[napi(factory)]
+    pub fn from_handle(token: String) -> napi::Result<Self> {
+        guard(|| {
+            let mut handles = HANDLES.lock();
+            let handles = handles.get_or_insert_default();
+            handles.retain(|_, shared| shared.strong_count() > 0);
+            let shared = handles.get(&token).and_then(Weak::upgrade);
+            let shared = shared.ok_or_else(|| Error::Invalid("this handle's model is gone".into()))?;
+            Ok(Self { shared: Mutex::new(Some(shared)) })
+        })
+    }
+
+    /// Another handle on the same model.
+    #[napi]
+    pub fn alias(&self) -> napi::Result<NativeModel> {
+        guard(|| Ok(Self { shared: Mutex::new(Some(self.get()?)) }))
+    }
+
+    #[napi(getter)]
+    pub fn flavor(&self) -> napi::Result<&'static str> {
+        self.read(|m| {
+            Ok(match m.flavor {
+                Flavor::Base => "base",
+                Flavor::Swift => "swift",
+                Flavor::Peft => "peft",
+            })
+        })
+    }
+
+    #[napi(getter)]
+    pub fn config(&self) -> napi::Result<String> {
+        self.read(|m| Ok(m.model.config.to_string()))
+    }
+
+    #[napi(getter)]
+    pub fn device(&self) -> napi::Result<String> {
+        self.read(|m| Ok(device_name(&m.model.device)))
+    }
+
+    #[napi(getter)]
+    pub fn training(&self) -> napi::Result<bool> {
+        guard(|| Ok(self.get()?.training.load(Ordering::Relaxed)))
+    }
+
+    #[napi]
+    pub fn train(&self, mode: bool) -> napi::Result<()> {
+        guard(|| {
+            self.get()?.training.store(mode, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Seed and position of the random numbers that training passes draw.
+    #[napi]
+    pub fn set_seed(&self, seed: f64, drawn: f64) -> napi::Result<()> {
+        guard(|| {
+            let shared = self.get()?;
+            shared.seed.store(seed as u64, Ordering::Relaxed);
+            shared.drawn.store(drawn as u64, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    #[napi(getter)]
+    pub fn drawn(&self) -> napi::Result<f64> {
+        guard(|| Ok(self.get()?.drawn.load(Ordering::Relaxed) as f64))
+    }
+
+    #[napi(ts_return_type = "Promise<NativeOutput>")]
+    pub fn forward<'env>(
+        &self,
+        env: &'env Env,
+        inputs: &NativeInputs,
+        thread: f64,
+        active: Option<Vec<String>>,
+        cancel: Option<&NativeCancelFlag>,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let pass = guard(|| shared.pass(thread as u64, active, flag(cancel)))?;
+        let inputs = inputs.get();
+        job(env, move || Ok(NativeOutput(shared.forward(&pass, &inputs)?)))
+    }
+
+    #[napi]
+    pub fn forward_sync(
+        &self,
+        inputs: &NativeInputs,
+        thread: f64,
+        active: Option<Vec<String>>,
+    ) -> napi::Result<NativeOutput> {
+        guard(|| {
+            let shared = self.get()?;
+            let pass = shared.pass(thread as u64, active, CancelFlag::default())?;
+            Ok(NativeOutput(shared.forward(&pass, &inputs.get())?))
+        })
+    }
+
+    /// Forward and backward in one job; the loss, multiplied by `scale` for the gradients only, comes back.
+    #[napi(ts_return_type = "Promise<number>")]
+    pub fn forward_backward<'env>(
+        &self,
+        env: &'env Env,
+        inputs: &NativeInputs,
+        scale: f64,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let pass = guard(|| shared.pass(thread as u64, None, cancel.flag()))?;
+        let inputs = inputs.get();
+        job(env, move || {
+            let output = shared.forward(&pass, &inputs)?;
+            let loss = output.loss.ok_or_else(|| Error::Argument("training needs labels or a target in each batch".into()))?;
+            let value = loss.to_scalar_f64()?;
+            pass.cancel.check()?;
+            loss.affine(scale, 0.)?.backward()?;
+            Ok(value)
+        })
+    }
+
+    /// The loss without gradients.
+    #[napi(ts_return_type = "Promise<number>")]
+    pub fn evaluate_loss<'env>(
+        &self,
+        env: &'env Env,
+        inputs: &NativeInputs,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let pass = guard(|| {
+            let mut pass = shared.pass(thread as u64, None, cancel.flag())?;
+            pass.training = false;
+            Ok(pass)
+        })?;
+        let inputs = inputs.get();
+        job(env, move || {
+            let tree = shared.tree.read_recursive();
+            let _passes = shared.passes.read_recursive();
+            let cx = Context { grad: false, ..pass.context() };
+            let loss = tree.model.forward(&cx, &inputs)?.loss;
+            loss.ok_or_else(|| Error::Argument("evaluation needs labels or a target in each batch".into()))?.to_scalar_f64()
+        })
+    }
+
+    #[napi]
+    pub fn named_modules(&self) -> napi::Result<Vec<String>> {
+        self.read(|m| {
+            let mut names = Vec::new();
+            walk(&m.model.root, &mut |path, item| {
+                if let Item::Module(_) = item {
+                    names.push(path.to_owned());
+                }
+            });
+            Ok(names)
+        })
+    }
+
+    #[napi]
+    pub fn named_parameters(&self) -> napi::Result<Vec<NativeParameterInfo>> {
+        self.read(|m| {
+            let info = |(name, p): (String, &Param)| NativeParameterInfo {
+                name,
+                shape: p.shape().iter().map(|&d| d as u32).collect(),
+                dtype: dtype_name(p.dtype()).into(),
+                device: if p.is_offloaded() { "meta".into() } else { device_name(&p.device()) },
+                requires_grad: p.requires_grad(),
+                numel: p.numel() as f64,
+            };
+            Ok(named_parameters(&m.model.root).into_iter().map(info).collect())
+        })
+    }
+
+    /// Every name of every parameter: tied ones under each of them.
+    #[napi]
+    pub fn parameter_names(&self) -> napi::Result<Vec<String>> {
+        self.read(|m| Ok(all_parameters(&m.model.root).into_iter().map(|(n, _)| n).collect()))
+    }
+
+    #[napi]
+    pub fn parameter(&self, name: String) -> napi::Result<NativeTensor> {
+        self.read(|m| Ok(m.value(&m.parameter(&name)?)?.copy()?.into()))
+    }
+
+    #[napi]
+    pub fn gradient(&self, name: String) -> napi::Result<Option<NativeTensor>> {
+        self.read(|m| Ok(m.parameter(&name)?.grad().map(Into::into)))
+    }
+
+    #[napi]
+    pub fn set_requires_grad(&self, name: String, on: bool) -> napi::Result<()> {
+        self.read(|m| {
+            m.parameter(&name)?.set_requires_grad(on);
+            Ok(())
+        })
+    }
+
+    #[napi]
+    pub fn zero_grad(&self) -> napi::Result<()> {
+        self.read(|m| {
+            all_parameters(&m.model.root).into_iter().for_each(|(_, p)| p.set_grad(None));
+            Ok(())
+        })
+    }
+
+    /// Copies values in by name, all or none.
+    #[napi]
+    pub fn load_state(&self, state: &NativeStateDict, strict: bool) -> napi::Result<Vec<String>> {
+        guard(|| {
+            let shared = self.get()?;
+            let tree = shared.tree.read_recursive();
+            let mut pairs = Vec::new();
+            let mut unknown = Vec::new();
+            for (name, array) in &state.0 {
+                match tree.parameter(name) {
+                    Ok(p) if p.shape() == array.dims() => pairs.push((p, array)),
+                    Ok(p) => {
+                        return Err(Error::Shape { path: name.clone(), expected: p.shape(), actual: array.dims().to_vec() })
+                    }
+                    Err(e) if strict => return Err(e),
+                    Err(_) => unknown.push(name.clone()),
+                }
+            }
+            if strict {
+                let given: std::collections::HashSet<usize> = pairs.iter().map(|(p, _)| p.id()).collect();
+                if let Some((name, _)) = named_parameters(&tree.model.root).iter().find(|(_, p)| !given.contains(&p.id())) {
+                    return Err(Error::Argument(format!("loadStateDict: {name} is missing; pass strict: false to load a part")));
+                }
+            } else if pairs.is_empty() && !state.0.is_empty() {
+                return Err(Error::Argument(format!("loadStateDict: no parameter is called {:?}", unknown[0])));
+            }
+            let _passes = shared.passes.write();
+            for (p, array) in pairs {
+                p.set(array)?;
+            }
+            Ok(unknown)
+        })
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn save_base<'env>(
+        &self,
+        env: &'env Env,
+        directory: String,
+        safe: bool,
+        max_shard: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let cancel = cancel.flag();
+        job(env, move || {
+            cancel.check()?;
+            checkpoint::save_model(&shared.tree.read_recursive().model, &PathBuf::from(directory), safe, max_shard as u64)
+        })
+    }
+
+    // ── adapters ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    #[napi(ts_return_type = "Promise<string[]>")]
+    pub fn prepare<'env>(
+        &self,
+        env: &'env Env,
+        names: Vec<String>,
+        configs: Vec<String>,
+        options: NativePrepareOptions,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let cancel = cancel.flag();
+        self.edit(env, move |m| {
+            cancel.check()?;
+            let configs = names
+                .into_iter()
+                .zip(configs)
+                .map(|(name, json)| {
+                    let value = checkpoint::json::parse(json.as_bytes()).map_err(|e| Error::config("adapter config", e))?;
+                    Ok((name, value))
+                })
+                .collect::<Core<Vec<_>>>()?;
+            let options = PrepareOptions {
+                extra_state_keys: options.extra_state_keys,
+                inference_mode: options.inference_mode,
+                seed: options.seed as u64,
+            };
+            m.prepare(thread as u64, &configs, &options)
+        })
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn from_pretrained<'env>(
+        &self,
+        env: &'env Env,
+        directory: String,
+        options: NativeFromPretrainedOptions,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let cancel = cancel.flag();
+        self.edit(env, move |m| {
+            cancel.check()?;
+            let names = match options.names {
+                None => NameSelection::All,
+                Some(pairs) => NameSelection::Named(
+                    pairs
+                        .into_iter()
+                        .map(|p| match &p[..] {
+                            [saved, new] => Ok((saved.clone(), new.clone())),
+                            _ => Err(Error::Argument("adapterName: expected pairs of names".into())),
+                        })
+                        .collect::<Core<_>>()?,
+                ),
+            };
+            let options = FromPretrainedOptions {
+                names,
+                inference_mode: options.inference_mode,
+                strict: options.strict,
+                seed: options.seed as u64,
+            };
+            m.from_pretrained(thread as u64, &PathBuf::from(directory), &options)
+        })
+    }
+
+    #[napi(ts_return_type = "Promise<string[]>")]
+    pub fn save_pretrained<'env>(
+        &self,
+        env: &'env Env,
+        directory: String,
+        names: Option<Vec<String>>,
+        peft_format: bool,
+        safe: bool,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let cancel = cancel.flag();
+        job(env, move || {
+            cancel.check()?;
+            let tree = shared.tree.read_recursive();
+            tree.save_pretrained(&PathBuf::from(directory), &SaveOptions { names, peft_format, safe })
+        })
+    }
+
+    #[napi]
+    pub fn adapters(&self) -> napi::Result<Vec<NativeAdapter>> {
+        self.read(|m| {
+            let one = |(name, a): (&String, &swift_tuners_tuners::swift::Adapter)| NativeAdapter {
+                name: name.clone(),
+                config: a.config.to_json().to_string(),
+            };
+            Ok(m.adapters().iter().map(one).collect())
+        })
+    }
+
+    #[napi]
+    pub fn adapter_keys(&self, name: String, peft_format: bool) -> napi::Result<Vec<String>> {
+        let format = if peft_format { Format::Peft } else { Format::Swift };
+        self.read(|m| Ok(m.tensors(&name, format)?.into_iter().map(|(k, _)| k).collect()))
+    }
+
+    #[napi]
+    pub fn active_adapters(&self, thread: f64) -> napi::Result<Vec<String>> {
+        self.read(|m| Ok(m.active_names(thread as u64)))
+    }
+
+    #[napi]
+    pub fn load_reports(&self) -> napi::Result<Vec<NativeLoadReport>> {
+        self.read(|m| Ok(m.load_reports.iter().map(Into::into).collect()))
+    }
+
+    /// Returns the names that do not exist.
+    #[napi]
+    pub fn set_active(&self, names: Vec<String>, offload: Option<String>, thread: f64) -> napi::Result<Vec<String>> {
+        self.read(|m| {
+            let offload = offload.map(|o| Offload::parse(&o)).transpose()?;
+            m.set_active(thread as u64, &names, offload)
+        })
+    }
+
+    #[napi]
+    pub fn activate(&self, name: String, thread: f64) -> napi::Result<()> {
+        self.read(|m| m.activate(thread as u64, &name))
+    }
+
+    #[napi]
+    pub fn deactivate(&self, name: String, offload: Option<String>, thread: f64) -> napi::Result<()> {
+        self.read(|m| {
+            let offload = offload.map(|o| Offload::parse(&o)).transpose()?;
+            m.deactivate(thread as u64, &name, offload)
+        })
+    }
+
+    #[napi]
+    pub fn set_adapter(&self, names: Vec<String>, thread: f64) -> napi::Result<()> {
+        self.read(|m| m.set_adapter(thread as u64, &names))
+    }
+
+    #[napi]
+    pub fn delete_adapter(&self, name: String) -> napi::Result<()> {
+        guard(|| {
+            let shared = self.get()?;
+            let Some(mut tree) = shared.tree.try_write() else {
+                return Err(Error::Invalid("deleteAdapter: the model is in use; wait for running calls first".into()));
+            };
+            tree.delete(&name)
+        })
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn merge<'env>(&self, env: &'env Env, names: Option<Vec<String>>, thread: f64) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.merge(thread as u64, names.as_deref()))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn unmerge<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        self.edit(env, |m| m.unmerge())
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn merge_and_unload<'env>(
+        &self,
+        env: &'env Env,
+        names: Option<Vec<String>>,
+        thread: f64,
+    ) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.merge_and_unload(thread as u64, names.as_deref()))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn merge_and_unload_peft<'env>(
+        &self,
+        env: &'env Env,
+        names: Option<Vec<String>>,
+        safe: bool,
+        thread: f64,
+    ) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.merge_and_unload_peft(thread as u64, names.as_deref(), safe))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn add_weighted_adapter<'env>(
+        &self,
+        env: &'env Env,
+        options: NativeWeightedOptions,
+        thread: f64,
+    ) -> napi::Result<Object<'env>> {
+        let o = options;
+        let options = guard(|| {
+            Ok(WeightedOptions {
+                adapters: o.adapters,
+                weights: o.weights,
+                name: o.adapter_name,
+                combination: Combination::parse(&o.combination_type)?,
+                svd_rank: o.svd_rank.map(|r| r as usize),
+                svd_clamp: o.svd_clamp,
+                density: o.density,
+                sign: o.majority_sign_method.map_or(Ok(SignMethod::Total), |s| SignMethod::parse(&s))?,
+                seed: o.seed as u64,
+            })
+        })?;
+        self.edit(env, move |m| m.add_weighted_adapter(thread as u64, &options))
+    }
+
+    #[napi]
+    pub fn param_groups(&self, lr: f64, weight_decay: f64) -> napi::Result<Vec<NativeParamGroup>> {
+        self.read(|m| {
+            let one = |g: swift_tuners_tuners::swift::ParamGroup| NativeParamGroup {
+                names: g.names,
+                lr: g.lr,
+                weight_decay: g.weight_decay,
+            };
+            Ok(m.param_groups(lr, weight_decay)?.into_iter().map(one).collect())
+        })
+    }
+
+    #[napi]
+    pub fn report(&self) -> napi::Result<String> {
+        self.read(|m| Ok(m.report()))
+    }
+}
+
+/// Tensors by name, filled one by one.
+#[napi]
+pub struct NativeStateDict(Vec<(String, swift_tuners_nn::Array)>);
+
+#[napi]
+impl NativeStateDict {
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    #[napi]
+    pub fn set(&mut self, name: String, value: &NativeTensor) -> napi::Result<()> {
+        self.0.push((name, value.get().map_err(to_napi)?.into_data()));
+        Ok(())
+    }
+
+    #[napi]
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(n, _)| n.clone()).collect()
+    }
+
+    #[napi]
+    pub fn get(&self, name: String) -> Option<NativeTensor> {
+        self.0.iter().find(|(n, _)| *n == name).map(|(_, a)| a.clone().into())
+    }
+
+    pub fn entries(&self) -> &[(String, swift_tuners_nn::Array)] {
+        &self.0
+    }
+
+    pub fn of(entries: Vec<(String, swift_tuners_nn::Array)>) -> Self {
+        Self(entries)
+    }
+}

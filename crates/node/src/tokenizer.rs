@@ -1,0 +1,86 @@
+//! `tokenizer.json` through the `tokenizers` crate.
+
+use crate::error::guard;
+use crate::job::job;
+use napi::bindgen_prelude::*;
+use napi::Env;
+use napi_derive::napi;
+use std::path::PathBuf;
+use std::sync::Arc;
+use swift_tuners_nn::checkpoint::files::read_bounded;
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::Error;
+use tokenizers::Tokenizer;
+
+const MAX_BYTES: u64 = 256 << 20;
+
+#[napi]
+pub struct NativeTokenizer(Arc<Tokenizer>);
+
+#[napi(ts_return_type = "Promise<NativeTokenizer>")]
+pub fn load_tokenizer(env: &Env, file: String) -> napi::Result<Object<'_>> {
+    job(env, move || {
+        let path = PathBuf::from(file);
+        let bytes = read_bounded(&path, MAX_BYTES)?;
+        swift_tuners_nn::checkpoint::json::parse(&bytes).map_err(|e| Error::corrupt(&path, e))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(&bytes).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
+        // Padding and truncation are the caller's choice, not the file's.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
+        Ok(NativeTokenizer(Arc::new(tokenizer)))
+    })
+}
+
+fn failed(e: tokenizers::Error) -> Error {
+    Error::Argument(format!("tokenizer: {}", printable(&e.to_string(), 300)))
+}
+
+#[napi]
+impl NativeTokenizer {
+    #[napi]
+    pub fn encode(&self, text: String, add_special_tokens: bool) -> napi::Result<Vec<u32>> {
+        guard(|| Ok(self.0.encode(text, add_special_tokens).map_err(failed)?.get_ids().to_vec()))
+    }
+
+    #[napi]
+    pub fn encode_batch(&self, texts: Vec<String>, add_special_tokens: bool) -> napi::Result<Vec<Vec<u32>>> {
+        guard(|| {
+            let all = self.0.encode_batch(texts, add_special_tokens).map_err(failed)?;
+            Ok(all.iter().map(|e| e.get_ids().to_vec()).collect())
+        })
+    }
+
+    #[napi]
+    pub fn decode(&self, ids: Vec<u32>, skip_special_tokens: bool) -> napi::Result<String> {
+        guard(|| self.0.decode(&ids, skip_special_tokens).map_err(failed))
+    }
+
+    #[napi]
+    pub fn token_to_id(&self, token: String) -> Option<u32> {
+        self.0.token_to_id(&token)
+    }
+
+    /// How many special tokens frame a single text, for truncation.
+    #[napi]
+    pub fn special_token_count(&self) -> u32 {
+        use tokenizers::PostProcessor;
+        self.0.get_post_processor().map_or(0, |p| p.added_tokens(false) as u32)
+    }
+
+    /// Encodes at most `max` tokens, the special ones kept.
+    #[napi]
+    pub fn encode_truncated(&self, text: String, max: u32) -> napi::Result<Vec<u32>> {
+        guard(|| {
+            let mut copy = (*self.0).clone();
+            let params = tokenizers::TruncationParams { max_length: max as usize, ..Default::default() };
+            copy.with_truncation(Some(params)).map_err(failed)?;
+            Ok(copy.encode(text, true).map_err(failed)?.get_ids().to_vec())
+        })
+    }
+
+    #[napi(getter)]
+    pub fn vocab_size(&self) -> u32 {
+        self.0.get_vocab_size(true) as u32
+    }
+}

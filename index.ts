@@ -1,0 +1,14 @@
+/** Parameter-efficient fine-tuning for Node.js: SWIFT's tuners and PEFT's checkpoints on a Rust core. */
+export { type ErrorCode, SwiftTunersError } from './src/errors.js'
+export { type Device, type DType, type NestedNumbers, readSafetensors, Tensor, type TensorData, writeSafetensors } from './src/tensor.js'
+export {
+  AutoModel, type GenerateOptions, type LoadOptions, Model, type ModelHandle, type ModelInputs, type ModelOutput, type Parameter,
+  type ParameterInfo, type SaveOptions,
+} from './src/model.js'
+export { AutoTokenizer } from './src/tokenizer.js'
+export { LoRAConfig, LoraConfig, type LoraFields, PeftConfig, SwiftConfig } from './src/configs.js'
+export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'
+export { PeftModel } from './src/peft-model.js'
+export { type FromPretrainedOptions, type PrepareOptions, Swift } from './src/swift.js'
+export { AdamW, Optimizer } from './src/optimizer.js'
+export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

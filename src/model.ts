@@ -1,0 +1,317 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { threadId } from 'node:worker_threads'
+import { withSignal } from './abort.js'
+import { native, nativeAsync, SwiftTunersError } from './errors.js'
+import { resolveModel } from './hub.js'
+import * as binding from './native/binding.js'
+import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, type NativeTensor } from './native/binding.js'
+import { type Device, type DType, type NestedNumbers, stateDict, Tensor } from './tensor.js'
+
+export interface ParameterInfo {
+  /** Dotted path as PyTorch's `named_parameters` gives it for the same tuned model. */
+  name: string
+  shape: number[]
+  dtype: DType
+  device: Device | 'meta'
+  requiresGrad: boolean
+  numel: number
+}
+
+/** A trainable parameter, by reference. */
+export interface Parameter {
+  readonly name: string
+  readonly shape: number[]
+  /** The model it belongs to. */
+  readonly model: Model
+}
+
+/** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
+export interface ModelInputs {
+  inputIds?: NestedNumbers | Tensor
+  inputsEmbeds?: Tensor
+  /** 1 keeps a position, 0 masks it. */
+  attentionMask?: NestedNumbers | Tensor
+  tokenTypeIds?: NestedNumbers | Tensor
+  positionIds?: NestedNumbers | Tensor
+  pixelValues?: Tensor
+  /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
+  labels?: NestedNumbers | Tensor
+  /** What the output should be; present → the output's `loss` is the mean squared error. */
+  target?: Tensor
+}
+
+export interface ModelOutput {
+  logits?: Tensor
+  lastHiddenState?: Tensor
+  /** Scalar; `loss.backward()` adds to the model's gradients. */
+  loss?: Tensor
+}
+
+export interface LoadOptions {
+  /** Default cpu. */
+  device?: Device
+  /** Default: as stored. */
+  dtype?: DType
+  /** Branch, tag or commit of a hub id. */
+  revision?: string
+  signal?: AbortSignal
+  /** `loaded` and `total` count tensors. */
+  onProgress?: (event: { file: string; loaded: number; total: number }) => void
+}
+
+export interface SaveOptions {
+  /** Default true: safetensors. False writes PyTorch's `.bin`. */
+  safeSerialization?: boolean
+  /** Bytes, or '300MB'; base models only. Default 5GB. */
+  maxShardSize?: number | string
+  signal?: AbortSignal
+}
+
+export type ModelHandle = { readonly swiftTunersModel: string; readonly kind: 'base' | 'swift' | 'peft' }
+
+export interface GenerateOptions {
+  /** Default 64. */
+  maxNewTokens?: number
+  /** 0 (default) is greedy. */
+  temperature?: number
+  topK?: number
+  topP?: number
+  seed?: number
+  /** Default: the model's own. */
+  eosTokenId?: number | number[]
+  signal?: AbortSignal
+}
+
+/** Fields that hold integers when given as arrays. */
+const INTEGERS = new Set(['inputIds', 'attentionMask', 'tokenTypeIds', 'positionIds'])
+
+/** @internal */
+export function nativeInputs(inputs: ModelInputs): NativeInputs {
+  if (inputs === null || typeof inputs !== 'object') throw new TypeError('model inputs must be an object')
+  return native(() => {
+    const out = new NativeInputs()
+    for (const [name, value] of Object.entries(inputs)) {
+      if (value === undefined || value === null) continue
+      out.set(name, inputTensor(name, value))
+    }
+    return out
+  })
+}
+
+function inputTensor(name: string, value: unknown): NativeTensor {
+  if (value instanceof Tensor) return value.native
+  if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
+  if (!Array.isArray(value)) throw new TypeError(`${name}: expected arrays of numbers or a Tensor, found ${typeof value}`)
+  const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
+  try {
+    return Tensor.from(value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
+  } catch (error) {
+    if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`)
+    throw error
+  }
+}
+
+function allIntegers(value: unknown): boolean {
+  return Array.isArray(value) ? value.every(allIntegers) : Number.isSafeInteger(value)
+}
+
+const maybe = (t: NativeTensor | null | undefined) => (t ? new Tensor(t) : undefined)
+
+function modelOutput(out: NativeOutput): ModelOutput {
+  const result: ModelOutput = {}
+  const logits = maybe(out.logits), hidden = maybe(out.lastHiddenState), loss = maybe(out.loss)
+  if (logits) result.logits = logits
+  if (hidden) result.lastHiddenState = hidden
+  if (loss) result.loss = loss
+  return result
+}
+
+/** @internal The active adapters of the async call tree we are in, if `withActiveAdapters` set them. */
+export const scopedAdapters = new AsyncLocalStorage<{ model: NativeModel; token: string; names: string[] }>()
+
+/** 300, '300MB', '5GB' → bytes (decimal units, as transformers counts them). */
+function shardBytes(size: number | string | undefined): number {
+  if (size === undefined) return 5e9
+  if (typeof size === 'number' && size > 0) return size
+  const match = /^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|KiB|MiB|GiB)\s*$/i.exec(String(size))
+  if (!match) throw new SwiftTunersError('ERR_INVALID_CONFIG', `maxShardSize: expected bytes or a size like '300MB', found ${String(size)}`)
+  const unit = match[2].toLowerCase()
+  const base = unit.includes('i') ? 1024 : 1000
+  return Number(match[1]) * base ** (['k', 'm', 'g'].indexOf(unit[0]) + 1)
+}
+
+/** `torch.nn.Module`'s counterpart: a tree of named modules that lives in Rust. */
+export class Model {
+  /** @internal */
+  readonly native: NativeModel
+  #config: Record<string, unknown> | undefined
+
+  /** @internal */
+  constructor(handle: NativeModel) {
+    this.native = handle
+  }
+
+  /** @internal What Python's wrappers put before every name. */
+  get prefix(): string {
+    return ''
+  }
+
+  /** The content of config.json. */
+  get config(): Record<string, unknown> {
+    return (this.#config ??= JSON.parse(native(() => this.native.config)))
+  }
+  get device(): Device {
+    return native(() => this.native.device) as Device
+  }
+  get training(): boolean {
+    return native(() => this.native.training)
+  }
+  train(mode = true): this {
+    native(() => this.native.train(mode))
+    return this
+  }
+  eval(): this {
+    return this.train(false)
+  }
+
+  #scope(): string[] | undefined {
+    const scope = scopedAdapters.getStore()
+    return scope && scope.token === this.native.share() ? scope.names : undefined
+  }
+
+  /** One pass. The active adapters are those of the moment of the call. */
+  async forward(inputs: ModelInputs, options: { signal?: AbortSignal } = {}): Promise<ModelOutput> {
+    const given = nativeInputs(inputs)
+    return modelOutput(await withSignal(options.signal, flag => this.native.forward(given, threadId, this.#scope(), flag)))
+  }
+
+  /** The same on this thread: blocks the event loop, for small models and scripts. */
+  forwardSync(inputs: ModelInputs): ModelOutput {
+    const given = nativeInputs(inputs)
+    return native(() => modelOutput(this.native.forwardSync(given, threadId, this.#scope())))
+  }
+
+  namedModules(): string[] {
+    return native(() => this.native.namedModules()).map(n => this.prefix + n)
+  }
+  namedParameters(): ParameterInfo[] {
+    const all = native(() => this.native.namedParameters())
+    return all.map(p => ({ ...p, name: this.prefix + p.name })) as ParameterInfo[]
+  }
+  /** Parameters that require gradients, for an optimizer. */
+  parameters(): Parameter[] {
+    return this.namedParameters().filter(p => p.requiresGrad).map(({ name, shape }) => ({ name, shape, model: this }))
+  }
+  /** A copy of one parameter's value, by its name. */
+  parameter(name: string): Tensor {
+    return native(() => new Tensor(this.native.parameter(name)))
+  }
+  /** The accumulated gradient of one parameter, or null. */
+  gradient(name: string): Tensor | null {
+    const grad = native(() => this.native.gradient(name))
+    return grad ? new Tensor(grad) : null
+  }
+  /** Whether later passes compute a gradient for this parameter. */
+  setRequiresGrad(name: string, on: boolean): void {
+    native(() => this.native.setRequiresGrad(name, on))
+  }
+  stateDict(): Record<string, Tensor> {
+    const out: Record<string, Tensor> = Object.create(null)
+    for (const name of native(() => this.native.parameterNames())) out[this.prefix + name] = this.parameter(name)
+    return out
+  }
+  /** Copies values in by name, all or none; unknown names, missing ones and wrong shapes are errors unless `strict` is false (shapes always are). */
+  loadStateDict(state: Record<string, Tensor>, options: { strict?: boolean } = {}): void {
+    native(() => this.native.loadState(stateDict(state), options.strict ?? true))
+  }
+  zeroGrad(): void {
+    native(() => this.native.zeroGrad())
+  }
+
+  /** Writes config.json and (sharded) safetensors, whole or not at all. */
+  async savePretrained(directory: string, options: SaveOptions = {}): Promise<void> {
+    const max = shardBytes(options.maxShardSize)
+    await withSignal(options.signal, flag => this.native.saveBase(String(directory), options.safeSerialization ?? true, max, flag))
+  }
+
+  /** Autoregressive decoding with a key-value cache; yields one step's token ids at a time (one per row). */
+  async *generate(inputs: ModelInputs, options: GenerateOptions = {}): AsyncIterableIterator<number[]> {
+    const eos = options.eosTokenId ?? (this.config.eos_token_id as number | number[] | undefined) ?? []
+    const eosTokenIds = (Array.isArray(eos) ? eos : [eos]).filter(t => typeof t === 'number')
+    const pad = this.config.pad_token_id
+    const settings = {
+      maxNewTokens: options.maxNewTokens ?? 64,
+      temperature: options.temperature ?? 0,
+      topK: options.topK,
+      topP: options.topP,
+      seed: options.seed ?? 0,
+      eosTokenIds,
+      padTokenId: typeof pad === 'number' && pad >= 0 ? pad : (eosTokenIds[0] ?? 0),
+    }
+    options.signal?.throwIfAborted()
+    const flag = new binding.NativeCancelFlag()
+    const stop = () => flag.cancel()
+    options.signal?.addEventListener('abort', stop, { once: true })
+    try {
+      const generation = native(() => new NativeGeneration(this.native, nativeInputs(inputs), settings, threadId, this.#scope(), flag))
+      for (;;) {
+        const tokens = await nativeAsync(() => generation.next())
+        options.signal?.throwIfAborted()
+        if (tokens === null) return
+        yield tokens
+      }
+    } catch (error) {
+      if (options.signal?.aborted) throw options.signal.reason
+      throw error
+    } finally {
+      options.signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  /** A token that another worker thread of this process turns back into the same model, without copying weights. */
+  share(): ModelHandle {
+    return native(() => ({ swiftTunersModel: this.native.share(), kind: this.native.flavor as ModelHandle['kind'] }))
+  }
+  /** The model behind a handle; the handle's maker must keep it alive. */
+  static fromHandle(handle: ModelHandle): Model {
+    return native(() => wrap(NativeModel.fromHandle(handle.swiftTunersModel)))
+  }
+
+  dispose(): void {
+    this.native.dispose()
+  }
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** @internal Filled in by swift-model.ts and peft-model.ts, which depend on this file. */
+export const wrappers: Partial<Record<string, (handle: NativeModel) => Model>> = {}
+
+/** @internal The class that fits what the native model has become. */
+export function wrap(handle: NativeModel): Model {
+  return (wrappers[handle.flavor] ?? (h => new Model(h)))(handle)
+}
+
+/** SWIFT's switch: one set of active adapters for all threads (default), or one for each. */
+const uniqueThread = () => process.env.USE_UNIQUE_THREAD !== '0'
+
+/** Loads a Hugging Face model directory, or a hub id; the architecture comes from its config.json. */
+export class AutoModel {
+  static async fromPretrained(directoryOrId: string, options: LoadOptions = {}): Promise<Model> {
+    const directory = await resolveModel(directoryOrId, options)
+    const { onProgress } = options
+    const report = onProgress && ((file: string, loaded: number, total: number) => onProgress({ file, loaded, total }))
+    const handle = await withSignal(options.signal, flag =>
+      binding.loadModel(directory, options.dtype, options.device ?? 'cpu', uniqueThread(), flag, report))
+    return new Model(handle)
+  }
+
+  /** The same architecture with fresh random weights. */
+  static async fromConfig(config: Record<string, unknown>, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
+    const text = JSON.stringify(config)
+    const handle = await withSignal(options.signal, () =>
+      binding.newModel(text, options.dtype ?? 'f32', options.device ?? 'cpu', uniqueThread(), options.seed ?? 0))
+    return new Model(handle)
+  }
+}

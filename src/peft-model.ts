@@ -1,0 +1,78 @@
+import { threadId } from 'node:worker_threads'
+import { withSignal } from './abort.js'
+import { PeftConfig } from './configs.js'
+import { native, nativeAsync, warn } from './errors.js'
+import { resolveModel } from './hub.js'
+import { Model, type SaveOptions, wrappers } from './model.js'
+import { NativeCancelFlag, type NativeModel } from './native/binding.js'
+import { listed, TunedModel } from './swift-model.js'
+
+/** A model with PEFT adapters: PEFT's names, PEFT's directory layout. */
+export class PeftModel extends TunedModel {
+  override get prefix(): string {
+    return 'base_model.model.'
+  }
+
+  get peftConfig(): ReadonlyMap<string, PeftConfig> {
+    return new Map(native(() => this.native.adapters()).map(a => [a.name, PeftConfig.fromJSON(JSON.parse(a.config))]))
+  }
+
+  static async fromPretrained(model: Model, modelId: string, options: { adapterName?: string; isTrainable?: boolean; revision?: string } = {}): Promise<PeftModel> {
+    const directory = await resolveModel(modelId, options)
+    const name = options.adapterName ?? 'default'
+    await load(model.native, directory, name, options.isTrainable ?? false)
+    return new PeftModel(native(() => model.native.alias()))
+  }
+
+  /** Attaches another adapter; the active ones stay as they are. */
+  async addAdapter(adapterName: string, config: PeftConfig, options: { seed?: number } = {}): Promise<void> {
+    const settings = { extraStateKeys: [], inferenceMode: false, seed: options.seed ?? 0 }
+    await nativeAsync(() => this.native.prepare([adapterName], [JSON.stringify(config)], settings, threadId, new NativeCancelFlag()))
+  }
+
+  async loadAdapter(modelId: string, adapterName: string, options: { isTrainable?: boolean; revision?: string } = {}): Promise<void> {
+    await load(this.native, await resolveModel(modelId, options), adapterName, options.isTrainable ?? false)
+  }
+
+  deleteAdapter(adapterName: string): void {
+    native(() => this.native.deleteAdapter(adapterName))
+  }
+
+  /** Makes these adapters active and trainable, the others neither. */
+  setAdapter(adapterNames: string | string[]): void {
+    native(() => this.native.setAdapter(listed(adapterNames), threadId))
+  }
+
+  /** In Python, SWIFT's call on a PeftModel only warns. */
+  setActiveAdapters(adapterNames: string | string[]): void {
+    warn(`setActiveAdapters does nothing on a PeftModel; call setAdapter(${JSON.stringify(adapterNames)})`)
+  }
+  /** SWIFT maps this to `setAdapter`. */
+  activateAdapter(adapterName: string): void {
+    this.setAdapter(adapterName)
+  }
+  /** In Python, SWIFT's call on a PeftModel only warns. */
+  deactivateAdapter(adapterName: string): void {
+    warn(`deactivateAdapter(${JSON.stringify(adapterName)}) does nothing on a PeftModel; call setAdapter with the others`)
+  }
+
+  /** Merges the active (or named) adapters into the weights and gives the plain model back. */
+  async mergeAndUnload(options: { adapterNames?: string[]; safeMerge?: boolean } = {}): Promise<Model> {
+    await nativeAsync(() => this.native.mergeAndUnloadPeft(options.adapterNames, options.safeMerge ?? false, threadId))
+    return this.baseModel
+  }
+
+  /** Writes `default` into the folder itself and any other adapter into a folder of its name. */
+  override async savePretrained(saveDirectory: string, options: SaveOptions & { selectedAdapters?: string[] } = {}): Promise<void> {
+    const unknown = await withSignal(options.signal, flag =>
+      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.safeSerialization ?? true, flag))
+    for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
+  }
+}
+
+async function load(handle: NativeModel, directory: string, name: string, trainable: boolean): Promise<void> {
+  const options = { names: [['default', name]], inferenceMode: !trainable, strict: false, seed: 0 }
+  await nativeAsync(() => handle.fromPretrained(directory, options, threadId, new NativeCancelFlag()))
+}
+
+wrappers.peft = (handle: NativeModel) => new PeftModel(handle)

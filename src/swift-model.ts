@@ -1,0 +1,141 @@
+import { threadId } from 'node:worker_threads'
+import { withSignal } from './abort.js'
+import { SwiftConfig } from './configs.js'
+import { native, nativeAsync, warn } from './errors.js'
+import { Model, type Parameter, type SaveOptions, scopedAdapters, wrappers } from './model.js'
+import type { NativeModel } from './native/binding.js'
+
+/** What became of every tensor of a checkpoint. A load of which nothing applies is an error. */
+export interface LoadReport {
+  adapter: string
+  file: string
+  loaded: string[]
+  missing: string[]
+  unexpected: string[]
+  /** NaN or infinite values, converted dtypes, … in words. */
+  warnings: string[]
+}
+
+export interface ParamGroup {
+  params: Parameter[]
+  lr?: number
+  weightDecay?: number
+  [extra: string]: unknown
+}
+
+export interface WeightedAdapterOptions {
+  adapters: string[]
+  weights: number[]
+  adapterName: string
+  /** Default 'svd'. */
+  combinationType?: 'svd' | 'linear' | 'cat' | 'ties' | 'ties_svd' | 'dare_ties' | 'dare_linear' | 'dare_ties_svd'
+    | 'dare_linear_svd' | 'magnitude_prune' | 'magnitude_prune_svd'
+  svdRank?: number
+  svdClamp?: number
+  /** Share of entries that pruning keeps. */
+  density?: number
+  majoritySignMethod?: 'total' | 'frequency'
+  seed?: number
+}
+
+/** @internal */
+export function listed(names: string | string[]): string[] {
+  return Array.isArray(names) ? names.map(String) : [String(names)]
+}
+
+/** @internal What SwiftModel and PeftModel share. */
+export abstract class TunedModel extends Model {
+  /** The model inside; it shares the weights and the adapters. */
+  get baseModel(): Model {
+    return native(() => new Model(this.native.alias()))
+  }
+
+  get activeAdapters(): readonly string[] {
+    return native(() => this.native.activeAdapters(threadId))
+  }
+
+  /** One per adapter loaded so far, newest last. */
+  get loadReports(): readonly LoadReport[] {
+    return native(() => this.native.loadReports())
+  }
+
+  /** Combines LoRAs into a new one, which becomes the only active one. */
+  async addWeightedAdapter(options: WeightedAdapterOptions): Promise<void> {
+    const { combinationType = 'svd', seed = 0, ...rest } = options
+    await nativeAsync(() => this.native.addWeightedAdapter({ ...rest, combinationType, seed }, threadId))
+  }
+
+  /** The trainable parameters in groups for an optimizer; LoRA+ gives B matrices and embeddings rates of their own. */
+  createOptimizerParamGroups(defaults: { lr: number; weightDecay: number }): ParamGroup[] {
+    const byName = new Map(this.parameters().map(p => [p.name, p]))
+    return native(() => this.native.paramGroups(defaults.lr, defaults.weightDecay)).map(g => {
+      const params = g.names.map(n => byName.get(n)!)
+      return g.lr === undefined || g.lr === null ? { params, weightDecay: g.weightDecay } : { params, lr: g.lr, weightDecay: g.weightDecay }
+    })
+  }
+
+  /** `trainable params: 3,584 || all params: 159,808 || trainable%: 2.2427|| cuda memory: 0.00GiB.`, letter by letter as SWIFT prints it. */
+  getTrainableParameters(): string {
+    return native(() => this.native.report())
+  }
+
+  /** Runs `body` with only these adapters active for every call made inside it, other async tasks unaffected. */
+  async withActiveAdapters<T>(adapterNames: string | string[], body: () => Promise<T> | T): Promise<T> {
+    const names = listed(adapterNames)
+    return scopedAdapters.run({ model: this.native, token: this.native.share(), names }, async () => body())
+  }
+}
+
+/** A model with SWIFT tuners. */
+export class SwiftModel extends TunedModel {
+  override get prefix(): string {
+    return 'base_model.'
+  }
+
+  /** Configurations by adapter name, in the order of preparing. */
+  get adapters(): ReadonlyMap<string, SwiftConfig> {
+    return new Map(native(() => this.native.adapters()).map(a => [a.name, SwiftConfig.fromJSON(JSON.parse(a.config))]))
+  }
+
+  /**
+   * Makes exactly these adapters active. Unknown names are skipped with a warning, as in SWIFT. With `offload` the tensors
+   * of the others move to the CPU, or out of memory ('meta'); activating brings them back.
+   */
+  setActiveAdapters(adapterNames: string | string[], options: { offload?: 'cpu' | 'meta' } = {}): void {
+    const unknown = native(() => this.native.setActive(listed(adapterNames), options.offload, threadId))
+    for (const name of unknown) warn(`setActiveAdapters: ${JSON.stringify(name)} is no adapter of this model and is ignored`)
+  }
+
+  /** Adds an adapter to the active ones; an unknown name is ignored with a warning, as in SWIFT. */
+  activateAdapter(adapterName: string): void {
+    if (this.#known('activateAdapter', adapterName)) native(() => this.native.activate(String(adapterName), threadId))
+  }
+
+  deactivateAdapter(adapterName: string, options: { offload?: 'cpu' | 'meta' } = {}): void {
+    if (this.#known('deactivateAdapter', adapterName)) native(() => this.native.deactivate(String(adapterName), options.offload, threadId))
+  }
+
+  #known(call: string, name: string): boolean {
+    const known = native(() => this.native.adapters()).some(a => a.name === name)
+    if (!known) warn(`${call}: ${JSON.stringify(name)} is no adapter of this model and is ignored`)
+    return known
+  }
+
+  /** The keys under which an adapter's tensors are saved. */
+  adapterKeys(adapterName: string, options: { peftFormat?: boolean } = {}): string[] {
+    return native(() => this.native.adapterKeys(adapterName, options.peftFormat ?? false))
+  }
+
+  /**
+   * Writes the adapters (all, or those named) and extra states, whole or not at all. Unknown names are skipped with a
+   * warning, as in SWIFT. `peftFormat` writes LoRAs as PEFT does.
+   */
+  override async savePretrained(saveDirectory: string, options: SaveOptions & { adapterName?: string | string[]; peftFormat?: boolean } = {}): Promise<void> {
+    const names = options.adapterName == null ? undefined : listed(options.adapterName)
+    const unknown = await withSignal(options.signal, flag =>
+      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, options.safeSerialization ?? true, flag))
+    for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
+  }
+}
+
+wrappers.swift = (handle: NativeModel) => new SwiftModel(handle)
