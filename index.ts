@@ -8,7 +8,10 @@ export {
 export { AutoTokenizer } from './src/tokenizer.js'
 export { LoRAConfig, LoraConfig, type LoraFields, PeftConfig, SwiftConfig } from './src/configs.js'
 export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'
-export { PeftModel } from './src/peft-model.js'
+export {
+  PeftModel, PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM,
+  PeftModelForSequenceClassification, PeftModelForTokenClassification,
+} from './src/peft-model.js'
 export { type FromPretrainedOptions, type PrepareOptions, Swift } from './src/swift.js'
 export { AdamW, Optimizer } from './src/optimizer.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

@@ -21,7 +21,7 @@ export class PeftModel extends TunedModel {
     const directory = await resolveModel(modelId, options)
     const name = options.adapterName ?? 'default'
     await load(model.native, directory, name, options.isTrainable ?? false)
-    return new PeftModel(native(() => model.native.alias()))
+    return native(() => wrapPeft(model.native.alias()))
   }
 
   /** Attaches another adapter; the active ones stay as they are. */
@@ -75,4 +75,28 @@ async function load(handle: NativeModel, directory: string, name: string, traina
   await nativeAsync(() => handle.fromPretrained(directory, options, threadId, new NativeCancelFlag()))
 }
 
-wrappers.peft = (handle: NativeModel) => new PeftModel(handle)
+/** PEFT's classes by `task_type`; they differ in name only, since the architecture decides what a model computes. */
+export class PeftModelForCausalLM extends PeftModel {}
+export class PeftModelForSeq2SeqLM extends PeftModel {}
+export class PeftModelForSequenceClassification extends PeftModel {}
+export class PeftModelForTokenClassification extends PeftModel {}
+export class PeftModelForQuestionAnswering extends PeftModel {}
+export class PeftModelForFeatureExtraction extends PeftModel {}
+
+const byTask: Record<string, typeof PeftModel> = {
+  CAUSAL_LM: PeftModelForCausalLM,
+  SEQ_2_SEQ_LM: PeftModelForSeq2SeqLM,
+  SEQ_CLS: PeftModelForSequenceClassification,
+  TOKEN_CLS: PeftModelForTokenClassification,
+  QUESTION_ANS: PeftModelForQuestionAnswering,
+  FEATURE_EXTRACTION: PeftModelForFeatureExtraction,
+}
+
+/** The class of the first adapter's task, as PEFT chooses it. */
+function wrapPeft(handle: NativeModel): PeftModel {
+  const [first] = handle.adapters()
+  const task = first && (JSON.parse(first.config) as { task_type?: string }).task_type
+  return new (byTask[task ?? ''] ?? PeftModel)(handle)
+}
+
+wrappers.peft = wrapPeft

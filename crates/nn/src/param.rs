@@ -26,6 +26,19 @@ enum Residence {
     Memory(Array),
     /// Offloaded to `meta`: the values wait in a file.
     Disk { file: PathBuf, shape: Vec<usize>, dtype: DType, device: Device },
+    /// The transpose of another parameter's value: two parameters with gradients of their own over one memory, as PyTorch
+    /// makes them when it ties `lm_head`'s LoRA to the embedding's.
+    TransposeOf(Param),
+}
+
+impl Residence {
+    fn array(&self) -> Result<Array> {
+        match self {
+            Self::Memory(data) => Ok(data.clone()),
+            Self::Disk { .. } => Err(offloaded()),
+            Self::TransposeOf(other) => Ok(other.array()?.t()?.contiguous()?),
+        }
+    }
 }
 
 impl Param {
@@ -38,18 +51,23 @@ impl Param {
     /// The value as an input of differentiable operations. `grad` false leaves the tape out.
     pub fn value(&self, grad: bool) -> Result<Tensor> {
         let state = self.0.state.read();
-        let Residence::Memory(data) = &state.value else { return Err(offloaded()) };
+        let data = state.value.array()?;
         Ok(match &state.record {
-            Some(record) if grad => Tensor::leaf(data.clone(), record.clone()),
-            _ => data.clone().into(),
+            Some(record) if grad => Tensor::leaf(data, record.clone()),
+            _ => data.into(),
         })
     }
 
     pub fn array(&self) -> Result<Array> {
-        match &self.0.state.read().value {
-            Residence::Memory(data) => Ok(data.clone()),
-            Residence::Disk { .. } => Err(offloaded()),
-        }
+        self.0.state.read().value.array()
+    }
+
+    /// A parameter whose value is always `other`'s transposed (a matrix): changing one changes the other.
+    pub fn transposed(other: &Self) -> Self {
+        let slot = Arc::new(GradSlot::default());
+        let record = other.requires_grad().then(|| Tensor::leaf_record(slot.clone()));
+        let state = State { value: Residence::TransposeOf(other.clone()), record };
+        Self(Arc::new(Inner { state: RwLock::new(state), slot }))
     }
 
     /// Replaces the value by one of the same shape, converted to this parameter's dtype and device.
@@ -60,13 +78,17 @@ impl Param {
         }
         // A copy of its own: a caller's array must not change when an optimizer updates this one in place.
         let value = value.to_dtype(self.dtype())?.to_device(&self.device())?.copy()?;
-        self.0.state.write().value = Residence::Memory(value);
+        self.replace(value);
         Ok(())
     }
 
     /// Puts `value` in as it is, whatever its dtype, device or shape.
     pub fn replace(&self, value: Array) {
-        self.0.state.write().value = Residence::Memory(value);
+        let mut state = self.0.state.write();
+        match &state.value {
+            Residence::TransposeOf(other) => other.replace(value.t().and_then(|t| t.contiguous()).unwrap_or(value)),
+            _ => state.value = Residence::Memory(value),
+        }
     }
 
     pub fn requires_grad(&self) -> bool {
@@ -96,6 +118,7 @@ impl Param {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dims().to_vec(),
             Residence::Disk { shape, .. } => shape.clone(),
+            Residence::TransposeOf(other) => other.shape().into_iter().rev().collect(),
         }
     }
 
@@ -107,6 +130,7 @@ impl Param {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dtype(),
             Residence::Disk { dtype, .. } => *dtype,
+            Residence::TransposeOf(other) => other.dtype(),
         }
     }
 
@@ -115,11 +139,16 @@ impl Param {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.device().clone(),
             Residence::Disk { device, .. } => device.clone(),
+            Residence::TransposeOf(other) => other.device(),
         }
     }
 
     pub fn is_offloaded(&self) -> bool {
-        matches!(self.0.state.read().value, Residence::Disk { .. })
+        match &self.0.state.read().value {
+            Residence::Memory(_) => false,
+            Residence::Disk { .. } => true,
+            Residence::TransposeOf(other) => other.is_offloaded(),
+        }
     }
 
     /// Drops the value; `file` holds it until [`Param::restore`].
@@ -135,7 +164,7 @@ impl Param {
     pub fn offload_file(&self) -> Option<PathBuf> {
         match &self.0.state.read().value {
             Residence::Disk { file, .. } => Some(file.clone()),
-            Residence::Memory(_) => None,
+            _ => None,
         }
     }
 

@@ -20,7 +20,7 @@ use serde_json::{json, Map, Value as Json};
 use std::collections::HashSet;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{for_each_node_mut, named_nodes, NodeId};
-use swift_tuners_nn::{AdapterId, Error, Result};
+use swift_tuners_nn::{AdapterId, Error, Param, Result};
 
 pub static ENTRY: Entry =
     Entry { kind: "LORA", dialects: &[Dialect::Swift, Dialect::Peft], defaults, check, attach };
@@ -317,6 +317,9 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterCon
     if let Some(e) = failed {
         return Err(e);
     }
+    if lora.ensure_weight_tying {
+        share_tied(model, id);
+    }
     // Corrected as Python corrects it, also in the saved configuration.
     config.fields.insert("fan_in_fan_out".into(), fan_in_fan_out.into());
     Ok(Attachment { config, bias: lora.bias })
@@ -331,4 +334,21 @@ fn tie_output(model: &TunedModel, targets: &mut Vec<String>) {
     if tied && targets.iter().any(|t| t == keys.input_embedding) && !targets.iter().any(|t| t == output) {
         targets.push(output.to_owned());
     }
+}
+
+/// The output projection's adapter is the embedding's, transposed: A is Bᵀ and B is Aᵀ, over one memory.
+fn share_tied(model: &mut TunedModel, id: AdapterId) {
+    let keys = model.model.keys;
+    let find = |path: &str| named_nodes(&model.model.root).into_iter().find(|(p, _)| p == path).map(|(_, n)| n);
+    let embedding = find(keys.input_embedding).and_then(|n| n.tuner::<LoraLayer>()?.adapter(id));
+    let Some((a, b)) = embedding.map(|e| (e.a.clone(), e.b.clone())) else { return };
+    let Some(output) = keys.output_embedding.and_then(find).map(|n| n.id()) else { return };
+    for_each_node_mut(&mut model.model.root, &mut |node| {
+        if node.id() == output {
+            if let Some(adapter) = node.tuner_mut::<LoraLayer>().and_then(|l| l.adapters.iter_mut().find(|x| x.id == id)) {
+                adapter.a = Param::transposed(&b);
+                adapter.b = Param::transposed(&a);
+            }
+        }
+    });
 }
