@@ -2,9 +2,10 @@
 export { type ErrorCode, SwiftTunersError } from './src/errors.js'
 export { type Device, type DType, type NestedNumbers, readSafetensors, Tensor, type TensorData, writeSafetensors } from './src/tensor.js'
 export {
-  AutoModel, type GenerateOptions, type LoadOptions, Model, type ModelHandle, type ModelInputs, type ModelOutput, type Parameter,
-  type ParameterInfo, type SaveOptions,
+  AutoModel, type GenerateOptions, type LoadOptions, Model, type ModelHandle, type ModelInputs, type ModelOutput, type ParameterInfo,
+  type SaveOptions,
 } from './src/model.js'
+export { Parameter } from './src/parameter.js'
 export { AutoTokenizer } from './src/tokenizer.js'
 export { LoRAConfig, LoraConfig, type LoraFields, PeftConfig, SwiftConfig } from './src/configs.js'
 export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'

@@ -4,7 +4,8 @@ import { withSignal } from './abort.js'
 import { native, nativeAsync, SwiftTunersError } from './errors.js'
 import { resolveModel } from './hub.js'
 import * as binding from './native/binding.js'
-import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, type NativeTensor } from './native/binding.js'
+import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, NativeParameter, type NativeTensor } from './native/binding.js'
+import { Parameter } from './parameter.js'
 import { type Device, type DType, type NestedNumbers, stateDict, Tensor } from './tensor.js'
 
 export interface ParameterInfo {
@@ -15,14 +16,6 @@ export interface ParameterInfo {
   device: Device | 'meta'
   requiresGrad: boolean
   numel: number
-}
-
-/** A trainable parameter, by reference. */
-export interface Parameter {
-  readonly name: string
-  readonly shape: number[]
-  /** The model it belongs to. */
-  readonly model: Model
 }
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
@@ -200,7 +193,8 @@ export class Model {
   }
   /** Parameters that require gradients, for an optimizer. */
   parameters(): Parameter[] {
-    return this.namedParameters().filter(p => p.requiresGrad).map(({ name, shape }) => ({ name, shape, model: this }))
+    const trainable = this.namedParameters().filter(p => p.requiresGrad)
+    return native(() => trainable.map(p => new Parameter(p.name, NativeParameter.ofModel(this.native, p.name))))
   }
   /** A copy of one parameter's value, by its name. */
   parameter(name: string): Tensor {

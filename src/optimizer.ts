@@ -1,6 +1,6 @@
 import { native, nativeAsync, SwiftTunersError } from './errors.js'
-import type { Model, Parameter } from './model.js'
-import { NativeAdamW } from './native/binding.js'
+import { NativeAdamW, NativeGroups } from './native/binding.js'
+import { Parameter } from './parameter.js'
 import type { ParamGroup } from './swift-model.js'
 import { fromStateDict, stateDict, type Tensor } from './tensor.js'
 
@@ -36,16 +36,24 @@ export class AdamW extends Optimizer {
     super()
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01 } = options
     this.paramGroups = params.length > 0 && 'params' in params[0] ? (params as ParamGroup[]) : [{ params: params as Parameter[] }]
-    const models = new Set<Model>(this.paramGroups.flatMap(g => g.params.map(p => p.model)))
-    const [model] = models
-    if (!model) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'AdamW: no parameters; is the model frozen?')
-    if (models.size > 1) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'AdamW: the parameters belong to several models; use an optimizer for each')
+    const groups = new NativeGroups()
+    for (const group of this.paramGroups) {
+      groups.addGroup()
+      for (const p of group.params) {
+        if (!(p instanceof Parameter)) throw new TypeError('AdamW takes Parameters, as model.parameters() gives them')
+        groups.add(p.native)
+      }
+    }
+    if (this.paramGroups.every(g => g.params.length === 0)) {
+      throw new SwiftTunersError('ERR_INVALID_CONFIG', 'AdamW: no parameters; is the model frozen?')
+    }
     this.#lr = lr
-    this.#native = native(() => new NativeAdamW(model.native, this.#groups(), { lr, beta1: betas[0], beta2: betas[1], eps, weightDecay }))
+    this.#native = native(() => new NativeAdamW(groups, { lr, beta1: betas[0], beta2: betas[1], eps, weightDecay }))
+    this.#configure()
   }
 
-  #groups() {
-    return this.paramGroups.map(g => ({ names: g.params.map(p => p.name), lr: g.lr, weightDecay: g.weightDecay }))
+  #configure(): void {
+    native(() => this.#native.configure(this.paramGroups.map(g => ({ lr: g.lr, weightDecay: g.weightDecay }))))
   }
 
   get learningRate(): number {
@@ -54,12 +62,12 @@ export class AdamW extends Optimizer {
 
   /** Updates every parameter that has a gradient; the others are skipped, also by weight decay. */
   async step(): Promise<void> {
-    native(() => this.#native.configure(this.#groups()))
+    this.#configure()
     await nativeAsync(() => this.#native.step(1, undefined, false, false))
   }
 
   stepWith(options: StepOptions): Promise<number> {
-    native(() => this.#native.configure(this.#groups()))
+    this.#configure()
     return nativeAsync(() => this.#native.step(options.lrScale ?? 1, options.maxGradNorm, true, options.requireAllGradients ?? false))
   }
 

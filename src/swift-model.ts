@@ -2,8 +2,9 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { SwiftConfig } from './configs.js'
 import { native, nativeAsync, warn } from './errors.js'
-import { Model, type Parameter, type SaveOptions, scopedAdapters, wrappers } from './model.js'
+import { Model, type SaveOptions, scopedAdapters, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
+import type { Parameter } from './parameter.js'
 
 /** What became of every tensor of a checkpoint. A load of which nothing applies is an error. */
 export interface LoadReport {

@@ -3,6 +3,7 @@
 use crate::error::guard;
 use crate::job::job;
 use crate::model::{NativeModel, NativeStateDict, Shared};
+use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -11,11 +12,57 @@ use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
 use swift_tuners_train::{clip_grad_norm, AdamW, AdamWOptions, Group, Schedule};
 
-#[napi(object)]
-pub struct NativeGroupOptions {
-    pub names: Vec<String>,
-    pub lr: Option<f64>,
-    pub weight_decay: Option<f64>,
+/// A trainable parameter by reference: a model's, or one that JavaScript made for a head of its own.
+#[napi]
+pub struct NativeParameter {
+    name: String,
+    param: Param,
+    shared: Option<Arc<Shared>>,
+}
+
+#[napi]
+impl NativeParameter {
+    /// A parameter that belongs to no model, with a copy of `value`.
+    #[napi(constructor)]
+    pub fn new(name: String, value: &NativeTensor) -> napi::Result<Self> {
+        guard(|| {
+            let value = value.get()?.into_data();
+            if !value.dtype().is_float() {
+                return Err(Error::Argument(format!("parameter {name}: {:?} values cannot be trained", value.dtype())));
+            }
+            Ok(Self { name, param: Param::new(value.copy()?, true), shared: None })
+        })
+    }
+
+    #[napi(factory)]
+    pub fn of_model(model: &NativeModel, name: String) -> napi::Result<Self> {
+        guard(|| {
+            let shared = model.get()?;
+            let param = shared.tree.read_recursive().parameter(&name)?;
+            Ok(Self { name, param, shared: Some(shared) })
+        })
+    }
+
+    #[napi(getter)]
+    pub fn shape(&self) -> Vec<u32> {
+        self.param.shape().iter().map(|&d| d as u32).collect()
+    }
+
+    /// The value as an input of differentiable operations.
+    #[napi(getter)]
+    pub fn value(&self) -> napi::Result<NativeTensor> {
+        guard(|| Ok(self.param.value(true)?.into()))
+    }
+
+    #[napi(getter)]
+    pub fn grad(&self) -> Option<NativeTensor> {
+        self.param.grad().map(Into::into)
+    }
+
+    #[napi]
+    pub fn zero_grad(&self) {
+        self.param.set_grad(None);
+    }
 }
 
 #[napi(object)]
@@ -27,44 +74,77 @@ pub struct NativeAdamWOptions {
     pub weight_decay: f64,
 }
 
+/// Settings of one group; what is absent is the optimizer's.
+#[napi(object)]
+pub struct NativeGroupOptions {
+    pub lr: Option<f64>,
+    pub weight_decay: Option<f64>,
+}
+
+/// Parameters in groups, collected one by one: napi hands over no lists of class instances.
+#[napi]
+pub struct NativeGroups {
+    groups: Vec<Vec<(String, Param)>>,
+    models: Vec<Arc<Shared>>,
+}
+
+#[napi]
+impl NativeGroups {
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { groups: Vec::new(), models: Vec::new() }
+    }
+
+    #[napi]
+    pub fn add_group(&mut self) {
+        self.groups.push(Vec::new());
+    }
+
+    /// Adds to the newest group.
+    #[napi]
+    pub fn add(&mut self, parameter: &NativeParameter) {
+        if let Some(shared) = &parameter.shared {
+            if !self.models.iter().any(|m| Arc::ptr_eq(m, shared)) {
+                self.models.push(shared.clone());
+            }
+        }
+        if let Some(group) = self.groups.last_mut() {
+            group.push((parameter.name.clone(), parameter.param.clone()));
+        }
+    }
+}
+
 #[napi]
 pub struct NativeAdamW {
     inner: Arc<Mutex<AdamW>>,
-    shared: Arc<Shared>,
+    models: Vec<Arc<Shared>>,
 }
 
 #[napi]
 impl NativeAdamW {
     #[napi(constructor)]
-    pub fn new(model: &NativeModel, groups: Vec<NativeGroupOptions>, options: NativeAdamWOptions) -> napi::Result<Self> {
+    pub fn new(groups: &NativeGroups, options: NativeAdamWOptions) -> napi::Result<Self> {
         guard(|| {
-            let shared = model.get()?;
-            let groups = {
-                let tree = shared.tree.read_recursive();
-                let one = |g: NativeGroupOptions| -> swift_tuners_nn::Result<Group> {
-                    let params = g.names.into_iter().map(|n| Ok((n.clone(), tree.parameter(&n)?)));
-                    Ok(Group { params: params.collect::<swift_tuners_nn::Result<_>>()?, lr: g.lr, weight_decay: g.weight_decay })
-                };
-                groups.into_iter().map(one).collect::<swift_tuners_nn::Result<Vec<_>>>()?
-            };
+            let made = groups.groups.iter().map(|params| Group { params: params.clone(), lr: None, weight_decay: None });
             let options = AdamWOptions {
                 lr: options.lr,
                 betas: (options.beta1, options.beta2),
                 eps: options.eps,
                 weight_decay: options.weight_decay,
             };
-            Ok(Self { inner: Arc::new(Mutex::new(AdamW::new(groups, options)?)), shared })
+            let inner = Arc::new(Mutex::new(AdamW::new(made.collect(), options)?));
+            Ok(Self { inner, models: groups.models.clone() })
         })
     }
 
-    /// Sets the groups' learning rates and decays, which JavaScript may have changed since.
+    /// Sets the groups' learning rates and decays, which JavaScript may change between steps.
     #[napi]
-    pub fn configure(&self, groups: Vec<NativeGroupOptions>) {
-        let mut inner = self.inner.lock();
-        for (group, new) in inner.groups.iter_mut().zip(groups) {
-            group.lr = new.lr;
-            group.weight_decay = new.weight_decay;
-        }
+    pub fn configure(&self, groups: Vec<NativeGroupOptions>) -> napi::Result<()> {
+        guard(|| {
+            let settings: Vec<_> = groups.into_iter().map(|g| (g.lr, g.weight_decay)).collect();
+            self.inner.lock().configure(&settings)
+        })
     }
 
     /// Clips, updates, and resolves to the gradient norm before clipping. With `require_all` a parameter without a
@@ -78,7 +158,7 @@ impl NativeAdamW {
         measure: bool,
         require_all: bool,
     ) -> napi::Result<Object<'env>> {
-        let (inner, shared) = (self.inner.clone(), self.shared.clone());
+        let (inner, models) = (self.inner.clone(), self.models.clone());
         job(env, move || {
             let mut adamw = inner.lock();
             if require_all {
@@ -89,7 +169,7 @@ impl NativeAdamW {
                     )));
                 }
             }
-            let _passes = shared.passes.write();
+            let _passes: Vec<_> = models.iter().map(|m| m.passes.write()).collect();
             let params: Vec<Param> = adamw.params().cloned().collect();
             let norm = if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };
             adamw.step(lr_scale)?;

@@ -40,9 +40,6 @@ pub struct AdamW {
 impl AdamW {
     /// Fails with [`Error::Config`] when a setting is out of range or a parameter occurs twice.
     pub fn new(groups: Vec<Group>, options: AdamWOptions) -> Result<Self> {
-        let range = |name: &str, ok: bool, value: f64| {
-            if ok { Ok(()) } else { Err(Error::config(name, format!("{value} is out of range"))) }
-        };
         range("lr", options.lr >= 0. && options.lr.is_finite(), options.lr)?;
         range("eps", options.eps >= 0. && options.eps.is_finite(), options.eps)?;
         range("betas", (0. ..1.).contains(&options.betas.0), options.betas.0)?;
@@ -50,11 +47,7 @@ impl AdamW {
         range("weightDecay", options.weight_decay >= 0. && options.weight_decay.is_finite(), options.weight_decay)?;
         let mut seen = std::collections::HashSet::new();
         for group in &groups {
-            for (name, value) in [("lr", group.lr), ("weightDecay", group.weight_decay)] {
-                if let Some(v) = value {
-                    range(name, v >= 0. && v.is_finite(), v)?;
-                }
-            }
+            check_settings(group.lr, group.weight_decay)?;
             for (name, param) in &group.params {
                 if !seen.insert(param.id()) {
                     return Err(Error::config("params", format!("{name} is in more than one group")));
@@ -62,6 +55,15 @@ impl AdamW {
             }
         }
         Ok(Self { groups, options, state: HashMap::new() })
+    }
+
+    /// New learning rates and decays, one pair per group. All are checked before any is set.
+    pub fn configure(&mut self, settings: &[(Option<f64>, Option<f64>)]) -> Result<()> {
+        settings.iter().try_for_each(|&(lr, decay)| check_settings(lr, decay))?;
+        for (group, &(lr, decay)) in self.groups.iter_mut().zip(settings) {
+            (group.lr, group.weight_decay) = (lr, decay);
+        }
+        Ok(())
     }
 
     /// All parameters, for clipping and for clearing gradients.
@@ -147,6 +149,23 @@ impl AdamW {
         self.state = state;
         Ok(())
     }
+}
+
+fn range(name: &str, ok: bool, value: f64) -> Result<()> {
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::config(name, format!("{value} is out of range")))
+    }
+}
+
+fn check_settings(lr: Option<f64>, weight_decay: Option<f64>) -> Result<()> {
+    for (name, value) in [("lr", lr), ("weightDecay", weight_decay)] {
+        if let Some(v) = value {
+            range(name, v >= 0. && v.is_finite(), v)?;
+        }
+    }
+    Ok(())
 }
 
 struct Coefficients {
