@@ -116,9 +116,7 @@ impl KvCache {
             layers.resize(layer + 1, None);
         }
         let (k, v) = match &layers[layer] {
-            Some((old_k, old_v)) => {
-                (Array::cat(&[old_k, k.data()], 1)?, Array::cat(&[old_v, v.data()], 1)?)
-            }
+            Some((old_k, old_v)) => (Array::cat(&[old_k, k.data()], 1)?, Array::cat(&[old_v, v.data()], 1)?),
             None => (k.data().clone(), v.data().clone()),
         };
         layers[layer] = Some((k.clone(), v.clone()));

@@ -49,7 +49,11 @@ impl Generation {
         let mask = match mask {
             Some(m) if m.shape == input_ids.shape => m.data.chunks(seq).map(<[i64]>::to_vec).collect(),
             Some(m) => {
-                return Err(Error::Shape { path: "attentionMask".into(), expected: vec![batch, seq], actual: m.shape.clone() })
+                return Err(Error::Shape {
+                    path: "attentionMask".into(),
+                    expected: vec![batch, seq],
+                    actual: m.shape.clone(),
+                })
             }
             None => vec![vec![1; seq]; batch],
         };
@@ -78,7 +82,13 @@ impl Generation {
         // Positions count the tokens that are not padding, as transformers' generate does.
         let positions = self.mask.iter().flat_map(|row| {
             let mut n = 0;
-            let all: Vec<i64> = row.iter().map(|&m| { n += m; (n - 1).max(0) }).collect();
+            let all: Vec<i64> = row
+                .iter()
+                .map(|&m| {
+                    n += m;
+                    (n - 1).max(0)
+                })
+                .collect();
             all[total - seq..].to_vec()
         });
         let inputs = Inputs {
@@ -89,7 +99,9 @@ impl Generation {
             ..Inputs::default()
         };
         let output = model.forward(&cx, &inputs)?;
-        let Some(logits) = output.logits else { return Err(Error::Argument("the model gave no logits".into())) };
+        let Some(logits) = output.logits else {
+            return Err(Error::Argument("the model gave no logits".into()));
+        };
         let rows: Vec<Vec<f32>> = logits.data().squeeze(1)?.to_dtype(DType::F32)?.to_vec2()?;
         let mut tokens = Vec::with_capacity(batch);
         for (row, finished) in rows.iter().zip(&mut self.finished) {

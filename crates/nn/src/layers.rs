@@ -103,7 +103,11 @@ impl Module for PatchConv2d {
             return Err(Error::Argument(format!("conv2d: expected [batch, in, height, width], found {:?}", x.dims())));
         };
         if c != inp || h < kh || wd < kw {
-            return Err(Error::Shape { path: "conv2d input".into(), expected: vec![b, inp, h, wd], actual: x.dims().to_vec() });
+            return Err(Error::Shape {
+                path: "conv2d input".into(),
+                expected: vec![b, inp, h, wd],
+                actual: x.dims().to_vec(),
+            });
         }
         let (rows, cols) = (h / kh, wd / kw);
         let x = x.narrow(2, 0, rows * kh)?.narrow(3, 0, cols * kw)?;
@@ -148,7 +152,11 @@ impl Module for Act {
 /// Mean squared error over all elements, as a scalar.
 pub fn mse(output: &Tensor, target: &Tensor) -> Result<Tensor> {
     if output.dims() != target.dims() {
-        return Err(Error::Shape { path: "target".into(), expected: output.dims().to_vec(), actual: target.dims().to_vec() });
+        return Err(Error::Shape {
+            path: "target".into(),
+            expected: output.dims().to_vec(),
+            actual: target.dims().to_vec(),
+        });
     }
     output.sub(&target.to_dtype(output.dtype())?)?.sqr()?.mean(None, false)
 }

@@ -25,7 +25,12 @@ struct State {
 enum Residence {
     Memory(Array),
     /// Offloaded to `meta`: the values wait in a file.
-    Disk { file: PathBuf, shape: Vec<usize>, dtype: DType, device: Device },
+    Disk {
+        file: PathBuf,
+        shape: Vec<usize>,
+        dtype: DType,
+        device: Device,
+    },
     /// The transpose of another parameter's value: two parameters with gradients of their own over one memory, as PyTorch
     /// makes them when it ties `lm_head`'s LoRA to the embedding's.
     TransposeOf(Param),

@@ -164,14 +164,14 @@ impl Tensor {
             )));
         }
         let Some(root) = &self.record else {
-            return Err(Error::Invalid(
-                "backward(): no trainable parameter had a part in this tensor".into(),
-            ));
+            return Err(Error::Invalid("backward(): no trainable parameter had a part in this tensor".into()));
         };
         let mut queue = BinaryHeap::from([Pending(root.clone())]);
         let mut grads: HashMap<u64, Array> = HashMap::from([(root.id, self.data.ones_like()?)]);
         while let Some(Pending(record)) = queue.pop() {
-            let Some(grad) = grads.remove(&record.id) else { continue };
+            let Some(grad) = grads.remove(&record.id) else {
+                continue;
+            };
             let call = match &record.role {
                 Role::Leaf(slot) => {
                     slot.add(grad)?;
@@ -187,10 +187,12 @@ impl Tensor {
             let input_grads = call(&grad)?;
             debug_assert_eq!(input_grads.len(), record.inputs.len());
             for (input, grad) in record.inputs.iter().zip(input_grads) {
-                let (Some(input), Some(grad)) = (input, grad) else { continue };
+                let (Some(input), Some(grad)) = (input, grad) else {
+                    continue;
+                };
                 match grads.remove(&input.id) {
                     Some(sum) => {
-                        grads.insert(input.id, (sum + grad)?);
+                        grads.insert(input.id, crate::ops::add_arrays(&sum, &grad)?);
                     }
                     None => {
                         grads.insert(input.id, grad);
@@ -276,7 +278,7 @@ impl Tensor {
     }
 
     pub fn add(&self, rhs: &Self) -> Result<Self> {
-        self.broadcast_op(rhs, self.data.broadcast_add(&rhs.data), |g, _, _, ta, tb| {
+        self.broadcast_op(rhs, crate::ops::add_arrays(&self.data, &rhs.data), |g, _, _, ta, tb| {
             Ok((ta.then(|| g.clone()), tb.then(|| g.clone())))
         })
     }
@@ -318,11 +320,7 @@ impl Tensor {
     unary!(cos, |x: &Array| x.cos(), |x, y, g| g.mul(&x.sin()?)?.neg());
     unary!(tanh, |x: &Array| x.tanh(), |x, y, g| g.mul(&y.sqr()?.affine(-1., 1.)?));
     unary!(abs, |x: &Array| x.abs(), |x, y, g| g.mul(&x.sign()?));
-    unary!(
-        sigmoid,
-        |x: &Array| (x.neg()?.exp()? + 1.)?.recip(),
-        |x, y, g| g.mul(&(&y - y.sqr()?)?)
-    );
+    unary!(sigmoid, |x: &Array| (x.neg()?.exp()? + 1.)?.recip(), |x, y, g| g.mul(&(&y - y.sqr()?)?));
     unary!(relu, |x: &Array| x.relu(), |x, y, g| g.mul(&x.gt(0f64)?.to_dtype(g.dtype())?));
     unary!(
         /// `x · sigmoid(x)`.
@@ -427,9 +425,7 @@ impl Tensor {
             )));
         }
         let y = self.data.narrow(at, start, length)?;
-        Ok(Self::from_op(y, &[self], move |g| {
-            Ok(vec![Some(g.pad_with_zeros(at, start, size - start - length)?)])
-        }))
+        Ok(Self::from_op(y, &[self], move |g| Ok(vec![Some(g.pad_with_zeros(at, start, size - start - length)?)])))
     }
 
     /// Repeats size-1 dimensions (and adds leading ones) up to `shape`.
@@ -502,8 +498,7 @@ impl Tensor {
         let y = if keep_dim {
             kept
         } else {
-            let shape: Vec<usize> =
-                (0..self.rank()).filter(|i| !axes.contains(i)).map(|i| self.dim(i)).collect();
+            let shape: Vec<usize> = (0..self.rank()).filter(|i| !axes.contains(i)).map(|i| self.dim(i)).collect();
             kept.reshape(shape)?
         };
         Ok(Self::from_op(y, &[self], move |g| {
@@ -551,9 +546,7 @@ impl Tensor {
         let shifted = self.data.broadcast_sub(&self.data.max_keepdim(at)?)?;
         let y = shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(at)?.log()?)?;
         let saved = y.clone();
-        Ok(Self::from_op(y, &[self], move |g| {
-            Ok(vec![Some((g - saved.exp()?.broadcast_mul(&g.sum_keepdim(at)?)?)?)])
-        }))
+        Ok(Self::from_op(y, &[self], move |g| Ok(vec![Some((g - saved.exp()?.broadcast_mul(&g.sum_keepdim(at)?)?)?)])))
     }
 
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {

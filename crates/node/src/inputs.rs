@@ -41,7 +41,8 @@ impl NativeInputs {
                 "attentionMask" => {
                     // Masks are numbers in many libraries; only zero and not zero count.
                     let data = t.data();
-                    let mask = if data.dtype().is_float() { data.ne(0f64)?.to_dtype(DType::I64)? } else { data.clone() };
+                    let mask =
+                        if data.dtype().is_float() { data.ne(0f64)?.to_dtype(DType::I64)? } else { data.clone() };
                     inputs.attention_mask = Some(ints(&mask, &name)?);
                 }
                 "tokenTypeIds" => inputs.token_type_ids = Some(ints(t.data(), &name)?),

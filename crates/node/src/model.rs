@@ -428,7 +428,8 @@ impl NativeModel {
         let inputs = inputs.get();
         job(env, move || {
             let output = shared.forward(&pass, &inputs)?;
-            let loss = output.loss.ok_or_else(|| Error::Argument("training needs labels or a target in each batch".into()))?;
+            let loss =
+                output.loss.ok_or_else(|| Error::Argument("training needs labels or a target in each batch".into()))?;
             let value = loss.to_scalar_f64()?;
             pass.cancel.check()?;
             loss.affine(scale, 0.)?.backward()?;
@@ -457,7 +458,8 @@ impl NativeModel {
             let _passes = shared.passes.read_recursive();
             let cx = Context { grad: false, ..pass.context() };
             let loss = tree.model.forward(&cx, &inputs)?.loss;
-            loss.ok_or_else(|| Error::Argument("evaluation needs labels or a target in each batch".into()))?.to_scalar_f64()
+            loss.ok_or_else(|| Error::Argument("evaluation needs labels or a target in each batch".into()))?
+                .to_scalar_f64()
         })
     }
 
@@ -533,7 +535,11 @@ impl NativeModel {
                 match tree.parameter(name) {
                     Ok(p) if p.shape() == array.dims() => pairs.push((p, array)),
                     Ok(p) => {
-                        return Err(Error::Shape { path: name.clone(), expected: p.shape(), actual: array.dims().to_vec() })
+                        return Err(Error::Shape {
+                            path: name.clone(),
+                            expected: p.shape(),
+                            actual: array.dims().to_vec(),
+                        })
                     }
                     Err(e) if strict => return Err(e),
                     Err(_) => unknown.push(name.clone()),
@@ -541,8 +547,12 @@ impl NativeModel {
             }
             if strict {
                 let given: std::collections::HashSet<usize> = pairs.iter().map(|(p, _)| p.id()).collect();
-                if let Some((name, _)) = named_parameters(&tree.model.root).iter().find(|(_, p)| !given.contains(&p.id())) {
-                    return Err(Error::Argument(format!("loadStateDict: {name} is missing; pass strict: false to load a part")));
+                if let Some((name, _)) =
+                    named_parameters(&tree.model.root).iter().find(|(_, p)| !given.contains(&p.id()))
+                {
+                    return Err(Error::Argument(format!(
+                        "loadStateDict: {name} is missing; pass strict: false to load a part"
+                    )));
                 }
             } else if pairs.is_empty() && !state.0.is_empty() {
                 return Err(Error::Argument(format!("loadStateDict: no parameter is called {:?}", unknown[0])));
@@ -568,7 +578,12 @@ impl NativeModel {
         let cancel = cancel.flag();
         job(env, move || {
             cancel.check()?;
-            checkpoint::save_model(&shared.tree.read_recursive().model, &PathBuf::from(directory), safe, max_shard as u64)
+            checkpoint::save_model(
+                &shared.tree.read_recursive().model,
+                &PathBuf::from(directory),
+                safe,
+                max_shard as u64,
+            )
         })
     }
 
@@ -591,7 +606,8 @@ impl NativeModel {
                 .into_iter()
                 .zip(configs)
                 .map(|(name, json)| {
-                    let value = checkpoint::json::parse(json.as_bytes()).map_err(|e| Error::config("adapter config", e))?;
+                    let value =
+                        checkpoint::json::parse(json.as_bytes()).map_err(|e| Error::config("adapter config", e))?;
                     Ok((name, value))
                 })
                 .collect::<Core<Vec<_>>>()?;

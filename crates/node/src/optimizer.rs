@@ -126,7 +126,8 @@ impl NativeAdamW {
     #[napi(constructor)]
     pub fn new(groups: &NativeGroups, options: NativeAdamWOptions) -> napi::Result<Self> {
         guard(|| {
-            let made = groups.groups.iter().map(|params| Group { params: params.clone(), lr: None, weight_decay: None });
+            let made =
+                groups.groups.iter().map(|params| Group { params: params.clone(), lr: None, weight_decay: None });
             let options = AdamWOptions {
                 lr: options.lr,
                 betas: (options.beta1, options.beta2),
@@ -162,7 +163,8 @@ impl NativeAdamW {
         job(env, move || {
             let mut adamw = inner.lock();
             if require_all {
-                let without = adamw.groups.iter().flat_map(|g| &g.params).find(|(_, p)| p.requires_grad() && p.grad().is_none());
+                let without =
+                    adamw.groups.iter().flat_map(|g| &g.params).find(|(_, p)| p.requires_grad() && p.grad().is_none());
                 if let Some((name, _)) = without {
                     return Err(Error::Invalid(format!(
                         "{name} is trainable but received no gradient in the first step: it has no part in the loss"
@@ -171,7 +173,8 @@ impl NativeAdamW {
             }
             let _passes: Vec<_> = models.iter().map(|m| m.passes.write()).collect();
             let params: Vec<Param> = adamw.params().cloned().collect();
-            let norm = if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };
+            let norm =
+                if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };
             adamw.step(lr_scale)?;
             Ok(norm)
         })

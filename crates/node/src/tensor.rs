@@ -92,8 +92,8 @@ pub fn parse_device(name: &str) -> Result<Device> {
     if let Some((_, device)) = open.iter().find(|(i, _)| *i == index) {
         return Ok(device.clone());
     }
-    let device = Device::new_cuda(index)
-        .map_err(|e| failed(format!("not available ({})", printable(&e.to_string(), 200))))?;
+    let device =
+        Device::new_cuda(index).map_err(|e| failed(format!("not available ({})", printable(&e.to_string(), 200))))?;
     open.push((index, device.clone()));
     Ok(device)
 }
@@ -160,32 +160,62 @@ fn promoted(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
 #[napi]
 impl NativeTensor {
     #[napi(factory)]
-    pub fn from_f32(data: Float32Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_f32(
+        data: Float32Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.to_vec(), &shape, dtype, device)
     }
 
     #[napi(factory)]
-    pub fn from_f64(data: Float64Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_f64(
+        data: Float64Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.to_vec(), &shape, dtype, device)
     }
 
     #[napi(factory)]
-    pub fn from_i64(data: BigInt64Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_i64(
+        data: BigInt64Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.to_vec(), &shape, dtype, device)
     }
 
     #[napi(factory)]
-    pub fn from_i32(data: Int32Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_i32(
+        data: Int32Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.iter().map(|&v| i64::from(v)).collect(), &shape, dtype, device)
     }
 
     #[napi(factory)]
-    pub fn from_u32(data: Uint32Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_u32(
+        data: Uint32Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.to_vec(), &shape, dtype, device)
     }
 
     #[napi(factory)]
-    pub fn from_u8(data: Uint8Array, shape: Vec<f64>, dtype: Option<String>, device: Option<String>) -> napi::Result<Self> {
+    pub fn from_u8(
+        data: Uint8Array,
+        shape: Vec<f64>,
+        dtype: Option<String>,
+        device: Option<String>,
+    ) -> napi::Result<Self> {
         make(data.to_vec(), &shape, dtype, device)
     }
 

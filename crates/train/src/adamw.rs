@@ -279,7 +279,11 @@ mod tests {
         let p = param(&[1., 2., 3.]);
         let mut o = optimizer(&p);
         let wrong = Array::new(&[1f32], &Device::Cpu).unwrap();
-        let state = [("p.exp_avg".to_owned(), wrong.clone()), ("p.exp_avg_sq".to_owned(), wrong), ("p.step".to_owned(), Array::new(1i64, &Device::Cpu).unwrap())];
+        let state = [
+            ("p.exp_avg".to_owned(), wrong.clone()),
+            ("p.exp_avg_sq".to_owned(), wrong),
+            ("p.step".to_owned(), Array::new(1i64, &Device::Cpu).unwrap()),
+        ];
         assert_eq!(o.load_state_dict(&state.into()).unwrap_err().code(), "ERR_SHAPE");
         assert!(o.state_dict().unwrap().is_empty());
     }

@@ -33,7 +33,9 @@ impl AdapterConfig {
         let text = |name: &str| match given.get(name) {
             None | Some(Json::Null) => Ok(None),
             Some(Json::String(s)) => Ok(Some(s.as_str())),
-            Some(other) => Err(Error::config(name, format!("expected a string, found {}", printable(&other.to_string(), 60)))),
+            Some(other) => {
+                Err(Error::config(name, format!("expected a string, found {}", printable(&other.to_string(), 60))))
+            }
         };
         let (dialect, name) = match (text("swift_type")?, text("peft_type")?) {
             (Some(swift), _) => (Dialect::Swift, swift),
@@ -56,7 +58,8 @@ impl AdapterConfig {
 
     /// Fields that the class does not have.
     pub fn unknown(&self) -> Vec<String> {
-        let known = crate::registry::find(self.dialect, &self.kind).map(|e| (e.defaults)(self.dialect)).unwrap_or_default();
+        let known =
+            crate::registry::find(self.dialect, &self.kind).map(|e| (e.defaults)(self.dialect)).unwrap_or_default();
         self.fields.keys().filter(|k| !known.contains_key(*k)).cloned().collect()
     }
 

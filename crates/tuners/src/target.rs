@@ -24,7 +24,10 @@ impl FullMatch {
 
     pub fn matches(&self, name: &str) -> Result<bool> {
         self.0.is_match(name).map_err(|e| {
-            Error::config("target_modules", format!("matching {name} took too long: {}", printable(&e.to_string(), 120)))
+            Error::config(
+                "target_modules",
+                format!("matching {name} took too long: {}", printable(&e.to_string(), 120)),
+            )
         })
     }
 }
@@ -63,7 +66,8 @@ impl Rule {
 /// `layers_pattern` narrow a list (not a pattern). Fails with [`Error::Target`] when nothing is left.
 pub fn resolve(model: &Model, config: &AdapterConfig, modules_to_save: &[String]) -> Result<Vec<String>> {
     let nodes = named_nodes(&model.root);
-    let all_linear = matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
+    let all_linear =
+        matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
     let rule = if all_linear {
         None
     } else {
@@ -93,7 +97,10 @@ pub fn resolve(model: &Model, config: &AdapterConfig, modules_to_save: &[String]
         let pattern = config.get("target_modules").map_or("the default target_modules".to_owned(), |t| {
             format!("target_modules {}", printable(&t.to_string(), 120))
         });
-        return Err(Error::Target { pattern, nearest: nearest(config, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()) });
+        return Err(Error::Target {
+            pattern,
+            nearest: nearest(config, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()),
+        });
     }
     Ok(found)
 }
@@ -137,7 +144,9 @@ impl Layers {
     }
 
     fn include(&self, rule: &Rule, name: &str) -> Result<bool> {
-        let Some(indices) = &self.indices else { return Ok(true) };
+        let Some(indices) = &self.indices else {
+            return Ok(true);
+        };
         // An entry that is the whole name is taken without a look at its layer.
         if matches!(rule, Rule::Suffixes(list) if list.iter().any(|s| s == name)) {
             return Ok(true);

@@ -42,14 +42,17 @@ pub fn check_plain_name(name: &str) -> Result<(), &'static str> {
     if name == "." || name == ".." || name.contains(['/', '\\', ':', '<', '>', '"', '|', '?', '*']) {
         return Err("contains a character that may leave the folder or that some system forbids");
     }
-    if name.chars().any(|c| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+    if name.chars().any(|c| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    }) {
         return Err("contains a control or direction character");
     }
     if name.starts_with(' ') || name.ends_with([' ', '.']) {
         return Err("begins or ends with a space, or ends with a dot");
     }
     let stem = name.split('.').next().unwrap_or("").to_ascii_uppercase();
-    let numbered = |p: &str| stem.strip_prefix(p).is_some_and(|n| n.len() == 1 && n.chars().all(|c| c.is_ascii_digit()));
+    let numbered =
+        |p: &str| stem.strip_prefix(p).is_some_and(|n| n.len() == 1 && n.chars().all(|c| c.is_ascii_digit()));
     if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT") {
         return Err("a reserved device name on Windows");
     }
@@ -93,11 +96,17 @@ fn unique() -> String {
 
 /// Removes what killed processes have left beside `target`.
 fn sweep(parent: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|n| n.strip_prefix(prefix)) else { continue };
-        let Some(owner) = rest.split('-').next().and_then(|p| p.parse::<u32>().ok()) else { continue };
+        let Some(rest) = name.to_str().and_then(|n| n.strip_prefix(prefix)) else {
+            continue;
+        };
+        let Some(owner) = rest.split('-').next().and_then(|p| p.parse::<u32>().ok()) else {
+            continue;
+        };
         if cfg!(target_os = "linux") && owner != std::process::id() && !Path::new(&format!("/proc/{owner}")).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -111,7 +120,8 @@ fn sweep(parent: &Path, prefix: &str) {
 pub fn replace_dir(target: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     let target = &std::path::absolute(target).map_err(|e| Error::io(target, e))?;
     // A link to a folder: the folder is what gets replaced.
-    let target = &if target.is_symlink() { fs::canonicalize(target).map_err(|e| Error::io(target, e))? } else { target.clone() };
+    let target =
+        &if target.is_symlink() { fs::canonicalize(target).map_err(|e| Error::io(target, e))? } else { target.clone() };
     let name = match target.file_name().and_then(|n| n.to_str()) {
         Some(name) if !name.is_empty() => name,
         _ => return Err(Error::Argument(format!("{}: cannot be saved to", target.display()))),
@@ -174,7 +184,9 @@ fn has_weights(dir: &Path) -> bool {
 /// Weights of an older save that the new one replaces in another format or sharding.
 fn superseded(old: &Path, new: &Path) -> bool {
     let name = old.file_name().and_then(|n| n.to_str()).unwrap_or("");
-    let model = |n: &str| n.starts_with("model") && n.contains(".safetensors") || n.starts_with("pytorch_model") && n.contains(".bin");
+    let model = |n: &str| {
+        n.starts_with("model") && n.contains(".safetensors") || n.starts_with("pytorch_model") && n.contains(".bin")
+    };
     let adapter = |n: &str| n == "adapter_model.safetensors" || n == "adapter_model.bin";
     let rewritten = |kind: &dyn Fn(&str) -> bool| {
         fs::read_dir(new).is_ok_and(|d| d.flatten().any(|e| e.file_name().to_str().is_some_and(kind)))
@@ -188,9 +200,8 @@ fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     let (a, b) = (std::ffi::CString::new(a.as_os_str().as_bytes())?, std::ffi::CString::new(b.as_os_str().as_bytes())?);
     const EXCHANGE: libc::c_uint = 2;
     // SAFETY: both are valid strings that end in zero, and the call keeps no pointer.
-    let rc = unsafe {
-        libc::syscall(libc::SYS_renameat2, libc::AT_FDCWD, a.as_ptr(), libc::AT_FDCWD, b.as_ptr(), EXCHANGE)
-    };
+    let rc =
+        unsafe { libc::syscall(libc::SYS_renameat2, libc::AT_FDCWD, a.as_ptr(), libc::AT_FDCWD, b.as_ptr(), EXCHANGE) };
     if rc == 0 {
         Ok(())
     } else {

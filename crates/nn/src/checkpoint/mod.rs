@@ -36,7 +36,8 @@ enum Reader {
 impl Checkpoint {
     /// Opens what a Hugging Face directory holds: `model.safetensors` or `pytorch_model.bin`, whole or with an index.
     pub fn open(dir: &Path) -> Result<Self> {
-        let stems = [("model.safetensors", true), ("diffusion_pytorch_model.safetensors", true), ("pytorch_model.bin", false)];
+        let stems =
+            [("model.safetensors", true), ("diffusion_pytorch_model.safetensors", true), ("pytorch_model.bin", false)];
         for (name, safe) in stems {
             let index = dir.join(format!("{name}.index.json"));
             if index.exists() {
@@ -68,8 +69,9 @@ impl Checkpoint {
         let mut owner = IndexMap::new();
         for (tensor, file) in map {
             let file = file.as_str().unwrap_or("");
-            files::check_plain_name(file).map_err(|why| {
-                Error::Unsafe { path: index.to_owned(), message: format!("shard name {:?}: {why}", crate::error::printable(file, 80)) }
+            files::check_plain_name(file).map_err(|why| Error::Unsafe {
+                path: index.to_owned(),
+                message: format!("shard name {:?}: {why}", crate::error::printable(file, 80)),
             })?;
             let next = names.len();
             owner.insert(tensor.clone(), *names.entry(file.to_owned()).or_insert(next));
@@ -79,7 +81,10 @@ impl Checkpoint {
             if !files[file].has(tensor) {
                 return Err(Error::corrupt(
                     &dir.join(&names.get_index(file).expect("indices were made above").0),
-                    format!("the index promises tensor {} here, but it is missing", crate::error::printable(tensor, 120)),
+                    format!(
+                        "the index promises tensor {} here, but it is missing",
+                        crate::error::printable(tensor, 120)
+                    ),
                 ));
             }
         }
@@ -95,7 +100,9 @@ impl Checkpoint {
     }
 
     pub fn read(&self, name: &str) -> Result<Option<(Array, &Path)>> {
-        let Some(&file) = self.owner.get(name) else { return Ok(None) };
+        let Some(&file) = self.owner.get(name) else {
+            return Ok(None);
+        };
         Ok(Some(match &self.files[file] {
             Reader::Safe(s) => (s.read(name)?, s.path()),
             Reader::Torch(path, tensors) => (tensors[name].clone(), path),
@@ -188,7 +195,11 @@ pub fn save_model(model: &Model, dir: &Path, safe: bool, max_shard: u64) -> Resu
             shards.last_mut().expect("never empty").push((name.clone(), array.clone()));
         }
         let write = |file: &Path, shard: &[(String, Array)]| {
-            if safe { safetensors::write(file, shard, &format_pt()) } else { torch_bin::write(file, shard) }
+            if safe {
+                safetensors::write(file, shard, &format_pt())
+            } else {
+                torch_bin::write(file, shard)
+            }
         };
         if let [only] = &shards[..] {
             return write(&staging.join(format!("{stem}.{ending}")), only);

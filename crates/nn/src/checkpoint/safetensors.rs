@@ -77,15 +77,21 @@ impl SafeTensors {
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(|e| Error::io(path, e))?;
         let header = super::json::parse(&header).map_err(|e| bad(format!("header: {e}")))?;
-        let Some(header) = header.as_object() else { return Err(bad("the header is no JSON object".into())) };
+        let Some(header) = header.as_object() else {
+            return Err(bad("the header is no JSON object".into()));
+        };
         let (data_start, data_size) = (8 + length, size - 8 - length);
         let mut metadata = HashMap::new();
         let mut entries = IndexMap::new();
         for (name, value) in header {
             if name == "__metadata__" {
-                let Some(map) = value.as_object() else { return Err(bad("__metadata__ is no object".into())) };
+                let Some(map) = value.as_object() else {
+                    return Err(bad("__metadata__ is no object".into()));
+                };
                 for (k, v) in map {
-                    let Some(v) = v.as_str() else { return Err(bad("__metadata__ holds something other than text".into())) };
+                    let Some(v) = v.as_str() else {
+                        return Err(bad("__metadata__ holds something other than text".into()));
+                    };
                     metadata.insert(k.clone(), v.to_owned());
                 }
                 continue;
@@ -94,7 +100,8 @@ impl SafeTensors {
             let entry = Self::entry(value, data_start, data_size).map_err(|e| bad(format!("tensor {shown}: {e}")))?;
             entries.insert(name.clone(), entry);
         }
-        let mut spans: Vec<(u64, u64)> = entries.values().map(|e: &Entry| (e.start, e.start + e.bytes as u64)).collect();
+        let mut spans: Vec<(u64, u64)> =
+            entries.values().map(|e: &Entry| (e.start, e.start + e.bytes as u64)).collect();
         spans.sort_unstable();
         let mut end = data_start;
         for (start, stop) in spans {
@@ -123,7 +130,9 @@ impl SafeTensors {
         if shape.len() > 16 {
             return Err(format!("{} dimensions", shape.len()));
         }
-        let &[begin, end] = &list("data_offsets")?[..] else { return Err("data_offsets needs two numbers".into()) };
+        let &[begin, end] = &list("data_offsets")?[..] else {
+            return Err("data_offsets needs two numbers".into());
+        };
         if begin > end || end > data_size {
             return Err(format!("offsets {begin}..{end} are outside the {data_size} bytes of data"));
         }
@@ -291,7 +300,11 @@ mod tests {
             (r#"{"t":{"dtype":"Q9","shape":[1],"data_offsets":[0,4]}}"#, 4, "dtype"),
             (r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 8, "behind"),
             (r#"{"t":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "gap"),
-            (r#"{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#, 0, "duplicate"),
+            (
+                r#"{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#,
+                0,
+                "duplicate",
+            ),
             ("[1]", 0, "object"),
         ];
         for (header, size, wanted) in cases {

@@ -78,7 +78,10 @@ impl Source for FromFiles<'_> {
         }
         let (array, path) = self.checkpoint.read(file_name)?.ok_or_else(missing)?;
         if !array.dtype().is_float() {
-            return Err(Error::corrupt(path, format!("tensor {}: dtype {:?} is no weight", printable(file_name, 120), array.dtype())));
+            return Err(Error::corrupt(
+                path,
+                format!("tensor {}: dtype {:?} is no weight", printable(file_name, 120), array.dtype()),
+            ));
         }
         self.used.borrow_mut().insert(file_name.clone());
         if let Some(progress) = self.progress {

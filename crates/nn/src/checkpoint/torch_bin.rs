@@ -297,13 +297,19 @@ impl<'a> Machine<'a> {
     }
 
     fn storage(&mut self) -> Step<()> {
-        let Item::Tuple(parts, _) = self.pop()? else { return Err("a persistent id is no tuple".into()) };
+        let Item::Tuple(parts, _) = self.pop()? else {
+            return Err("a persistent id is no tuple".into());
+        };
         let [Item::Text(kind), Item::Global(Global::StorageType(dtype, _)), Item::Text(key), Item::Text(_), Item::Int(size)] =
             &parts[..]
         else {
             return Err("a persistent id is no storage".into());
         };
-        if &**kind != "storage" || *size < 0 || key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        if &**kind != "storage"
+            || *size < 0
+            || key.is_empty()
+            || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
             return Err("a persistent id is no storage".into());
         }
         self.stack.push(Item::Storage(Rc::new(Storage { key: key.to_string(), dtype: *dtype, size: *size as usize })));
@@ -321,7 +327,8 @@ impl<'a> Machine<'a> {
                 _ => return Err("a parameter without a tensor".into()),
             },
             Global::RebuildTensor => {
-                let [Item::Storage(storage), Item::Int(offset), Item::Tuple(shape, _), Item::Tuple(stride, _), ..] = &args[..]
+                let [Item::Storage(storage), Item::Int(offset), Item::Tuple(shape, _), Item::Tuple(stride, _), ..] =
+                    &args[..]
                 else {
                     return Err("a tensor is not built as torch builds it".into());
                 };
@@ -354,7 +361,8 @@ pub fn read(path: &Path) -> Result<Tensors> {
     let (file, size) = open_regular(path)?;
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file))
         .map_err(|e| bad(format!("not a PyTorch zip file ({e}); files from before PyTorch 1.6 are not read")))?;
-    let pickle = archive.file_names().flatten().find(|n| *n == "data.pkl" || n.ends_with("/data.pkl")).map(|n| n.into_owned());
+    let pickle =
+        archive.file_names().flatten().find(|n| *n == "data.pkl" || n.ends_with("/data.pkl")).map(|n| n.into_owned());
     let pickle = pickle.ok_or_else(|| bad("no data.pkl".into()))?;
     let prefix = pickle.trim_end_matches("data.pkl").to_owned();
     let mut entry = |name: &str, max: u64| -> Result<Vec<u8>> {
@@ -377,7 +385,9 @@ pub fn read(path: &Path) -> Result<Tensors> {
         Refusal::Corrupt(message) => bad(message),
         Refusal::Unsafe(message) => Error::Unsafe { path: path.to_owned(), message },
     })?;
-    let Item::Dict(dict) = root else { return Err(bad("it holds no state dict".into())) };
+    let Item::Dict(dict) = root else {
+        return Err(bad("it holds no state dict".into()));
+    };
     let mut storages: HashMap<String, Rc<Vec<u8>>> = HashMap::new();
     let mut out = Tensors::new();
     for (key, value) in dict.borrow().iter() {
@@ -407,9 +417,11 @@ fn build(t: &Tensor, data: &[u8]) -> Result<Array, String> {
     }
     let count = t.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= t.storage.size.max(1));
     let count = count.ok_or("its shape is larger than its storage")?;
-    let last = t.shape.iter().zip(&t.stride).try_fold(t.offset, |at, (&n, &s)| {
-        n.saturating_sub(1).checked_mul(s).and_then(|d| at.checked_add(d))
-    });
+    let last = t
+        .shape
+        .iter()
+        .zip(&t.stride)
+        .try_fold(t.offset, |at, (&n, &s)| n.saturating_sub(1).checked_mul(s).and_then(|d| at.checked_add(d)));
     if count > 0 && last.is_none_or(|l| l >= t.storage.size) {
         return Err("it reaches past its storage".into());
     }

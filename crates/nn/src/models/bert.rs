@@ -70,7 +70,8 @@ fn encoder(c: &Config, b: &Builder, roberta: bool, pooled: bool) -> Result<BertM
     let max = c.size("max_position_embeddings")?;
     let (word_embeddings, _) = e.at("word_embeddings").embedding(c.size("vocab_size")?, width)?;
     let (position_embeddings, _) = e.at("position_embeddings").embedding(max, width)?;
-    let (token_type_embeddings, _) = e.at("token_type_embeddings").embedding(c.size_or("type_vocab_size", 2)?, width)?;
+    let (token_type_embeddings, _) =
+        e.at("token_type_embeddings").embedding(c.size_or("type_vocab_size", 2)?, width)?;
     let layer_norm = e.at("LayerNorm").layer_norm(width, eps)?;
     let (first_positions, last_positions) =
         if roberta { (None, Some(position_embeddings)) } else { (Some(position_embeddings), None) };
@@ -104,7 +105,10 @@ fn encoder(c: &Config, b: &Builder, roberta: bool, pooled: bool) -> Result<BertM
                 }))
             };
             Ok(Node::new(Layer {
-                attention: Node::new(BertAttention { inner: Node::new(attention), output: output(&a.at("output"), width)? }),
+                attention: Node::new(BertAttention {
+                    inner: Node::new(attention),
+                    output: output(&a.at("output"), width)?,
+                }),
                 intermediate: Node::new(Intermediate {
                     dense: l.at("intermediate").at("dense").linear(width, inner, true)?,
                     intermediate_act_fn: activation(act),
@@ -170,13 +174,22 @@ impl Embeddings {
         if let Some(given) = args.ints("position_ids") {
             return Ok(given.clone());
         }
-        let Some(pad) = self.pad else { return Ints::new(vec![1, seq], (0..seq as i64).collect()) };
+        let Some(pad) = self.pad else {
+            return Ints::new(vec![1, seq], (0..seq as i64).collect());
+        };
         match args.ints("input_ids") {
             Some(ids) => {
                 let count = |row: &[i64]| {
                     let mut n = 0;
                     row.iter()
-                        .map(|&id| if id == pad { pad } else { n += 1; n + pad })
+                        .map(|&id| {
+                            if id == pad {
+                                pad
+                            } else {
+                                n += 1;
+                                n + pad
+                            }
+                        })
                         .collect::<Vec<_>>()
                 };
                 Ints::new(vec![batch, seq], ids.data.chunks(seq).flat_map(count).collect())

@@ -30,7 +30,10 @@ impl<'a> Config<'a> {
     }
 
     fn wrong(name: &str, wanted: &str, found: &Json) -> Error {
-        Error::config(format!("config.json: {name}"), format!("expected {wanted}, found {}", printable(&found.to_string(), 80)))
+        Error::config(
+            format!("config.json: {name}"),
+            format!("expected {wanted}, found {}", printable(&found.to_string(), 80)),
+        )
     }
 
     pub fn size(&self, name: &str) -> Result<usize> {

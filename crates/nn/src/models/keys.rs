@@ -53,11 +53,21 @@ const fn encoder(
     blocks: &'static str,
     input_embedding: &'static str,
 ) -> Keys {
-    Keys { model_type, architecture, task, blocks, input_embedding, output_embedding: None, lora_targets: BERT, renames: &[] }
+    Keys {
+        model_type,
+        architecture,
+        task,
+        blocks,
+        input_embedding,
+        output_embedding: None,
+        lora_targets: BERT,
+        renames: &[],
+    }
 }
 
 /// The older file names of LayerNorm's parameters.
-const GAMMA_BETA: &[(&str, &str)] = &[(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
+const GAMMA_BETA: &[(&str, &str)] =
+    &[(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
 
 static TABLE: &[Keys] = &[
     decoder("llama", "LlamaForCausalLM", QV),
@@ -70,7 +80,10 @@ static TABLE: &[Keys] = &[
         input_embedding: "transformer.wte",
         ..decoder("gpt2", "GPT2LMHeadModel", &["c_attn"])
     },
-    Keys { renames: GAMMA_BETA, ..encoder("bert", "BertModel", TaskType::Encoder, "encoder.layer", "embeddings.word_embeddings") },
+    Keys {
+        renames: GAMMA_BETA,
+        ..encoder("bert", "BertModel", TaskType::Encoder, "encoder.layer", "embeddings.word_embeddings")
+    },
     Keys {
         renames: GAMMA_BETA,
         ..encoder(
@@ -100,7 +113,13 @@ static TABLE: &[Keys] = &[
             (".intermediate.dense.", ".mlp.fc1."),
             (".output.dense.", ".mlp.fc2."),
         ],
-        ..encoder("vit", "ViTForImageClassification", TaskType::ImageClassification, "vit.layers", "vit.embeddings.patch_embeddings")
+        ..encoder(
+            "vit",
+            "ViTForImageClassification",
+            TaskType::ImageClassification,
+            "vit.layers",
+            "vit.embeddings.patch_embeddings",
+        )
     },
 ];
 

@@ -99,7 +99,10 @@ fn windows(c: &Config, kind: &str, layers: usize) -> Result<Vec<Option<usize>>> 
     let window = c.optional_size("sliding_window")?;
     if let Some(types) = c.get("layer_types").and_then(|t| t.as_array()) {
         if types.len() != layers {
-            return Err(Error::config("config.json: layer_types", format!("expected {layers} entries, found {}", types.len())));
+            return Err(Error::config(
+                "config.json: layer_types",
+                format!("expected {layers} entries, found {}", types.len()),
+            ));
         }
         return types
             .iter()

@@ -196,7 +196,9 @@ impl Model {
         };
         if let Some(target) = &inputs.target {
             let main = output.logits.as_ref().or(output.last_hidden_state.as_ref());
-            let Some(main) = main else { return Err(Error::Argument("this model has no output to compare".into())) };
+            let Some(main) = main else {
+                return Err(Error::Argument("this model has no output to compare".into()));
+            };
             output.loss = Some(layers::mse(main, target)?);
         }
         Ok(output)
@@ -249,9 +251,7 @@ pub(crate) fn classification_loss(logits: &Tensor, args: &Args, problem: Option<
             let tail = logits.abs()?.neg()?.exp()?.affine(1., 1.)?.log()?;
             logits.relu()?.sub(&logits.mul(&y)?)?.add(&tail)?.mean(None, false)?
         }
-        other => {
-            return Err(Error::UnsupportedModel(format!("problem_type {:?}", crate::error::printable(other, 60))))
-        }
+        other => return Err(Error::UnsupportedModel(format!("problem_type {:?}", crate::error::printable(other, 60)))),
     }))
 }
 
@@ -273,9 +273,15 @@ pub(crate) fn token_shape(args: &Args) -> Result<(usize, usize)> {
 
 /// The padding mask over `keys` positions, checked against the batch.
 pub(crate) fn padding_mask(args: &Args, batch: usize, keys: usize, device: &Device) -> Result<Option<Array>> {
-    let Some(mask) = args.ints("attention_mask") else { return Ok(None) };
+    let Some(mask) = args.ints("attention_mask") else {
+        return Ok(None);
+    };
     if mask.shape != [batch, keys] {
-        return Err(Error::Shape { path: "attentionMask".into(), expected: vec![batch, keys], actual: mask.shape.clone() });
+        return Err(Error::Shape {
+            path: "attentionMask".into(),
+            expected: vec![batch, keys],
+            actual: mask.shape.clone(),
+        });
     }
     crate::ops::Mask::padding(&mask.data, batch, device)
 }
@@ -295,7 +301,11 @@ pub(crate) fn positions(args: &Args, batch: usize, seq: usize, start: usize) -> 
 /// Causal language-modelling loss: position i predicts label i + 1.
 pub(crate) fn shifted_loss(logits: &Tensor, labels: &Ints) -> Result<Tensor> {
     if logits.dims()[..2] != labels.shape[..] {
-        return Err(Error::Shape { path: "labels".into(), expected: logits.dims()[..2].to_vec(), actual: labels.shape.clone() });
+        return Err(Error::Shape {
+            path: "labels".into(),
+            expected: logits.dims()[..2].to_vec(),
+            actual: labels.shape.clone(),
+        });
     }
     let seq = labels.shape[1];
     let shifted: Vec<i64> = labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect();

@@ -45,7 +45,9 @@ impl RopeConfig {
         if dim == 0 || dim % 2 == 1 || dim > head_dim {
             return Err(Error::config("config.json", format!("the rotated part of a head must be even, found {dim}")));
         }
-        let Some(s) = scaling else { return Ok(Self { theta, dim, scaling: Scaling::Default }) };
+        let Some(s) = scaling else {
+            return Ok(Self { theta, dim, scaling: Scaling::Default });
+        };
         let trained = c.float_or("max_position_embeddings", 2048.)?;
         let original = match s.get("original_max_position_embeddings") {
             Some(_) => s.float_or("original_max_position_embeddings", trained)?,
@@ -75,9 +77,16 @@ impl RopeConfig {
             },
             "yarn" => {
                 let factor = factor()?;
-                let get = |scale: f64, m: f64| if scale <= 1. { 1. } else { 0.1 * m * scale.ln() + 1. };
+                let get = |scale: f64, m: f64| {
+                    if scale <= 1. {
+                        1.
+                    } else {
+                        0.1 * m * scale.ln() + 1.
+                    }
+                };
                 let (mscale, all) = (s.float_or("mscale", 0.)?, s.float_or("mscale_all_dim", 0.)?);
-                let derived = if mscale != 0. && all != 0. { get(factor, mscale) / get(factor, all) } else { get(factor, 1.) };
+                let derived =
+                    if mscale != 0. && all != 0. { get(factor, mscale) / get(factor, all) } else { get(factor, 1.) };
                 Scaling::Yarn {
                     factor,
                     trained: original,

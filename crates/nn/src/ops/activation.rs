@@ -1,6 +1,6 @@
 //! Activations by their transformers names, and the gated form that decoder MLPs use.
 
-use super::{dispatch, finish, host, prepared, uninit, Real, GRAIN};
+use super::{dispatch, finish, host, prepared, simd, uninit, Real, GRAIN};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -99,9 +99,14 @@ fn swiglu<T: Real>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         let (gv, uv) = (host::<T>(&gs), host::<T>(&us));
         let (gv, uv): (&[T], &[T]) = (&gv, &uv);
         y.par_chunks_mut(GRAIN).zip(gv.par_chunks(GRAIN)).zip(uv.par_chunks(GRAIN)).for_each(|((y, g), u)| {
-            for ((y, &g), &u) in y.iter_mut().zip(g).zip(u) {
-                *y = g * sigmoid(g) * u;
-            }
+            simd(
+                #[inline(always)]
+                || {
+                    for ((y, &g), &u) in y.iter_mut().zip(g).zip(u) {
+                        *y = g * sigmoid(g) * u;
+                    }
+                },
+            );
         });
     }
     let y = finish(y, gate.dims(), dtype)?;
@@ -115,11 +120,16 @@ fn swiglu<T: Real>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
             .zip(d.par_chunks(GRAIN))
             .zip(gv.par_chunks(GRAIN).zip(uv.par_chunks(GRAIN)))
             .for_each(|(((dg, du), d), (g, u))| {
-                for ((((dg, du), &d), &g), &u) in dg.iter_mut().zip(du).zip(d).zip(g).zip(u) {
-                    let s = sigmoid(g);
-                    *du = d * g * s;
-                    *dg = d * u * s * (T::ONE + g * (T::ONE - s));
-                }
+                simd(
+                    #[inline(always)]
+                    || {
+                        for ((((dg, du), &d), &g), &u) in dg.iter_mut().zip(du).zip(d).zip(g).zip(u) {
+                            let s = sigmoid(g);
+                            *du = d * g * s;
+                            *dg = d * u * s * (T::ONE + g * (T::ONE - s));
+                        }
+                    },
+                );
             });
         Ok(vec![Some(finish(dg, gs.dims(), dtype)?), Some(finish(du, us.dims(), dtype)?)])
     }))

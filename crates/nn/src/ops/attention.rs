@@ -1,7 +1,7 @@
 //! Scaled dot-product attention in row tiles: the full score matrix never exists, forward or backward.
 
 use super::dropout::keep;
-use super::{dispatch, finish, gemm, host, prepared, uninit, Mat, Real, Shared};
+use super::{dispatch, finish, gemm, host, prepared, simd, uninit, Mat, Real, Shared};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -195,6 +195,7 @@ struct Kernel<'a, T> {
 
 impl<T: Real> Kernel<'_, T> {
     /// Turns raw products of query `i` with `keys` into masked, scaled scores.
+    #[inline(always)]
     fn mask_row(&self, row: &mut [T], b: usize, h: usize, i: usize, keys: &std::ops::Range<usize>) {
         let s = &self.size;
         for x in row.iter_mut() {
@@ -222,7 +223,9 @@ impl<T: Real> Kernel<'_, T> {
     }
 
     fn drop_row(&self, row: &mut [T], b: usize, h: usize, i: usize, keys: &std::ops::Range<usize>) {
-        let Some((rate, seed)) = self.dropout else { return };
+        let Some((rate, seed)) = self.dropout else {
+            return;
+        };
         let s = &self.size;
         let base = (((b * s.heads + h) * s.queries + i) * s.keys + keys.start) as u64;
         let scale = T::of(1. / (1. - f64::from(rate)));
@@ -281,8 +284,13 @@ fn cpu<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions, 
                         );
                     }
                     for (i, row) in rows.clone().zip(scores.chunks_exact_mut(width.max(1))) {
-                        kernel.mask_row(row, b, h, i, &keys);
-                        lse[i] = softmax_row(row);
+                        lse[i] = simd(
+                            #[inline(always)]
+                            || {
+                                kernel.mask_row(row, b, h, i, &keys);
+                                softmax_row(row)
+                            },
+                        );
                         kernel.drop_row(row, b, h, i, &keys);
                     }
                     let o_at = target.ptr().add((b * s.queries + rows.start) * o_row + h * s.dv);
@@ -351,16 +359,21 @@ fn cpu<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions, 
                         for (r, i) in rows.clone().enumerate() {
                             let p = &mut p[r * width..(r + 1) * width];
                             let ds = &mut ds[r * width..(r + 1) * width];
-                            kernel.mask_row(p, b, h, i, &keys);
                             let l = lse[(b * s.heads + h) * s.queries + i];
-                            p.iter_mut().for_each(|x| *x = (*x - l).fast_exp());
                             kernel.drop_row(ds, b, h, i, &keys);
                             let at = o_start + r * o_row;
-                            let dot: T =
-                                gv[at..at + s.dv].iter().zip(&ov[at..at + s.dv]).map(|(&a, &b)| a * b).sum();
-                            for (ds, &p) in ds.iter_mut().zip(p.iter()) {
-                                *ds = p * (*ds - dot) * scale;
-                            }
+                            let (g, o) = (&gv[at..at + s.dv], &ov[at..at + s.dv]);
+                            simd(
+                                #[inline(always)]
+                                || {
+                                    kernel.mask_row(p, b, h, i, &keys);
+                                    let dot: T = g.iter().zip(o).map(|(&a, &b)| a * b).sum();
+                                    for (ds, p) in ds.iter_mut().zip(p.iter_mut()) {
+                                        *p = (*p - l).fast_exp();
+                                        *ds = *p * (*ds - dot) * scale;
+                                    }
+                                },
+                            );
                             kernel.drop_row(p, b, h, i, &keys);
                         }
                         let (pm, dsm) = (super::mat(&p, width), super::mat(&ds, width));
@@ -382,22 +395,29 @@ fn cpu<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions, 
 }
 
 /// Softmax in place; returns log Σ exp. A row of -inf becomes zeros and +inf.
+#[inline(always)]
 fn softmax_row<T: Real>(row: &mut [T]) -> T {
-    let max = row.iter().fold(T::NEG_INFINITY, |m, &x| num_max(m, x));
+    let max = super::row_max(row);
     if max == T::NEG_INFINITY {
         row.fill(T::ZERO);
         return -T::NEG_INFINITY;
     }
-    row.iter_mut().for_each(|x| *x = (*x - max).fast_exp());
-    let total: T = row.iter().copied().sum();
+    let mut lanes = [T::ZERO; 16];
+    let mut chunks = row.chunks_exact_mut(16);
+    for chunk in &mut chunks {
+        for (x, lane) in chunk.iter_mut().zip(&mut lanes) {
+            *x = (*x - max).fast_exp();
+            *lane += *x;
+        }
+    }
+    let mut total: T = lanes.into_iter().sum();
+    for x in chunks.into_remainder() {
+        *x = (*x - max).fast_exp();
+        total += *x;
+    }
     let inverse = T::ONE / total;
     row.iter_mut().for_each(|x| *x *= inverse);
     max + total.ln()
-}
-
-#[inline(always)]
-fn num_max<T: Real>(a: T, b: T) -> T {
-    super::num::Float::max(a, b)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Mean cross-entropy with ignored positions.
 
-use super::{dispatch, finish, host, prepared, rows_per_task, uninit, Real};
+use super::{dispatch, finish, host, prepared, rows_per_task, simd, uninit, Real};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::DType;
@@ -35,10 +35,10 @@ fn composed(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Re
     let n = kept.len();
     let flat = logits.reshape((rows, classes))?.index_select(&Array::from_vec(kept, n, device)?, 0)?;
     let flat = flat.to_dtype(super::compute_dtype(logits.dtype()))?;
-    flat.log_softmax(-1)?.gather(&Array::from_vec(picked, (n, 1), device)?, 1)?.sum(None, false)?.affine(
-        -1. / n as f64,
-        0.,
-    )
+    flat.log_softmax(-1)?
+        .gather(&Array::from_vec(picked, (n, 1), device)?, 1)?
+        .sum(None, false)?
+        .affine(-1. / n as f64, 0.)
 }
 
 fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Result<Tensor> {
@@ -51,7 +51,11 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
         let x: &[T] = &x;
         lse.par_iter_mut().with_min_len(rows_per_task(classes)).enumerate().for_each(|(i, lse)| {
             if targets[i] != IGNORE {
-                *lse = log_sum_exp(&x[i * classes..(i + 1) * classes]);
+                let row = &x[i * classes..(i + 1) * classes];
+                *lse = simd(
+                    #[inline(always)]
+                    || log_sum_exp(row),
+                );
             }
         });
         let total: f64 = (0..rows)
@@ -75,19 +79,25 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
                 return;
             }
             let (x, l) = (&x[i * classes..(i + 1) * classes], lse[i]);
-            for (d, &x) in dx.iter_mut().zip(x) {
-                *d = (x - l).fast_exp() * scale;
-            }
+            simd(
+                #[inline(always)]
+                || {
+                    for (d, &x) in dx.iter_mut().zip(x) {
+                        *d = (x - l).fast_exp() * scale;
+                    }
+                },
+            );
             dx[targets[i] as usize] += -scale;
         });
         Ok(vec![Some(finish(dx, &shape, dtype)?)])
     }))
 }
 
+#[inline(always)]
 fn log_sum_exp<T: Real>(x: &[T]) -> T {
-    let max = x.iter().fold(T::NEG_INFINITY, |m, &v| super::num::Float::max(m, v));
-    let mut lanes = [T::ZERO; 8];
-    let chunks = x.chunks_exact(8);
+    let max = super::row_max(x);
+    let mut lanes = [T::ZERO; 16];
+    let chunks = x.chunks_exact(16);
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, &v) in lanes.iter_mut().zip(chunk) {

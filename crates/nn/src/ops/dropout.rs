@@ -19,9 +19,8 @@ pub fn dropout(x: &Tensor, rate: f32, seed: u64) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let scale = 1. / (1. - rate);
-    let mask: Vec<f32> = (0..x.data().elem_count() as u64)
-        .map(|i| if rate < 1. && keep(seed, i, rate) { scale } else { 0. })
-        .collect();
+    let mask: Vec<f32> =
+        (0..x.data().elem_count() as u64).map(|i| if rate < 1. && keep(seed, i, rate) { scale } else { 0. }).collect();
     let mask = Array::from_vec(mask, x.dims(), &candle_core::Device::Cpu)?.to_dtype(x.dtype())?;
     x.mul(&mask.to_device(x.device())?.into())
 }

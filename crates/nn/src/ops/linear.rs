@@ -1,8 +1,6 @@
 //! Dense layers, alone and with low-rank updates, that never compute the gradient of a frozen weight.
 
-use super::{
-    column_sums, compute_dtype, dispatch, finish, gemm, host, mat, mat_mut, prepared, uninit, Mat, Real,
-};
+use super::{column_sums, compute_dtype, dispatch, finish, gemm, host, mat, mat_mut, prepared, uninit, Mat, Real};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 
@@ -99,11 +97,7 @@ pub fn lora_linear(
     dispatch!(dtype, T => cpu::<T>(x, base, terms, inp, out))
 }
 
-fn composed(
-    x: &Tensor,
-    base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>,
-    terms: &[LoraTerm],
-) -> Result<Tensor> {
+fn composed(x: &Tensor, base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>, terms: &[LoraTerm]) -> Result<Tensor> {
     let inp = x.last_dim();
     let rows = x.data().elem_count() / inp.max(1);
     let flat = x.reshape((rows, inp))?;
@@ -282,7 +276,10 @@ fn cpu<T: Real>(
         if let Some(dx) = dx {
             grads[0] = Some(finish(dx, &x_shape, dtype)?);
         }
-        debug_assert_eq!(compute_dtype(dtype), if dtype == candle_core::DType::F64 { dtype } else { candle_core::DType::F32 });
+        debug_assert_eq!(
+            compute_dtype(dtype),
+            if dtype == candle_core::DType::F64 { dtype } else { candle_core::DType::F32 }
+        );
         Ok(grads)
     }))
 }

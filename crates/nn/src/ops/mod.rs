@@ -25,8 +25,8 @@ pub use rope::{rope, RopeTable};
 use crate::tensor::Array;
 use crate::Result;
 use candle_core::{CpuStorage, DType, Device, Storage, WithDType};
-use std::ops::Deref;
 use parking_lot::RwLockReadGuard;
+use std::ops::Deref;
 
 /// The element types that kernels compute in.
 pub(crate) trait Real: WithDType + num::Float {
@@ -294,6 +294,55 @@ pub(crate) const GRAIN: usize = 1 << 14;
 /// Rows per task so that a task has about [`GRAIN`] elements.
 pub(crate) fn rows_per_task(width: usize) -> usize {
     (GRAIN / width.max(1)).max(1)
+}
+
+/// Runs a loop compiled for the widest vector instructions that this machine has. The closure must be inlined, so what it
+/// calls is `#[inline(always)]`.
+#[inline(always)]
+pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    static ARCH: std::sync::OnceLock<pulp::Arch> = std::sync::OnceLock::new();
+    ARCH.get_or_init(pulp::Arch::new).dispatch(f)
+}
+
+/// The largest element, -inf of none; NaN is passed over.
+#[inline(always)]
+pub(crate) fn row_max<T: Real>(x: &[T]) -> T {
+    let mut lanes = [T::NEG_INFINITY; 16];
+    let chunks = x.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = num::Float::max(v, *lane);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(T::NEG_INFINITY, |m, v| num::Float::max(v, m))
+}
+
+/// `a + b`, in parallel for f32 arrays of one shape on the CPU.
+///
+/// candle's own elementwise operations wake a second, spinning thread pool beside rayon's.
+pub(crate) fn add_arrays(a: &Array, b: &Array) -> candle_core::Result<Array> {
+    use rayon::prelude::*;
+    let plain = |x: &Array| x.dtype() == DType::F32 && x.device().is_cpu() && x.is_contiguous();
+    if a.dims() != b.dims() || !plain(a) || !plain(b) {
+        return a.broadcast_add(b);
+    }
+    let mut out = uninit::<f32>(a.elem_count());
+    {
+        let (a, b) = (host::<f32>(a), host::<f32>(b));
+        let (a, b): (&[f32], &[f32]) = (&a, &b);
+        out.par_chunks_mut(GRAIN).zip(a.par_chunks(GRAIN)).zip(b.par_chunks(GRAIN)).for_each(|((out, a), b)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                        *out = a + b;
+                    }
+                },
+            );
+        });
+    }
+    Array::from_vec(out, a.dims(), &Device::Cpu)
 }
 
 /// Sum over rows: `[rows, cols]` → `[cols]`.

@@ -27,8 +27,7 @@ impl RopeTable {
     ) -> Result<Self> {
         let seq = positions.len() / rows.max(1);
         let half = frequencies.len();
-        let angles: Vec<f32> =
-            positions.iter().flat_map(|&p| frequencies.iter().map(move |&f| p as f32 * f)).collect();
+        let angles: Vec<f32> = positions.iter().flat_map(|&p| frequencies.iter().map(move |&f| p as f32 * f)).collect();
         let table = |f: fn(f64) -> f64| -> Result<Array> {
             let values: Vec<f64> = angles.iter().map(|&a| f(f64::from(a)) * scale).collect();
             let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };

@@ -33,7 +33,9 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(ckpt).map_err(|e| Error::io(ckpt, e))? {
         let entry = entry.map_err(|e| Error::io(ckpt, e))?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
         if !name.starts_with('.') && check_adapter_name(&name).is_ok() && entry.path().join(CONFIG).exists() {
             folders.push(name);
         }
@@ -146,6 +148,9 @@ mod tests {
         let key = super::peft_key("model.lora_A.q.lora_A.q.weight", "q");
         assert_eq!(key, "base_model.model.model.lora_A.lora_A.weight");
         assert_eq!(super::peft_key("q.lora_A.q.weight", "q"), "base_model.model.q.lora_A.weight");
-        assert_eq!(super::peft_key("m.lora_magnitude_vector.d.weight", "d"), "base_model.model.m.lora_magnitude_vector");
+        assert_eq!(
+            super::peft_key("m.lora_magnitude_vector.d.weight", "d"),
+            "base_model.model.m.lora_magnitude_vector"
+        );
     }
 }

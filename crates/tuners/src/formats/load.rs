@@ -59,8 +59,12 @@ impl TunedModel {
         }
         let (found, extra) = read_directory(dir, &options.names)?;
         let dialect = found.first().map_or(Dialect::Swift, |f| f.config.dialect);
-        if dialect == Dialect::Peft && self.flavor == Flavor::Swift || dialect == Dialect::Swift && self.flavor == Flavor::Peft {
-            return Err(Error::Invalid("Mixed using with peft is not allowed: the model has adapters of the other kind".into()));
+        if dialect == Dialect::Peft && self.flavor == Flavor::Swift
+            || dialect == Dialect::Swift && self.flavor == Flavor::Peft
+        {
+            return Err(Error::Invalid(
+                "Mixed using with peft is not allowed: the model has adapters of the other kind".into(),
+            ));
         }
         self.transaction(|m| {
             for f in &found {
@@ -74,7 +78,8 @@ impl TunedModel {
     }
 
     fn apply(&mut self, thread: u64, found: &Found, options: &FromPretrainedOptions) -> Result<()> {
-        let prepare = PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
+        let prepare =
+            PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
         if !self.adapters().contains_key(&found.name) {
             self.add(thread, &found.name, &found.config, &prepare)?;
         }
@@ -139,11 +144,8 @@ impl TunedModel {
     fn apply_extra(&mut self, extra: &Extra, options: &FromPretrainedOptions) -> Result<()> {
         let params: HashMap<String, Param> =
             all_parameters(&self.model.root).into_iter().map(|(n, p)| (n, p.clone())).collect();
-        let mut report = LoadReport {
-            adapter: EXTRA.into(),
-            file: extra.file.display().to_string(),
-            ..Default::default()
-        };
+        let mut report =
+            LoadReport { adapter: EXTRA.into(), file: extra.file.display().to_string(), ..Default::default() };
         for (key, tensor) in &extra.tensors {
             match params.get(key) {
                 Some(param) => {
@@ -196,13 +198,16 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
     for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
         let entry = entry.map_err(|e| Error::io(dir, e))?;
         // Folders whose names no adapter can have (temporary ones, and what a stranger put there) are not adapters.
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
         if check_adapter_name(&name).is_ok() && !name.starts_with('.') && entry.path().join(CONFIG).exists() {
             subfolders.push(name);
         }
     }
     subfolders.sort();
-    let in_root = |config: &AdapterConfig, name: &str| config.dialect == Dialect::Peft || !subfolders.iter().any(|s| s == name);
+    let in_root =
+        |config: &AdapterConfig, name: &str| config.dialect == Dialect::Peft || !subfolders.iter().any(|s| s == name);
     let pairs: Vec<(String, String)> = match names {
         NameSelection::All => {
             let root_name = root_config.iter().filter(|c| in_root(c, "default")).map(|_| "default".to_owned());

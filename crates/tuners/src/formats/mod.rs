@@ -17,8 +17,14 @@ pub const EXTRA: &str = "extra_states";
 
 /// SWIFT's additions to a LoRA configuration, which a plain PEFT configuration does not know.
 const SWIFT_FIELDS: [&str; 8] = [
-    "swift_type", "model_key_mapping", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr", "use_qa_lora",
-    "use_merged_linear", "enable_lora",
+    "swift_type",
+    "model_key_mapping",
+    "lora_dtype",
+    "lorap_lr_ratio",
+    "lorap_emb_lr",
+    "use_qa_lora",
+    "use_merged_linear",
+    "enable_lora",
 ];
 /// Those of them that go to `additional_config.json`.
 const ADDITIONAL: [&str; 3] = ["lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"];
@@ -41,10 +47,8 @@ fn split_config(fields: &Map<String, Json>) -> (Json, Json) {
         .filter(|(k, _)| !SWIFT_FIELDS.contains(&k.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    let additional: Map<String, Json> = ADDITIONAL
-        .iter()
-        .map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null)))
-        .collect();
+    let additional: Map<String, Json> =
+        ADDITIONAL.iter().map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null))).collect();
     (Json::Object(plain), Json::Object(additional))
 }
 
@@ -52,7 +56,8 @@ fn split_config(fields: &Map<String, Json>) -> (Json, Json) {
 fn python_line(value: &Json) -> String {
     match value {
         Json::Object(map) => {
-            let items: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", Json::from(k.as_str()), python_line(v))).collect();
+            let items: Vec<String> =
+                map.iter().map(|(k, v)| format!("{}: {}", Json::from(k.as_str()), python_line(v))).collect();
             format!("{{{}}}", items.join(", "))
         }
         Json::Number(n) => match n.as_f64() {

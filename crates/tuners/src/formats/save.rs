@@ -79,7 +79,13 @@ impl TunedModel {
             (adapter.config.to_json(), None)
         };
         let config = json_files::sorted(&config);
-        Ok(Written { name: name.to_owned(), in_root: format == Format::Peft && name == "default", config, additional, tensors })
+        Ok(Written {
+            name: name.to_owned(),
+            in_root: format == Format::Peft && name == "default",
+            config,
+            additional,
+            tensors,
+        })
     }
 
     /// An adapter's tensors under their keys, wherever the values are.
@@ -98,8 +104,11 @@ impl TunedModel {
         if self.extra_state_keys().is_empty() {
             return Ok(None);
         }
-        let patterns =
-            self.extra_state_keys().iter().map(|k| FullMatch::new(k, "extra_state_keys")).collect::<Result<Vec<_>>>()?;
+        let patterns = self
+            .extra_state_keys()
+            .iter()
+            .map(|k| FullMatch::new(k, "extra_state_keys"))
+            .collect::<Result<Vec<_>>>()?;
         let mut tensors = Vec::new();
         for (name, param) in named_parameters(&self.model.root) {
             for p in &patterns {

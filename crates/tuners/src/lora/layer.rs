@@ -105,7 +105,11 @@ impl LoraLayer {
         } else {
             None
         };
-        let b_bias = if config.lora_bias { Some(param(&Array::zeros(dense.dims()[0], DType::F32, &candle_core::Device::Cpu)?)?) } else { None };
+        let b_bias = if config.lora_bias {
+            Some(param(&Array::zeros(dense.dims()[0], DType::F32, &candle_core::Device::Cpu)?)?)
+        } else {
+            None
+        };
         let adapter =
             LoraAdapter { id, name: name.to_owned(), a, b, b_bias, magnitude, scaling, dropout: config.dropout };
         match node.tuner_mut::<Self>() {
@@ -139,7 +143,9 @@ impl LoraLayer {
 
     /// `s · B A` as the base weight lies, in f32 or wider.
     pub fn delta_weight(&self, id: AdapterId, transposed: bool) -> Result<Option<Array>> {
-        let Some(adapter) = self.adapter(id) else { return Ok(None) };
+        let Some(adapter) = self.adapter(id) else {
+            return Ok(None);
+        };
         let delta = adapter.delta()?;
         Ok(Some(if transposed || self.embedding { delta.t()?.contiguous()? } else { delta }))
     }
@@ -147,8 +153,12 @@ impl LoraLayer {
     /// Adds the deltas of `ids` (those that are here and not merged yet) to the node's weight. The old weight is kept, so
     /// that unmerging restores it bit for bit.
     pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let Some((weight, bias, transposed)) = dense_weights(node) else { return Ok(()) };
-        let Some(layer) = node.tuner_mut::<Self>() else { return Ok(()) };
+        let Some((weight, bias, transposed)) = dense_weights(node) else {
+            return Ok(());
+        };
+        let Some(layer) = node.tuner_mut::<Self>() else {
+            return Ok(());
+        };
         let fresh: Vec<AdapterId> =
             ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
         if fresh.is_empty() {
@@ -188,8 +198,12 @@ impl LoraLayer {
 
     /// Puts the weight from before the first merge back.
     pub fn unmerge(node: &mut Node) {
-        let Some((weight, bias, _)) = dense_weights(node) else { return };
-        let Some(merged) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) else { return };
+        let Some((weight, bias, _)) = dense_weights(node) else {
+            return;
+        };
+        let Some(merged) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) else {
+            return;
+        };
         weight.replace(merged.weight);
         if let (Some(bias), Some(value)) = (bias, merged.bias) {
             bias.replace(value);
@@ -198,7 +212,9 @@ impl LoraLayer {
 
     /// Makes the merged state permanent for `ids` and removes these adapters; others stay as they were.
     pub fn unload(node: &mut Node, ids: &[AdapterId]) {
-        let Some(layer) = node.tuner_mut::<Self>() else { return };
+        let Some(layer) = node.tuner_mut::<Self>() else {
+            return;
+        };
         layer.merged = None;
         layer.adapters.retain(|a| !ids.contains(&a.id));
         if layer.adapters.is_empty() {
@@ -246,7 +262,8 @@ impl LoraLayer {
                         }
                         .to_dtype(factor.dtype())?
                     };
-                    let delta = factor.affine(1., -1.)?.mul(&plain)?.add(&factor.mul(&lora.affine(adapter.scaling, 0.)?)?)?;
+                    let delta =
+                        factor.affine(1., -1.)?.mul(&plain)?.add(&factor.mul(&lora.affine(adapter.scaling, 0.)?)?)?;
                     y = y.to_dtype(delta.dtype())?.add(&delta)?;
                 }
                 _ => {
@@ -274,7 +291,8 @@ impl LoraLayer {
         let mut y = next.run(cx, args)?.into_tensor()?;
         let dtype = y.dtype();
         for adapter in self.active(cx) {
-            let rows = ops::embedding(&adapter.a.value(cx.grad)?.transpose(0, 1)?.contiguous()?, &ids.data, &ids.shape)?;
+            let rows =
+                ops::embedding(&adapter.a.value(cx.grad)?.transpose(0, 1)?.contiguous()?, &ids.data, &ids.shape)?;
             let delta = ops::linear(&rows, &adapter.b.value(cx.grad)?, None, WeightLayout::OutIn)?;
             let mut delta = delta.affine(adapter.scaling, 0.)?;
             let wide = wider(y.dtype(), delta.dtype());
@@ -303,7 +321,14 @@ impl LoraAdapter {
     }
 
     /// `m / ‖W + s B A‖` per output. The norm is a constant for the gradient (section 4.3 of the paper).
-    fn dora_factor(&self, cx: &Context, magnitude: &Param, weight: &Param, transposed: bool, embedding: bool) -> Result<Tensor> {
+    fn dora_factor(
+        &self,
+        cx: &Context,
+        magnitude: &Param,
+        weight: &Param,
+        transposed: bool,
+        embedding: bool,
+    ) -> Result<Tensor> {
         let sum = (oriented(&weight.array()?, embedding, transposed)? + self.delta()?)?;
         let m = magnitude.value(cx.grad)?;
         let norms: Tensor = row_norms(&sum)?.to_dtype(m.dtype())?.into();
@@ -334,7 +359,9 @@ fn row_norms(x: &Array) -> Result<Array> {
 /// The node's weight and bias, and whether the weight lies `[in, out]`.
 fn dense_weights(node: &Node) -> Option<(Param, Option<Param>, bool)> {
     match node.module().weights()? {
-        Weights::Linear { weight, bias, layout } => Some((weight.clone(), bias.cloned(), layout == WeightLayout::InOut)),
+        Weights::Linear { weight, bias, layout } => {
+            Some((weight.clone(), bias.cloned(), layout == WeightLayout::InOut))
+        }
         Weights::Embedding { weight } => Some((weight.clone(), None, false)),
     }
 }

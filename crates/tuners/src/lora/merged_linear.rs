@@ -77,9 +77,13 @@ impl MergedLinear {
 
     /// Adds the delta to the weight, keeping the old one for [`MergedLinear::unmerge`].
     pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let Some(Weights::Linear { weight, .. }) = node.module().weights() else { return Ok(()) };
+        let Some(Weights::Linear { weight, .. }) = node.module().weights() else {
+            return Ok(());
+        };
         let weight = weight.clone();
-        let Some(layer) = node.tuner_mut::<Self>() else { return Ok(()) };
+        let Some(layer) = node.tuner_mut::<Self>() else {
+            return Ok(());
+        };
         if layer.merged.is_some() || !ids.contains(&layer.id) {
             return Ok(());
         }
@@ -104,7 +108,9 @@ impl MergedLinear {
     }
 
     pub fn unmerge(node: &mut Node) {
-        let Some(Weights::Linear { weight, .. }) = node.module().weights() else { return };
+        let Some(Weights::Linear { weight, .. }) = node.module().weights() else {
+            return;
+        };
         let weight = weight.clone();
         if let Some(before) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) {
             weight.replace(before);

@@ -22,8 +22,7 @@ use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{for_each_node_mut, named_nodes, NodeId};
 use swift_tuners_nn::{AdapterId, Error, Param, Result};
 
-pub static ENTRY: Entry =
-    Entry { kind: "LORA", dialects: &[Dialect::Swift, Dialect::Peft], defaults, check, attach };
+pub static ENTRY: Entry = Entry { kind: "LORA", dialects: &[Dialect::Swift, Dialect::Peft], defaults, check, attach };
 
 /// How the matrices start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +113,21 @@ fn refuse_unsupported(c: &AdapterConfig) -> Result<()> {
         return Err(Error::config("use_qa_lora", "is deprecated in SWIFT and not supported"));
     }
     for name in [
-        "megatron_config", "trainable_token_indices", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
-        "velora_config", "monteclora_config", "alora_invocation_tokens", "use_qalora", "layer_replication",
-        "target_parameters", "use_bdlora", "arrow_config", "model_key_mapping",
+        "megatron_config",
+        "trainable_token_indices",
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "velora_config",
+        "monteclora_config",
+        "alora_invocation_tokens",
+        "use_qalora",
+        "layer_replication",
+        "target_parameters",
+        "use_bdlora",
+        "arrow_config",
+        "model_key_mapping",
     ] {
         if let Some(v) = c.get(name).filter(|v| !harmless(name, v)) {
             return Err(Error::config(name, format!("{} is not supported", printable(&v.to_string(), 60))));
@@ -160,19 +171,27 @@ impl LoraConfig {
                     return Err(Error::config("init_lora_weights", format!("{:?} is not supported", printable(s, 60))))
                 }
             },
-            Some(v) => return Err(Error::config("init_lora_weights", format!("found {}", printable(&v.to_string(), 60)))),
+            Some(v) => {
+                return Err(Error::config("init_lora_weights", format!("found {}", printable(&v.to_string(), 60))))
+            }
         };
         let bias = match c.text("bias")?.unwrap_or("none") {
             "none" => Bias::None,
             "all" => Bias::All,
             "lora_only" => Bias::LoraOnly,
             other => {
-                return Err(Error::config("bias", format!("expected none, all or lora_only, found {:?}", printable(other, 40))))
+                return Err(Error::config(
+                    "bias",
+                    format!("expected none, all or lora_only, found {:?}", printable(other, 40)),
+                ))
             }
         };
         let rank_pattern = c.patterns("rank_pattern")?;
         if let Some((name, v)) = rank_pattern.iter().find(|(_, v)| v.fract() != 0. || *v > (1 << 20) as f64) {
-            return Err(Error::config(format!("rank_pattern.{}", printable(name, 60)), format!("expected an integer, found {v}")));
+            return Err(Error::config(
+                format!("rank_pattern.{}", printable(name, 60)),
+                format!("expected an integer, found {v}"),
+            ));
         }
         let merged_linear = if c.flag("use_merged_linear")? {
             Some(match c.get("enable_lora") {
@@ -180,7 +199,9 @@ impl LoraConfig {
                 Some(Json::Bool(b)) => vec![*b],
                 Some(Json::Array(flags)) if !flags.is_empty() => flags
                     .iter()
-                    .map(|f| f.as_bool().ok_or_else(|| Error::config("enable_lora", "expected a list of true and false")))
+                    .map(|f| {
+                        f.as_bool().ok_or_else(|| Error::config("enable_lora", "expected a list of true and false"))
+                    })
                     .collect::<Result<_>>()?,
                 Some(_) => return Err(Error::config("enable_lora", "expected a list of true and false")),
             })
@@ -254,7 +275,8 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterCon
     }
     let lora = LoraConfig::new(&config)?;
     let mut targets = target::resolve(&model.model, &config, &lora.modules_to_save)?;
-    let all_linear = matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
+    let all_linear =
+        matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
     if all_linear || config.get("target_modules").is_none() {
         let resolved = if all_linear {
             targets.clone()
@@ -299,9 +321,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterCon
         if let Some((_, path)) = places.iter().find(|(place, _)| *place == node.id()) {
             let seed = path.bytes().fold(seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
             let attached = lora.rank_and_scaling(path).and_then(|(r, scaling)| match &lora.merged_linear {
-                Some(enabled) => {
-                    MergedLinear::attach(node, path, id, name, &lora, enabled, r, scaling, dtype, seed)
-                }
+                Some(enabled) => MergedLinear::attach(node, path, id, name, &lora, enabled, r, scaling, dtype, seed),
                 None => LoraLayer::attach(node, path, id, name, &lora, r, scaling, dtype, seed),
             });
             match attached {
@@ -328,7 +348,9 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterCon
 /// With `ensure_weight_tying`, an adapted embedding's tied output projection is adapted too.
 fn tie_output(model: &TunedModel, targets: &mut Vec<String>) {
     let keys = model.model.keys;
-    let Some(output) = keys.output_embedding else { return };
+    let Some(output) = keys.output_embedding else {
+        return;
+    };
     let weight = |path: &str| model.model.parameter(&format!("{path}.weight"));
     let tied = matches!((weight(keys.input_embedding), weight(output)), (Some(a), Some(b)) if a.is(&b));
     if tied && targets.iter().any(|t| t == keys.input_embedding) && !targets.iter().any(|t| t == output) {
@@ -341,11 +363,17 @@ fn share_tied(model: &mut TunedModel, id: AdapterId) {
     let keys = model.model.keys;
     let find = |path: &str| named_nodes(&model.model.root).into_iter().find(|(p, _)| p == path).map(|(_, n)| n);
     let embedding = find(keys.input_embedding).and_then(|n| n.tuner::<LoraLayer>()?.adapter(id));
-    let Some((a, b)) = embedding.map(|e| (e.a.clone(), e.b.clone())) else { return };
-    let Some(output) = keys.output_embedding.and_then(find).map(|n| n.id()) else { return };
+    let Some((a, b)) = embedding.map(|e| (e.a.clone(), e.b.clone())) else {
+        return;
+    };
+    let Some(output) = keys.output_embedding.and_then(find).map(|n| n.id()) else {
+        return;
+    };
     for_each_node_mut(&mut model.model.root, &mut |node| {
         if node.id() == output {
-            if let Some(adapter) = node.tuner_mut::<LoraLayer>().and_then(|l| l.adapters.iter_mut().find(|x| x.id == id)) {
+            if let Some(adapter) =
+                node.tuner_mut::<LoraLayer>().and_then(|l| l.adapters.iter_mut().find(|x| x.id == id))
+            {
                 adapter.a = Param::transposed(&b);
                 adapter.b = Param::transposed(&a);
             }

@@ -62,8 +62,7 @@ impl TunedModel {
     /// With `offload` the others' tensors leave the device.
     pub fn set_active(&self, thread: u64, names: &[String], offload: Option<Offload>) -> Result<Vec<String>> {
         self.check_offload(offload)?;
-        let (known, unknown): (Vec<&String>, Vec<&String>) =
-            names.iter().partition(|n| self.adapters.contains_key(*n));
+        let (known, unknown): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| self.adapters.contains_key(*n));
         let ids: Vec<AdapterId> = known.iter().map(|n| self.adapters[*n].id).collect();
         for name in &known {
             self.bring_back(name)?;
@@ -120,7 +119,9 @@ impl TunedModel {
 
     fn check_offload(&self, offload: Option<Offload>) -> Result<()> {
         if offload.is_some() && !self.unique_thread {
-            return Err(Error::Invalid("offloading needs USE_UNIQUE_THREAD=1: other threads may run this adapter".into()));
+            return Err(Error::Invalid(
+                "offloading needs USE_UNIQUE_THREAD=1: other threads may run this adapter".into(),
+            ));
         }
         Ok(())
     }
@@ -190,7 +191,8 @@ pub fn value_anywhere(p: &Param) -> Result<Array> {
 
 fn offloaded_value(place: &std::path::Path) -> Result<(PathBuf, Array)> {
     let text = place.to_string_lossy();
-    let (file, index) = text.rsplit_once('#').ok_or_else(|| Error::Invalid("an offloaded value has no place".into()))?;
+    let (file, index) =
+        text.rsplit_once('#').ok_or_else(|| Error::Invalid("an offloaded value has no place".into()))?;
     let file = PathBuf::from(file);
     let value = safetensors::SafeTensors::open(&file)?.read(index)?;
     Ok((file, value))

@@ -24,11 +24,8 @@ impl TunedModel {
     /// each gets its own four, and what belongs to none of them is in the last two.
     pub fn param_groups(&self, lr: f64, weight_decay: f64) -> Result<Vec<ParamGroup>> {
         let prefix = self.flavor.prefix();
-        let trainable: Vec<String> = named_parameters(&self.model.root)
-            .into_iter()
-            .filter(|(_, p)| p.requires_grad())
-            .map(|(n, _)| n)
-            .collect();
+        let trainable: Vec<String> =
+            named_parameters(&self.model.root).into_iter().filter(|(_, p)| p.requires_grad()).map(|(n, _)| n).collect();
         let vectors: HashSet<String> = named_parameters(&self.model.root)
             .into_iter()
             .filter(|(_, p)| p.shape().len() == 1)
@@ -58,7 +55,11 @@ impl TunedModel {
                 let part = if in_embedding {
                     1
                 } else if n.contains("lora_B") || vectors.contains(n) {
-                    if without_decay(n) { 3 } else { 2 }
+                    if without_decay(n) {
+                        3
+                    } else {
+                        2
+                    }
                 } else {
                     0
                 };

@@ -19,7 +19,8 @@ impl TunedModel {
 
     pub(super) fn refuse_while_merged(&self, what: &str) -> Result<()> {
         let merged = named_nodes(&self.model.root).iter().any(|(_, n)| {
-            n.tuner::<LoraLayer>().is_some_and(|l| l.has_merged()) || n.tuner::<MergedLinear>().is_some_and(|l| l.has_merged())
+            n.tuner::<LoraLayer>().is_some_and(|l| l.has_merged())
+                || n.tuner::<MergedLinear>().is_some_and(|l| l.has_merged())
         });
         if merged {
             return Err(Error::Invalid(format!("unmerge before you {what}")));
@@ -132,12 +133,16 @@ impl TunedModel {
             None => self.active_ids(thread),
         };
         for (path, node) in named_nodes(&self.model.root) {
-            let Some(layer) = node.tuner::<LoraLayer>() else { continue };
+            let Some(layer) = node.tuner::<LoraLayer>() else {
+                continue;
+            };
             for &id in ids.iter() {
                 if let Some(delta) = layer.delta_weight(id, false)? {
                     let sum = delta.abs()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
                     if !sum.is_finite() {
-                        return Err(Error::Invalid(format!("{path}: the adapter holds NaN or infinite values; nothing was merged")));
+                        return Err(Error::Invalid(format!(
+                            "{path}: the adapter holds NaN or infinite values; nothing was merged"
+                        )));
                     }
                 }
             }
@@ -147,7 +152,9 @@ impl TunedModel {
 }
 
 fn take_saved_copy(node: &mut Node, merged: &[AdapterId], removed: &[AdapterId]) {
-    let Some(wrapper) = node.tuner::<ModulesToSave>() else { return };
+    let Some(wrapper) = node.tuner::<ModulesToSave>() else {
+        return;
+    };
     let copy = wrapper.copies().iter().find(|c| merged.contains(&c.id)).map(|c| {
         swift_tuners_nn::module::all_parameters(&c.node).into_iter().map(|(n, p)| (n, p.clone())).collect::<Vec<_>>()
     });

@@ -263,12 +263,19 @@ impl TunedModel {
     }
 
     /// Attaches one adapter inside a transaction.
-    pub(crate) fn add(&mut self, thread: u64, name: &str, config: &AdapterConfig, options: &PrepareOptions) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        thread: u64,
+        name: &str,
+        config: &AdapterConfig,
+        options: &PrepareOptions,
+    ) -> Result<()> {
         check_adapter_name(name)?;
         let flavor = if config.dialect == Dialect::Swift { Flavor::Swift } else { Flavor::Peft };
         if self.flavor != Flavor::Base && self.flavor != flavor {
             return Err(Error::Invalid(
-                "this model already has adapters of the other kind; SWIFT and PEFT configurations cannot be mixed".into(),
+                "this model already has adapters of the other kind; SWIFT and PEFT configurations cannot be mixed"
+                    .into(),
             ));
         }
         let folded = name.to_lowercase();

@@ -30,7 +30,10 @@ enum Part {
     /// The module's own parameter beside the copy; written by Python in some cases, read here, never written.
     Original(String),
     /// A base parameter under its name in memory.
-    Base { leaf: String, kind: BaseKind },
+    Base {
+        leaf: String,
+        kind: BaseKind,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +83,17 @@ impl Slot {
         match &self.part {
             Part::Magnitude => ["", ".weight"]
                 .into_iter()
-                .flat_map(|leaf| [format!("lora_magnitude_vector{leaf}"), format!("lora_magnitude_vector.{adapter}{leaf}")])
+                .flat_map(|leaf| {
+                    [format!("lora_magnitude_vector{leaf}"), format!("lora_magnitude_vector.{adapter}{leaf}")]
+                })
                 .map(at)
                 .collect(),
-            Part::Saved(leaf) => vec![at(format!("modules_to_save.{leaf}")), at(format!("modules_to_save.{adapter}.{leaf}"))],
-            Part::Base { leaf, .. } if leaf.starts_with("base_layer.") => vec![at(leaf["base_layer.".len()..].to_owned())],
+            Part::Saved(leaf) => {
+                vec![at(format!("modules_to_save.{leaf}")), at(format!("modules_to_save.{adapter}.{leaf}"))]
+            }
+            Part::Base { leaf, .. } if leaf.starts_with("base_layer.") => {
+                vec![at(leaf["base_layer.".len()..].to_owned())]
+            }
             _ => Vec::new(),
         }
     }
@@ -117,7 +126,9 @@ impl Slot {
 impl TunedModel {
     /// The tensors of an adapter, in the order of the model.
     pub fn slots(&self, name: &str) -> Result<Vec<Slot>> {
-        let Some(adapter) = self.adapters.get(name) else { return Err(self.unknown(name)) };
+        let Some(adapter) = self.adapters.get(name) else {
+            return Err(self.unknown(name));
+        };
         let id = adapter.id;
         let mut out = Vec::new();
         let keys = self.model.keys;
@@ -126,7 +137,8 @@ impl TunedModel {
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in named_nodes(&self.model.root) {
-            let mut push = |part: Part, param: &Param| out.push(Slot { module: path.clone(), part, param: param.clone() });
+            let mut push =
+                |part: Part, param: &Param| out.push(Slot { module: path.clone(), part, param: param.clone() });
             if let Some(layer) = node.tuner::<LoraLayer>() {
                 if let Some(a) = layer.adapter(id) {
                     let embedding = layer.is_embedding();

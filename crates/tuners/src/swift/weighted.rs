@@ -139,7 +139,9 @@ impl TunedModel {
         let mut computed: HashMap<String, Factors> = HashMap::new();
         let mut rng = Rng::new(o.seed);
         for (path, node) in named_nodes(&self.model.root) {
-            let Some(layer) = node.tuner::<LoraLayer>() else { continue };
+            let Some(layer) = node.tuner::<LoraLayer>() else {
+                continue;
+            };
             if let Some(factors) = combine(layer, &ids, o, rank, &mut rng)? {
                 computed.insert(path, factors);
             }
@@ -176,7 +178,9 @@ impl TunedModel {
             m.add(thread, &o.name, &config, &super::PrepareOptions::default())?;
             let id = m.id(&o.name)?;
             for (path, node) in named_nodes(&m.model.root) {
-                let Some(adapter) = node.tuner::<LoraLayer>().and_then(|l| l.adapter(id)) else { continue };
+                let Some(adapter) = node.tuner::<LoraLayer>().and_then(|l| l.adapter(id)) else {
+                    continue;
+                };
                 match computed.get(&path) {
                     Some(x) => {
                         adapter.a.set(&x.a)?;
@@ -302,7 +306,13 @@ fn keep_largest(t: &Array, density: f64) -> Result<Array> {
 /// Keeps each entry with probability `density` and divides by it.
 fn keep_random(t: &Array, density: f64, rng: &mut Rng) -> Result<Array> {
     let values: Vec<f32> = t.flatten_all()?.to_vec1()?;
-    let keep = |v: f32, rng: &mut Rng| if rng.uniform() < density { (f64::from(v) / density) as f32 } else { 0. };
+    let keep = |v: f32, rng: &mut Rng| {
+        if rng.uniform() < density {
+            (f64::from(v) / density) as f32
+        } else {
+            0.
+        }
+    };
     let out: Vec<f32> = values.into_iter().map(|v| keep(v, rng)).collect();
     Ok(Array::from_vec(out, t.dims(), t.device())?)
 }
