@@ -19,7 +19,7 @@ export function readRows<T = Row>(file: string): T[] {
     try {
       return JSON.parse(line) as T
     } catch (error) {
-      throw new Error(`${file}, line ${i + 1}: ${(error as Error).message}`)
+      throw new Error(`${file}, line ${i + 1}: ${(error as Error).message}`, { cause: error })
     }
   })
 }

@@ -2,6 +2,7 @@
 
 use super::{Flavor, TunedModel};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use swift_tuners_nn::checkpoint::safetensors;
 use swift_tuners_nn::{AdapterId, Array, Error, Param, Result};
@@ -76,6 +77,7 @@ impl TunedModel {
         }
         let unknown = unknown.into_iter().cloned().collect();
         self.edit_active(thread, |active| *active = ids);
+        self.train_active_copies(thread)?;
         Ok(unknown)
     }
 
@@ -88,7 +90,7 @@ impl TunedModel {
                 active.push(id);
             }
         });
-        Ok(())
+        self.train_active_copies(thread)
     }
 
     pub fn deactivate(&self, thread: u64, name: &str, offload: Option<Offload>) -> Result<()> {
@@ -98,6 +100,18 @@ impl TunedModel {
             self.offload(name, offload)?;
         }
         self.edit_active(thread, |active| active.retain(|&a| a != id));
+        self.train_active_copies(thread)
+    }
+
+    /// Of `modules_to_save` only the active adapters' copies train, as in SWIFT; LoRA matrices stay as they are.
+    fn train_active_copies(&self, thread: u64) -> Result<()> {
+        let active = self.active_ids(thread);
+        for (name, adapter) in &self.adapters {
+            let on = adapter.trainable.load(Ordering::Relaxed) && active.contains(&adapter.id);
+            for slot in self.slots(name)?.iter().filter(|s| s.is_saved_copy()) {
+                slot.param.set_requires_grad(on);
+            }
+        }
         Ok(())
     }
 

@@ -21,6 +21,8 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_parameters};
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
@@ -56,6 +58,8 @@ pub struct Adapter {
     pub id: AdapterId,
     pub config: AdapterConfig,
     pub bias: Bias,
+    /// Whether it was attached or loaded for training.
+    trainable: Arc<AtomicBool>,
 }
 
 /// Options of `prepare`.
@@ -296,7 +300,7 @@ impl TunedModel {
         let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
         let attachment = (entry.attach)(self, id, name, config, seed)?;
         let first = self.adapters.is_empty();
-        self.adapters.insert(name.to_owned(), Adapter { id, config: attachment.config, bias: attachment.bias });
+        self.adapters.insert(name.to_owned(), Adapter { id, config: attachment.config, bias: attachment.bias, trainable: Arc::default() });
         self.flavor = flavor;
         match flavor {
             // PEFT activates the first adapter only.
@@ -316,6 +320,9 @@ impl TunedModel {
     /// An adapter's own parameters, and the biases that it trains.
     pub fn set_trainable(&self, name: &str, on: bool) -> Result<()> {
         self.set_own_trainable(name, on)?;
+        if let Some(adapter) = self.adapters.get(name) {
+            adapter.trainable.store(on, Ordering::Relaxed);
+        }
         for slot in self.slots(name)?.iter().filter(|s| s.is_bias()) {
             slot.param.set_requires_grad(on);
         }

@@ -107,6 +107,10 @@ impl Slot {
         matches!(self.part, Part::Base { kind: BaseKind::Bias, .. })
     }
 
+    pub fn is_saved_copy(&self) -> bool {
+        matches!(self.part, Part::Saved(_))
+    }
+
     /// Whether a checkpoint without this tensor lacks something.
     pub fn is_required(&self) -> bool {
         self.is_own()

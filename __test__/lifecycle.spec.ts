@@ -1,0 +1,209 @@
+import { join } from 'node:path'
+import test from 'ava'
+import { AdamW, LoraConfig, PeftModel, Swift, SwiftModel } from '../index.js'
+import { base, failsWith, gap, IDS, logits, lora, numbers, snapshot, temp } from './support.js'
+
+test('an inactive LoRA leaves the output bit-identical', async t => {
+  const model = await base()
+  const before = await logits(model)
+  const tuned = await Swift.prepareModel(model, { a: lora() })
+  t.true(gap(before, await logits(tuned)) > 1e-3, 'a random LoRA changes the output')
+  tuned.setActiveAdapters([])
+  t.deepEqual(await logits(tuned), before)
+})
+
+test('unmerge restores every base weight bit for bit, in f32 and in half precision', async t => {
+  for (const dtype of ['f32', 'bf16', 'f16'] as const) {
+    const { AutoModel } = await import('../index.js')
+    const { fixtures } = await import('./support.js')
+    const model = await AutoModel.fromPretrained(join(fixtures, 'models/llama'), { dtype })
+    const tuned = await Swift.prepareModel(model, { a: lora(), b: lora({ targetModules: ['embed_tokens', 'q_proj'], r: 2 }) })
+    const weights = () => tuned.namedParameters().filter(p => p.name.includes('base_layer')).map(p => numbers(tuned.parameter(p.name)))
+    const before = weights()
+    await Swift.merge(tuned)
+    t.notDeepEqual(weights(), before)
+    await Swift.merge(tuned)
+    await Swift.unmerge(tuned)
+    t.deepEqual(weights(), before)
+  }
+})
+
+test('merged and unmerged outputs agree, with rsLoRA, DoRA, patterns and Conv1D', async t => {
+  const cases: [string, Record<string, unknown>][] = [
+    ['llama', { useRslora: true }],
+    ['llama', { useDora: true }],
+    ['llama', { rankPattern: { q_proj: 7 }, alphaPattern: { 'layers.1.self_attn.v_proj': 30 } }],
+    ['gpt2', { targetModules: ['c_attn', 'c_fc'] }],
+    ['gpt2', { targetModules: ['c_attn'], useDora: true }],
+    ['phi3', { targetModules: ['qkv_proj'], useMergedLinear: true, enableLora: [true, false] }],
+  ]
+  for (const [name, fields] of cases) {
+    const tuned = await Swift.prepareModel(await base(name), { a: lora(fields) })
+    // Merged linears and embeddings start at zero: a step makes them act.
+    const optimizer = new AdamW(tuned.parameters(), { lr: 0.05 })
+    await (await tuned.forward({ inputIds: IDS, labels: IDS })).loss!.backward()
+    await optimizer.step()
+    const unmerged = await logits(tuned)
+    await Swift.merge(tuned)
+    t.true(gap(unmerged, await logits(tuned)) < 1e-4, `${name} ${JSON.stringify(fields)}`)
+    await Swift.unmerge(tuned)
+    t.deepEqual(await logits(tuned), unmerged)
+    await Swift.mergeAndUnload(tuned)
+    t.true(gap(unmerged, await logits(tuned)) < 1e-4)
+    t.false(tuned.namedModules().some(n => n.includes('lora_')))
+  }
+})
+
+test('saving and loading is the identity, bit for bit', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora(), other: lora({ targetModules: 'all-linear', useDora: true }) })
+  const before = await logits(tuned)
+  const dir = temp()
+  await tuned.savePretrained(dir)
+  const again = (await Swift.fromPretrained(await base(), dir)) as SwiftModel
+  t.deepEqual(await logits(again), before)
+  t.deepEqual([...again.adapters.keys()], ['a', 'other'])
+  const second = temp()
+  await again.savePretrained(second)
+  t.deepEqual(snapshot(second), snapshot(dir))
+})
+
+test('saving one adapter leaves out another whose name begins with it', async t => {
+  const tuned = await Swift.prepareModel(await base(), { lo: lora(), lora: lora({ targetModules: ['o_proj'] }) })
+  const dir = temp()
+  await tuned.savePretrained(dir, { adapterName: 'lo' })
+  t.deepEqual(Object.keys(snapshot(dir)), ['README.md', 'configuration.json', 'lo/adapter_config.json', 'lo/adapter_model.safetensors'])
+  t.true(tuned.adapterKeys('lo').every(k => k.includes('.lo.') && !k.includes('o_proj')))
+})
+
+test('a second save keeps what it does not own and replaces an adapter as a whole', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora(), b: lora({ targetModules: ['o_proj'] }) })
+  const dir = temp()
+  await tuned.savePretrained(dir, { adapterName: 'a', safeSerialization: false })
+  await tuned.savePretrained(dir, { adapterName: 'b' })
+  await tuned.savePretrained(dir, { adapterName: 'a' })
+  t.deepEqual(Object.keys(snapshot(dir)), [
+    'README.md', 'a/adapter_config.json', 'a/adapter_model.safetensors', 'b/adapter_config.json', 'b/adapter_model.safetensors',
+    'configuration.json',
+  ])
+})
+
+test('a PEFT adapter saved as .bin loads again', async t => {
+  const model = await Swift.prepareModel(await base(), new LoraConfig({ r: 3, initLoraWeights: false, taskType: 'CAUSAL_LM' }))
+  const before = await logits(model)
+  const dir = temp()
+  await model.savePretrained(dir, { safeSerialization: false })
+  t.true(Object.keys(snapshot(dir)).includes('adapter_model.bin'))
+  const again = await Swift.fromPretrained(await base(), dir)
+  t.true(again instanceof PeftModel)
+  t.deepEqual(await logits(again), before)
+})
+
+test('a SWIFT checkpoint converted to PEFT gives the same logits, also when converted in place and twice', async t => {
+  const tuned = await Swift.prepareModel(await base(), { default: lora({ useDora: true }), second: lora({ targetModules: ['o_proj'] }) })
+  tuned.setActiveAdapters('default')
+  const before = await logits(tuned)
+  const [dir, converted] = [temp(), join(temp(), 'out')]
+  await tuned.savePretrained(dir)
+  await Swift.saveToPeftFormat(dir, converted)
+  for (let i = 0; i < 2; i++) await Swift.saveToPeftFormat(dir, dir)
+  for (const at of [converted, dir]) {
+    const peft = await Swift.fromPretrained(await base(), at)
+    t.true(peft instanceof PeftModel)
+    t.deepEqual(peft.activeAdapters, ['default'])
+    t.deepEqual(await logits(peft), before)
+    t.false(Object.keys(snapshot(at)).some(f => f.startsWith('default/')))
+  }
+})
+
+test('renaming at load touches the adapter component of a key only', async t => {
+  const tuned = await Swift.prepareModel(await base(), { model: lora() })
+  const before = await logits(tuned)
+  const dir = temp()
+  await tuned.savePretrained(dir)
+  const again = await Swift.fromPretrained(await base(), dir, { adapterName: { model: 'renamed' } })
+  t.deepEqual(await logits(again), before)
+  t.deepEqual(again.activeAdapters, ['renamed'])
+})
+
+test('offload to meta gives the tensors back on activation, and saving works meanwhile', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora(), b: lora({ targetModules: ['o_proj'] }) })
+  const both = await logits(tuned)
+  tuned.setActiveAdapters('a', { offload: 'meta' })
+  t.true(tuned.namedParameters().some(p => p.device === 'meta'))
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => tuned.deactivateAdapter('a', { offload: 'moon' as 'meta' }))
+  const dir = temp()
+  await tuned.savePretrained(dir)
+  t.deepEqual(await logits(await Swift.fromPretrained(await base(), dir)), both)
+  tuned.activateAdapter('b')
+  t.deepEqual(await logits(tuned), both)
+  t.false(tuned.namedParameters().some(p => p.device === 'meta'))
+})
+
+test('withActiveAdapters scopes a set to its own async calls', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora(), b: lora({ targetModules: ['o_proj'] }) })
+  const alone = async (name: string) => {
+    tuned.setActiveAdapters(name)
+    return logits(tuned)
+  }
+  const expected = { a: await alone('a'), b: await alone('b') }
+  const names = ['a', 'b', 'a', 'b', 'b', 'a'] as const
+  const results = await Promise.all(names.map(n => tuned.withActiveAdapters(n, async () => {
+    await new Promise(r => setTimeout(r, Math.random() * 5))
+    return logits(tuned)
+  })))
+  names.forEach((n, i) => t.deepEqual(results[i], expected[n]))
+  t.deepEqual(tuned.activeAdapters, ['b'])
+  await failsWith(t, 'ERR_ADAPTER_NOT_FOUND', () => tuned.withActiveAdapters('zzz', () => logits(tuned)))
+})
+
+test('two active copies of one module are refused', async t => {
+  const config = (target: string) => lora({ targetModules: [target], modulesToSave: ['classifier'] })
+  const tuned = await Swift.prepareModel(await base('bert-classifier'), { l1: config('query'), l2: config('value') })
+  await failsWith(t, 'ERR_INVALID_STATE', () => logits(tuned))
+  tuned.setActiveAdapters('l1')
+  await t.notThrowsAsync(() => logits(tuned))
+})
+
+test('LoRA+ groups give B matrices their own rate', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora({ lorapLrRatio: 4, targetModules: ['q_proj', 'embed_tokens'], lorapEmbLr: 5e-4 }) })
+  const groups = tuned.createOptimizerParamGroups({ lr: 1e-3, weightDecay: 0.1 })
+  t.deepEqual(groups.map(g => [g.params.length, g.lr, g.weightDecay]), [
+    [4, 1e-3, 0.1], [2, 5e-4, 0.1], [4, 4e-3, 0.1], [0, 4e-3, 0], [0, undefined, 0.1], [0, undefined, 0],
+  ])
+  t.true(groups[2].params.every(p => p.name.includes('lora_B')))
+})
+
+test('a PEFT model adds, selects, merges and deletes adapters', async t => {
+  const model = await Swift.prepareModel(await base(), new LoraConfig({ r: 4, initLoraWeights: false }))
+  const first = await logits(model)
+  await model.addAdapter('second', new LoraConfig({ r: 2, targetModules: ['o_proj'], initLoraWeights: false }))
+  t.deepEqual(await logits(model), first, 'a further adapter is not active')
+  t.deepEqual([...model.peftConfig.keys()], ['default', 'second'])
+  model.setAdapter('second')
+  t.true(model.parameters().every(p => p.name.includes('.second.')))
+  await failsWith(t, 'ERR_ADAPTER_NOT_FOUND', () => model.setAdapter('third'))
+  await failsWith(t, 'ERR_ADAPTER_EXISTS', () => model.addAdapter('second', new LoraConfig({ r: 2 })))
+  model.setAdapter('default')
+  model.deleteAdapter('second')
+  t.deepEqual(await logits(model), first)
+  const plain = await model.mergeAndUnload({ safeMerge: true })
+  t.true(gap(await logits(plain), first) < 1e-4)
+  t.deepEqual(plain.namedModules().filter(n => n.includes('lora')), [])
+})
+
+test('the same seed gives the same adapter and another seed another', async t => {
+  const make = async (seed: number) => logits(await Swift.prepareModel(await base(), { a: lora() }, { seed }))
+  t.deepEqual(await make(1), await make(1))
+  t.notDeepEqual(await make(1), await make(2))
+})
+
+test('dropout acts in training only and follows the seed', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora({ loraDropout: 0.5 }) })
+  const plain = await logits(tuned)
+  tuned.train()
+  const dropped = await logits(tuned)
+  t.true(gap(plain, dropped) > 1e-3)
+  t.notDeepEqual(await logits(tuned), dropped, 'each pass draws anew')
+  tuned.eval()
+  t.deepEqual(await logits(tuned), plain)
+})

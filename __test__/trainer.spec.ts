@@ -1,0 +1,116 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { AdamW, AutoModel, AutoTokenizer, Swift, SwiftModel, Trainer, type TrainingStep } from '../index.js'
+import { collate, encodeRow, readRows } from '../examples/support/chat.js'
+import { base, demo, failsWith, gap, IDS, logits, lora, readJson, temp } from './support.js'
+
+const batches = Array.from({ length: 6 }, (_, i) => ({ inputIds: IDS.map(r => r.map(x => (x + 7 * i) % 160)), labels: IDS.map(r => r.map(x => (x + 7 * i) % 160)) }))
+const prepared = async (fields: Record<string, unknown> = {}) => Swift.prepareModel(await base(), { a: lora(fields) }, { seed: 3 })
+
+async function all(steps: AsyncIterable<TrainingStep>): Promise<TrainingStep[]> {
+  const out: TrainingStep[] = []
+  for await (const step of steps) out.push(step)
+  return out
+}
+
+for (const name of ['lora-r8-all-linear', 'lora-r4-qv']) {
+  test.serial(`${name}: the first 24 losses on the demo model equal PEFT's to four decimals`, async t => {
+    const expected: number[] = readJson(join(demo, 'yardstick.json')).cases[name].losses.slice(0, 24)
+    const tokenizer = await AutoTokenizer.fromPretrained(join(demo, 'base-model'))
+    const plain = await AutoModel.fromPretrained(join(demo, 'base-model'), { dtype: 'f32' })
+    const model = await Swift.fromPretrained(plain, join(demo, 'yardstick', name, 'initial'), { inferenceMode: false })
+    const rows = readRows(join(demo, 'dataset/train.jsonl')).map(r => encodeRow(tokenizer, r))
+    const train = Array.from({ length: 24 }, (_, s) => collate(Array.from({ length: 12 }, (_, i) => rows[(s * 12 + i) % rows.length]), tokenizer.padTokenId!))
+    const trainer = new Trainer({
+      model, train, optimizer: new AdamW(model.parameters(), { lr: 5e-3, weightDecay: 0 }), schedule: { name: 'linear', totalSteps: 288 },
+    })
+    const losses = (await all(trainer.run())).map(s => s.loss)
+    t.true(gap(losses, expected) < 5e-5, `${losses.map(x => x.toFixed(5))} for ${expected}`)
+  })
+}
+
+test('a run yields steps with norms, rates and tokens, and logs them', async t => {
+  const model = await prepared()
+  const log = join(temp(), 'deep/log.jsonl')
+  const trainer = new Trainer({
+    model, train: batches, evaluate: batches.slice(0, 2), evaluateEvery: 2, optimizer: new AdamW(model.parameters(), { lr: 0.02 }), maxGradNorm: 0.5,
+    schedule: { name: 'cosine', warmupSteps: 2, totalSteps: 12 }, logFile: log,
+  })
+  const steps = await all(trainer.run({ epochs: 2 }))
+  t.deepEqual(steps.map(s => s.step), Array.from({ length: 12 }, (_, i) => i + 1))
+  t.deepEqual([steps[0].learningRate, steps[1].learningRate, steps[2].learningRate], [0, 0.01, 0.02])
+  t.deepEqual([steps[5].epoch, steps[6].epoch, steps[0].tokens], [0, 1, 12])
+  t.true(steps.every(s => s.gradNorm > 0 && s.duration > 0))
+  t.deepEqual(steps.filter(s => s.evaluation).map(s => s.step), [2, 4, 6, 8, 10, 12])
+  t.true(steps.at(-1)!.evaluation!.loss < steps[1].evaluation!.loss)
+  t.deepEqual(readFileSync(log, 'utf8').trim().split('\n').map(l => JSON.parse(l).loss), steps.map(s => s.loss))
+})
+
+test('accumulating two batches equals one batch of both', async t => {
+  const run = async (train: object[], gradientAccumulation: number) => {
+    const model = await prepared()
+    await all(new Trainer({ model, train, gradientAccumulation, optimizer: new AdamW(model.parameters(), { lr: 0.01 }) }).run())
+    return logits(model.eval())
+  }
+  const pair = { inputIds: [...batches[0].inputIds, ...batches[1].inputIds], labels: [...batches[0].labels, ...batches[1].labels] }
+  t.true(gap(await run(batches.slice(0, 2), 2), await run([pair], 1)) < 1e-5)
+})
+
+test('a run that is cut off and resumed ends in the same bits, with dropout', async t => {
+  const make = async (checkpointDirectory?: string, resume = false) => {
+    const model = await prepared({ loraDropout: 0.3 })
+    const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
+    const trainer = new Trainer({
+      model, train: batches, optimizer, seed: 11, resume, checkpointDirectory, checkpointEvery: checkpointDirectory ? 2 : undefined,
+      schedule: { name: 'linear', totalSteps: 12 },
+    })
+    return { model, trainer }
+  }
+  const whole = await make()
+  await all(whole.trainer.run({ epochs: 2 }))
+  const dir = temp()
+  const cut = await make(dir)
+  const controller = new AbortController()
+  const reason = new Error('cut')
+  t.is(await t.throwsAsync(async () => {
+    for await (const step of cut.trainer.run({ epochs: 2, signal: controller.signal })) if (step.step === 7) controller.abort(reason)
+  }), reason)
+  t.deepEqual(readdirSync(dir), ['step-7'])
+  const rest = await make(dir, true)
+  const steps = await all(rest.trainer.run({ epochs: 2 }))
+  t.deepEqual(steps.map(s => s.step), [8, 9, 10, 11, 12])
+  t.deepEqual(await logits(rest.model.eval()), await logits(whole.model.eval()))
+  const saved = (await Swift.fromPretrained(await base(), join(dir, 'step-12'))) as SwiftModel
+  t.deepEqual(await logits(saved), await logits(rest.model))
+})
+
+test('a trainable parameter without a gradient stops the first step', async t => {
+  const model = await prepared()
+  const optimizer = new AdamW(model.parameters())
+  model.setActiveAdapters([])
+  const before = await logits(model)
+  // With nothing active no trainable parameter has a part in the loss at all.
+  await failsWith(t, 'ERR_INVALID_STATE', () => all(new Trainer({ model, train: batches, optimizer }).run()))
+  await Swift.prepareModel(model, { b: lora({ targetModules: ['o_proj'] }) })
+  model.setActiveAdapters('b')
+  const both = new AdamW(model.parameters())
+  const error = await failsWith(t, 'ERR_INVALID_STATE', () => all(new Trainer({ model, train: batches, optimizer: both }).run()))
+  t.regex(error.message, /lora_[AB]\.a\.weight is trainable but received no gradient/)
+  model.setActiveAdapters([])
+  t.deepEqual(await logits(model.eval()), before)
+})
+
+test('settings out of range and batches without labels are refused', async t => {
+  const model = await prepared()
+  const parameters = model.parameters()
+  for (const options of [{ lr: -1 }, { eps: NaN }, { betas: [1, 0.9] as [number, number] }, { weightDecay: -1 }]) {
+    await failsWith(t, 'ERR_INVALID_CONFIG', () => new AdamW(parameters, options))
+  }
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => new AdamW([]))
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => new AdamW([parameters[0], parameters[0]]))
+  const optimizer = new AdamW(parameters)
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => new Trainer({ model, train: batches, optimizer, gradientAccumulation: 0 }))
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => all(new Trainer({ model, train: [], optimizer }).run()))
+  await failsWith(t, 'ERR_SHAPE', () => all(new Trainer({ model, train: [{ inputIds: IDS }], optimizer }).run()))
+})

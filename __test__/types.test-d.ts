@@ -1,0 +1,35 @@
+/** Compiled with the rest, never run: what the types must allow and refuse. */
+import { AdamW, type AutoModel, LoRAConfig, LoraConfig, type Model, type PeftModel, Swift, type SwiftModel, type Tensor, Trainer } from '../index.js'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+declare function assert<T extends true>(value?: T): void
+
+export async function types(auto: typeof AutoModel): Promise<void> {
+  const model = await auto.fromPretrained('x', { dtype: 'f32', device: 'cuda:1' })
+  assert<Equal<typeof model, Model>>()
+  const swift = await Swift.prepareModel(model, { a: new LoRAConfig({ r: 8 }) })
+  assert<Equal<typeof swift, SwiftModel>>()
+  const one = await Swift.prepareModel(model, new LoRAConfig({ r: 8 }))
+  assert<Equal<typeof one, SwiftModel>>()
+  const peft = await Swift.prepareModel(model, new LoraConfig({ r: 8 }))
+  assert<Equal<typeof peft, PeftModel>>()
+  const { logits, loss } = await swift.forward({ inputIds: [[1, 2]], labels: [[1, 2]] })
+  assert<Equal<typeof logits, Tensor | undefined>>()
+  await loss!.backward()
+  // @ts-expect-error a dtype that does not exist
+  await auto.fromPretrained('x', { dtype: 'f8' })
+  // @ts-expect-error offload goes to cpu or meta
+  swift.setActiveAdapters('a', { offload: 'disk' })
+  // @ts-expect-error the rank is a number
+  const wrong = new LoRAConfig({ r: '8' })
+  // @ts-expect-error adapters are read-only
+  swift.adapters.set('b', new LoRAConfig({}))
+  // @ts-expect-error combination types are named
+  await swift.addWeightedAdapter({ adapters: ['a'], weights: [1], adapterName: 'b', combinationType: 'mean' })
+  for await (const step of new Trainer({ model: swift, train: [], optimizer: new AdamW(swift.parameters()) }).run()) {
+    assert<Equal<typeof step.loss, number>>()
+  }
+  for await (const ids of model.generate({ inputIds: [[1]] })) assert<Equal<typeof ids, number[]>>()
+  using scoped = swift
+  scoped.eval().setActiveAdapters([...wrong.swiftType])
+}
