@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import { AutoModel, LoRAConfig, type Model, type Tensor } from '../index.js'
+import { AutoModel, type Device, LoRAConfig, type Model, type Tensor } from '../index.js'
 
 export const root = resolve(__dirname, '../..')
 export const fixtures = join(root, '__test__/fixtures')
@@ -11,7 +11,10 @@ export const demo = join(root, 'examples/demo')
 
 export const temp = () => mkdtempSync(join(tmpdir(), 'swift-tuners-test-'))
 export const readJson = (file: string) => JSON.parse(readFileSync(file, 'utf8'))
-export const base = (name = 'llama') => AutoModel.fromPretrained(join(fixtures, 'models', name), { dtype: 'f32' })
+let device: Device = 'cpu'
+/** Puts the models of later calls on another device. */
+export const onDevice = (d: Device) => { device = d }
+export const base = (name = 'llama') => AutoModel.fromPretrained(join(fixtures, 'models', name), { dtype: 'f32', device })
 export const numbers = (t: Tensor) => Array.from(t.dataSync() as Float32Array, Number)
 export const lora = (fields: Record<string, unknown> = {}) =>
   new LoRAConfig({ r: 4, targetModules: ['q_proj', 'v_proj'], initLoraWeights: false, ...fields })

@@ -568,7 +568,7 @@ impl Tensor {
     pub fn split_last(&self, size: usize) -> Result<Self> {
         let mut shape = self.dims().to_vec();
         let last = shape.pop().unwrap_or(0);
-        if size == 0 || last % size != 0 {
+        if size == 0 || !last.is_multiple_of(size) {
             return Err(Error::Argument(format!("{last} is not a multiple of {size}")));
         }
         shape.extend([last / size, size]);

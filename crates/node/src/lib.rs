@@ -1,5 +1,8 @@
 //! The Node addon: converts, calls the core once, converts back. No rule lives here.
 
+// napi-derive registers exports outside of tests only.
+#![cfg_attr(test, allow(dead_code))]
+
 mod error;
 mod files;
 mod generation;

@@ -620,6 +620,7 @@ impl NativeModel {
         })
     }
 
+    #[allow(clippy::wrong_self_convention)] // SWIFT's name
     #[napi(ts_return_type = "Promise<void>")]
     pub fn from_pretrained<'env>(
         &self,

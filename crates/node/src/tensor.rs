@@ -369,7 +369,7 @@ impl NativeTensor {
             let count = t.data().elem_count();
             let known: Vec<f64> = dims.iter().copied().filter(|&d| d != -1.).collect();
             let rest = checked_count(&shape(&known)?)?;
-            let fill = if rest == 0 { 0 } else { count / rest };
+            let fill = count.checked_div(rest).unwrap_or(0);
             let full: Vec<usize> = dims.iter().map(|&d| if d == -1. { fill } else { d as usize }).collect();
             if dims.len() - known.len() > 1 || checked_count(&full)? != count {
                 return Err(Error::Argument(format!("reshape: {:?} does not hold {count} elements", dims)));

@@ -80,7 +80,7 @@ impl Checkpoint {
         for (tensor, &file) in &owner {
             if !files[file].has(tensor) {
                 return Err(Error::corrupt(
-                    &dir.join(&names.get_index(file).expect("indices were made above").0),
+                    &dir.join(names.get_index(file).expect("indices were made above").0),
                     format!(
                         "the index promises tensor {} here, but it is missing",
                         crate::error::printable(tensor, 120)

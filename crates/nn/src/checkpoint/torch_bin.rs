@@ -121,7 +121,7 @@ impl<'a> Machine<'a> {
         self.stack.last().ok_or("the pickle stack is empty".into())
     }
 
-    fn to_mark(&mut self) -> Step<Vec<Item>> {
+    fn pop_to_mark(&mut self) -> Step<Vec<Item>> {
         let at = self.stack.iter().rposition(|i| matches!(i, Item::Mark)).ok_or("no mark on the pickle stack")?;
         let items = self.stack.split_off(at + 1);
         self.stack.pop();
@@ -212,7 +212,7 @@ impl<'a> Machine<'a> {
                 b']' => self.stack.push(Item::Other),
                 b')' => self.tuple(Vec::new())?,
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.tuple(items)?;
                 }
                 op @ 0x85..=0x87 => {
@@ -258,14 +258,14 @@ impl<'a> Machine<'a> {
                     self.set(vec![key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_to_mark()?;
                     self.set(items)?;
                 }
                 b'a' => {
                     self.pop()?;
                 }
                 b'e' => {
-                    self.to_mark()?;
+                    self.pop_to_mark()?;
                 }
                 op => return Err(Refusal::Unsafe(format!("its pickle program uses instruction 0x{op:02x}"))),
             }

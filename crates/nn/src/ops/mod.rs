@@ -360,6 +360,9 @@ pub(crate) fn column_sums<T: Real>(x: &[T], cols: usize) -> Vec<T> {
 pub(crate) mod testing {
     //! Finite differences and comparison with a composed reference.
 
+    // A list of one operand reads like the lists of several beside it.
+    #![allow(clippy::cloned_ref_to_slice_refs)]
+
     use crate::tensor::{Array, GradSlot, Tensor};
     use crate::Result;
     use candle_core::{DType, Device};

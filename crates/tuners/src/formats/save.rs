@@ -19,6 +19,9 @@ pub struct SaveOptions {
     pub safe: bool,
 }
 
+/// The patterns, and the tensors that they match.
+type ExtraStates = (Vec<String>, Vec<(String, Array)>);
+
 /// One adapter ready to be written.
 struct Written {
     name: String,
@@ -100,7 +103,7 @@ impl TunedModel {
         Ok(out)
     }
 
-    fn extra_states(&self) -> Result<Option<(Vec<String>, Vec<(String, Array)>)>> {
+    fn extra_states(&self) -> Result<Option<ExtraStates>> {
         if self.extra_state_keys().is_empty() {
             return Ok(None);
         }
