@@ -78,6 +78,12 @@ test('a failed merge, weighted adapter or activation changes nothing', async t =
 const checkpoint = (name = 'llama-qv') => copyOf(join(fixtures, 'swift', name, 'checkpoint'))
 const weightsOf = (dir: string) => join(dir, 'default/adapter_model.safetensors')
 
+function writeHeader(file: string, header: string): void {
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(header.length))
+  writeFileSync(file, Buffer.concat([length, Buffer.from(header)]))
+}
+
 test('bad adapter folders are refused with the file at fault, and the base stays as it was', async t => {
   const model = await base()
   const [before, values] = [await logits(model), state(model)]
@@ -86,7 +92,8 @@ test('bad adapter folders are refused with the file at fault, and the base stays
     ['ERR_CHECKPOINT_CORRUPT', /adapter_model\.safetensors/, d => writeFileSync(weightsOf(d), 'xx')],
     ['ERR_CHECKPOINT_CORRUPT', /adapter_model\.safetensors/, d => writeFileSync(weightsOf(d), readFileSync(weightsOf(d)).subarray(0, -5))],
     ['ERR_CHECKPOINT_CORRUPT', /adapter_config\.json/, d => writeFileSync(join(d, 'default/adapter_config.json'), '{"r": 4')],
-    ['ERR_CHECKPOINT_CORRUPT', /duplicate key/, d => writeFileSync(join(d, 'default/adapter_config.json'), '{"r": 4, "r": 5, "swift_type": "LORA"}')],
+    ['ERR_CHECKPOINT_CORRUPT', /duplicate key/, d => writeHeader(weightsOf(d), '{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}')],
+    ['ERR_CHECKPOINT_CORRUPT', /git lfs pull/, d => writeFileSync(weightsOf(d), 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')],
     ['ERR_UNSUPPORTED_TUNER', /WORMHOLE/, d => writeFileSync(join(d, 'default/adapter_config.json'), '{"swift_type": "WORMHOLE"}')],
     ['ERR_CHECKPOINT_CORRUPT', /no adapter/, d => rmSync(join(d, 'default'), { recursive: true })],
     ['ERR_UNSAFE_FILE', /regular file/, d => { rmSync(weightsOf(d)); mkdirSync(weightsOf(d)) }],

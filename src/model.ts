@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
-import { native, nativeAsync, SwiftTunersError } from './errors.js'
-import { resolveModel } from './hub.js'
+import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
+import { printable, resolveModel } from './hub.js'
 import * as binding from './native/binding.js'
 import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, NativeParameter, type NativeTensor } from './native/binding.js'
 import { Parameter } from './parameter.js'
@@ -298,6 +298,11 @@ export class AutoModel {
     const report = onProgress && ((file: string, loaded: number, total: number) => onProgress({ file, loaded, total }))
     const handle = await withSignal(options.signal, flag =>
       binding.loadModel(directory, options.dtype, options.device ?? 'cpu', uniqueThread(), flag, report))
+    const { surplus } = handle
+    if (surplus.length) {
+      warn(`${directory}: tensors that the architecture has no place for: ${surplus.slice(0, 5).map(printable).join(', ')}`
+        + (surplus.length > 5 ? ` and ${surplus.length - 5} more` : ''))
+    }
     return new Model(handle)
   }
 

@@ -57,7 +57,7 @@ export abstract class TunedModel extends Model {
 
   /** One per adapter loaded so far, newest last. */
   get loadReports(): readonly LoadReport[] {
-    return native(() => this.native.loadReports())
+    return native(() => this.native.loadReports()).map(({ notes, ...report }) => ({ ...report, warnings: [...report.warnings, ...notes] }))
   }
 
   /** Combines LoRAs into a new one, which becomes the only active one. */

@@ -138,6 +138,7 @@ pub struct NativeLoadReport {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
     pub warnings: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 impl From<&LoadReport> for NativeLoadReport {
@@ -149,6 +150,7 @@ impl From<&LoadReport> for NativeLoadReport {
             missing: r.missing.clone(),
             unexpected: r.unexpected.clone(),
             warnings: r.warnings.clone(),
+            notes: r.notes.clone(),
         }
     }
 }
@@ -202,6 +204,8 @@ type OnProgress = ThreadsafeFunction<FnArgs<(String, f64, f64)>, (), FnArgs<(Str
 #[napi]
 pub struct NativeModel {
     shared: Mutex<Option<Arc<Shared>>>,
+    /// Tensors of the files that the architecture has no place for.
+    surplus: Vec<String>,
 }
 
 fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
@@ -212,7 +216,7 @@ fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
         seed: AtomicU64::new(seed),
         drawn: AtomicU64::new(0),
     };
-    NativeModel { shared: Mutex::new(Some(Arc::new(shared))) }
+    NativeModel { shared: Mutex::new(Some(Arc::new(shared))), surplus: Vec::new() }
 }
 
 /// Models that worker threads may attach to, by token.
@@ -242,9 +246,9 @@ pub fn load_model<'env>(
         };
         let checked = |file: &std::path::Path, done: u64, all: u64| report(file, done, all);
         cancel.check()?;
-        let (model, _) = checkpoint::load_model(&directory, dtype, &device, Some(&checked))?;
+        let (model, surplus) = checkpoint::load_model(&directory, dtype, &device, Some(&checked))?;
         cancel.check()?;
-        Ok(new_handle(TunedModel::new(model, unique_thread), 0))
+        Ok(NativeModel { surplus, ..new_handle(TunedModel::new(model, unique_thread), 0) })
     })
 }
 
@@ -324,14 +328,20 @@ impl NativeModel {
             handles.retain(|_, shared| shared.strong_count() > 0);
             let shared = handles.get(&token).and_then(Weak::upgrade);
             let shared = shared.ok_or_else(|| Error::Invalid("this handle's model is gone".into()))?;
-            Ok(Self { shared: Mutex::new(Some(shared)) })
+            Ok(Self { shared: Mutex::new(Some(shared)), surplus: Vec::new() })
         })
     }
 
     /// Another handle on the same model.
     #[napi]
     pub fn alias(&self) -> napi::Result<NativeModel> {
-        guard(|| Ok(Self { shared: Mutex::new(Some(self.get()?)) }))
+        guard(|| Ok(Self { shared: Mutex::new(Some(self.get()?)), surplus: Vec::new() }))
+    }
+
+    /// Tensors of the loaded files that the architecture has no place for.
+    #[napi(getter)]
+    pub fn surplus(&self) -> Vec<String> {
+        self.surplus.clone()
     }
 
     #[napi(getter)]

@@ -166,6 +166,10 @@ fn keep_others(old: &Path, new: &Path) -> Result<()> {
             if !to.exists() {
                 fs::create_dir(&to).map_err(|e| Error::io(&to, e))?;
             } else if has_weights(&to) {
+                if let Some(folder) = WEIGHTS.iter().map(|f| from.join(f)).find(|f| f.is_dir()) {
+                    let exists = std::io::Error::other("a folder is where a file should go");
+                    return Err(Error::io(&folder, exists));
+                }
                 // An adapter's folder is replaced as a whole: a config and weights of different saves must not meet.
                 continue;
             }
@@ -177,8 +181,11 @@ fn keep_others(old: &Path, new: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The files that make a folder an adapter's.
+const WEIGHTS: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
+
 fn has_weights(dir: &Path) -> bool {
-    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"].iter().any(|f| dir.join(f).exists())
+    WEIGHTS.iter().any(|f| dir.join(f).exists())
 }
 
 /// Weights of an older save that the new one replaces in another format or sharding.

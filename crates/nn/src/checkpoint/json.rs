@@ -8,16 +8,22 @@ use std::path::Path;
 /// Far above any config; an index of a thousand shards has a few MiB.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// Of a key that occurs twice the last one counts, as in Python's `json`.
 pub fn read(path: &Path) -> Result<Value> {
     let bytes = super::files::read_bounded(path, MAX_BYTES)?;
-    parse(&bytes).map_err(|e| Error::corrupt(path, e))
+    parse_with(&bytes, false).map_err(|e| Error::corrupt(path, e))
 }
 
-/// Strict JSON; a key that occurs twice in an object is an error.
+/// Strict JSON; a key that occurs twice in an object is an error, because two readers may see two different files.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
+    parse_with(bytes, true)
+}
+
+fn parse_with(bytes: &[u8], unique_keys: bool) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
     let mut de = serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}'));
-    let value = Strict.deserialize(&mut de).map_err(|e| crate::error::printable(&e.to_string(), 200))?;
+    let value =
+        Strict { unique_keys }.deserialize(&mut de).map_err(|e| crate::error::printable(&e.to_string(), 200))?;
     de.end().map_err(|e| e.to_string())?;
     Ok(value)
 }
@@ -41,7 +47,10 @@ pub fn sorted(value: &Value) -> Value {
     }
 }
 
-struct Strict;
+#[derive(Clone, Copy)]
+struct Strict {
+    unique_keys: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
@@ -76,7 +85,7 @@ impl<'de> Visitor<'de> for Strict {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Strict)? {
+        while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -84,8 +93,8 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Strict)?;
-            if object.contains_key(&key) {
+            let value = map.next_value_seed(self)?;
+            if self.unique_keys && object.contains_key(&key) {
                 return Err(serde::de::Error::custom(format!("duplicate key {:?}", crate::error::printable(&key, 80))));
             }
             object.insert(key, value);

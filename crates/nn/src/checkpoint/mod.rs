@@ -71,7 +71,11 @@ impl Checkpoint {
             let file = file.as_str().unwrap_or("");
             files::check_plain_name(file).map_err(|why| Error::Unsafe {
                 path: index.to_owned(),
-                message: format!("shard name {:?}: {why}", crate::error::printable(file, 80)),
+                message: format!(
+                    "tensor {}: shard name {:?}: {why}",
+                    crate::error::printable(tensor, 120),
+                    crate::error::printable(file, 80)
+                ),
             })?;
             let next = names.len();
             owner.insert(tensor.clone(), *names.entry(file.to_owned()).or_insert(next));

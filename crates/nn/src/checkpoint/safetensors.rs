@@ -70,6 +70,9 @@ impl SafeTensors {
         let (mut file, size) = open_regular(path)?;
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(|_| bad("shorter than a safetensors header".into()))?;
+        if &length == b"version " {
+            return Err(bad("a Git LFS pointer and not the file itself; run git lfs pull".into()));
+        }
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER || length > size.saturating_sub(8) {
             return Err(bad(format!("the header claims {length} bytes in a file of {size}")));

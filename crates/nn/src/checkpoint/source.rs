@@ -58,7 +58,11 @@ impl<'a> FromFiles<'a> {
     /// Tensors that the architecture did not ask for.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.borrow();
-        self.checkpoint.names().filter(|n| !used.contains(*n)).cloned().collect()
+        // Buffers of older releases, and copies of tied weights, are no loss.
+        const HARMLESS: [&str; 6] =
+            ["position_ids", "inv_freq", "attn.bias", "attn.masked_bias", "lm_head.weight", "pooler.dense"];
+        let surplus = self.checkpoint.names().filter(|n| !used.contains(*n));
+        surplus.filter(|n| !HARMLESS.iter().any(|h| n.contains(h))).cloned().collect()
     }
 }
 

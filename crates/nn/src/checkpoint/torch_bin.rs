@@ -148,7 +148,9 @@ impl<'a> Machine<'a> {
             Some(g) => self.stack.push(Item::Global(g)),
             None => {
                 let name = printable(&format!("{module}.{name}"), 120);
-                return Err(Refusal::Unsafe(format!("it names {name}, which a file of tensors has no use for")));
+                return Err(Refusal::Unsafe(format!(
+                    "it names {name}, which a file of tensors has no use for; ask for it as safetensors"
+                )));
             }
         }
         Ok(())
@@ -267,7 +269,11 @@ impl<'a> Machine<'a> {
                 b'e' => {
                     self.pop_to_mark()?;
                 }
-                op => return Err(Refusal::Unsafe(format!("its pickle program uses instruction 0x{op:02x}"))),
+                op => {
+                    return Err(Refusal::Unsafe(format!(
+                        "its pickle program uses instruction 0x{op:02x}; ask for it as safetensors"
+                    )))
+                }
             }
         }
     }

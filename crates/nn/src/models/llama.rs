@@ -41,6 +41,12 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
         (None, "qwen3") => 128,
         (None, _) => hidden / heads,
     };
+    if kind == "llama" && hidden % heads != 0 {
+        return Err(Error::config(
+            "config.json: hidden_size",
+            format!("{heads} attention heads do not divide {hidden}"),
+        ));
+    }
     if heads % kv_heads != 0 || head_dim == 0 {
         return Err(Error::config(
             "config.json: num_attention_heads",

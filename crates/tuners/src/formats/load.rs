@@ -35,6 +35,7 @@ struct Found {
     saved: String,
     name: String,
     config: AdapterConfig,
+    config_path: PathBuf,
     file: PathBuf,
     tensors: Tensors,
     warnings: Vec<String>,
@@ -81,7 +82,8 @@ impl TunedModel {
         let prepare =
             PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
         if !self.adapters().contains_key(&found.name) {
-            self.add(thread, &found.name, &found.config, &prepare)?;
+            let at = |e| in_config(&found.config_path, e);
+            self.add(thread, &found.name, &found.config, &prepare).map_err(at)?;
         }
         let format = if found.config.dialect == Dialect::Swift { Format::Swift } else { Format::Peft };
         let slots = self.slots(&found.name)?;
@@ -172,7 +174,11 @@ fn check_tensor(file: &Path, key: &str, tensor: &Array, param: &Param, report: &
     if tensor.dims() != param.shape() {
         return Err(Error::Mismatch {
             path: file.to_owned(),
-            message: format!("tensor {shown}: expected shape {:?}, found {:?}", param.shape(), tensor.dims()),
+            message: format!(
+                "tensor {shown}: expected shape {:?} by the model and {CONFIG}, found {:?}",
+                param.shape(),
+                tensor.dims()
+            ),
         });
     }
     if !tensor.dtype().is_float() {
@@ -182,7 +188,7 @@ fn check_tensor(file: &Path, key: &str, tensor: &Array, param: &Param, report: &
         });
     }
     if tensor.dtype() != param.dtype() {
-        report.warnings.push(format!("tensor {shown}: converted from {:?} to {:?}", tensor.dtype(), param.dtype()));
+        report.notes.push(format!("tensor {shown}: converted from {:?} to {:?}", tensor.dtype(), param.dtype()));
     }
     let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
     if !sum.is_finite() {
@@ -245,12 +251,13 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
             }
         };
         let (file, tensors) = read_weights(&folder, &config)?;
+        let config_path = folder.join(CONFIG);
         let warnings = config
             .unknown()
             .iter()
-            .map(|f| format!("{}: unknown field {:?} is kept", folder.join(CONFIG).display(), printable(f, 80)))
+            .map(|f| format!("{}: unknown field {:?} is kept", config_path.display(), printable(f, 80)))
             .collect();
-        found.push(Found { saved, name, config, file, tensors, warnings });
+        found.push(Found { saved, name, config, config_path, file, tensors, warnings });
     }
     if found.iter().any(|f| f.config.dialect != found[0].config.dialect) {
         return Err(Error::corrupt(dir, "adapters in SWIFT's and in PEFT's layout lie side by side"));
@@ -262,14 +269,30 @@ fn read_config(path: &Path) -> Result<AdapterConfig> {
     let mut value = json::read(path)?;
     let additional = path.with_file_name("additional_config.json");
     if value.get("swift_type").is_none() && additional.exists() {
-        if let (Json::Object(fields), Json::Object(more)) = (&mut value, json::read(&additional)?) {
+        let Json::Object(more) = json::read(&additional)? else {
+            return Err(Error::config(additional.display().to_string(), "expected an object"));
+        };
+        // On its own first, so that an error names the right file.
+        let mut alone = more.clone();
+        alone.insert("peft_type".into(), "LORA".into());
+        AdapterConfig::from_json(&Json::Object(alone)).map_err(|e| in_config(&additional, e))?;
+        if let Json::Object(fields) = &mut value {
             fields.extend(more);
         }
     }
-    AdapterConfig::from_json(&value).map_err(|e| match e {
+    AdapterConfig::from_json(&value).map_err(|e| in_config(path, e))
+}
+
+/// An error about a configuration's fields names the file that they came from.
+fn in_config(path: &Path, error: Error) -> Error {
+    match error {
         Error::Config { option, message } => Error::Config { option: format!("{}: {option}", path.display()), message },
+        Error::Target { pattern, nearest } => {
+            Error::Target { pattern: format!("{pattern} of {}", path.display()), nearest }
+        }
+        Error::UnsupportedTuner(what) => Error::UnsupportedTuner(format!("{}: {what}", path.display())),
         other => other,
-    })
+    }
 }
 
 fn read_weights(folder: &Path, config: &AdapterConfig) -> Result<(PathBuf, Tensors)> {

@@ -38,6 +38,8 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
     pub warnings: Vec<String>,
+    /// What needs no attention, such as converted dtypes.
+    pub notes: Vec<String>,
 }
 
 /// Splits a configuration into PEFT's own fields and `additional_config.json`.

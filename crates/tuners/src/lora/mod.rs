@@ -211,7 +211,7 @@ impl LoraConfig {
         if merged_linear.as_ref().is_some_and(|m| !m.contains(&true)) {
             return Err(Error::config("enable_lora", "no block is enabled"));
         }
-        let alpha = c.float("lora_alpha")?.unwrap_or(8.);
+        let alpha = c.float("lora_alpha")?.ok_or_else(|| Error::config("lora_alpha", "missing"))?;
         let out = Self {
             r: c.size("r")?,
             alpha,

@@ -300,7 +300,10 @@ impl TunedModel {
         let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
         let attachment = (entry.attach)(self, id, name, config, seed)?;
         let first = self.adapters.is_empty();
-        self.adapters.insert(name.to_owned(), Adapter { id, config: attachment.config, bias: attachment.bias, trainable: Arc::default() });
+        self.adapters.insert(
+            name.to_owned(),
+            Adapter { id, config: attachment.config, bias: attachment.bias, trainable: Arc::default() },
+        );
         self.flavor = flavor;
         match flavor {
             // PEFT activates the first adapter only.
