@@ -32,7 +32,7 @@ function toolkit() {
   return home
 }
 
-setup({ addonToo: false })
+setup()
 const home = process.env.CUDA_HOME ?? toolkit()
 const env = {
   ...process.env,

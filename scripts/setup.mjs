@@ -2,7 +2,7 @@
  * Makes a checkout ready to run: dependencies, the native addon, the compiled TypeScript. Each step runs only when what it
  * is made from has changed.
  *
- *   node scripts/setup.mjs [--debug] [--no-addon]
+ *   node scripts/setup.mjs [--debug]
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -55,17 +55,15 @@ function step(name, inputs, outputs, make, extra = '') {
 const sources = ['Cargo.toml', 'Cargo.lock', 'crates']
 const addon = 'src/native/binding.js'
 
-export function setup({ debug = false, addonToo = true, features = '' } = {}) {
+export function setup({ debug = false } = {}) {
   step('packages', ['package.json', 'package-lock.json'], ['node_modules'], () => {
     console.log('installing packages')
     run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
   })
-  if (addonToo) {
-    step('addon', sources, [addon], () => {
-      console.log(`building the native addon${debug ? ' (debug)' : ', which takes some minutes the first time'}`)
-      buildAddon({ debug, features })
-    }, `${debug} ${features}`)
-  }
+  step('addon', sources, [addon], () => {
+    console.log(`building the native addon${debug ? ' (debug)' : ', which takes some minutes the first time'}`)
+    buildAddon(debug)
+  }, String(debug))
   step('typescript', ['index.ts', 'src', '__test__', 'examples', 'bench', 'tsconfig.json', 'scripts/entry.mjs', 'package-lock.json'], ['dist/index.mjs'], () => {
     run('node', ['node_modules/typescript/bin/tsc'])
     run('node', ['scripts/entry.mjs'])
@@ -73,14 +71,13 @@ export function setup({ debug = false, addonToo = true, features = '' } = {}) {
 }
 
 /** Builds the whole workspace, so that the Rust tests find every dependency built with the same features. */
-export function buildAddon({ debug, features }) {
+function buildAddon(debug) {
   run('node', [
     'node_modules/@napi-rs/cli/dist/cli.js', 'build', '--platform', '--manifest-path', 'crates/node/Cargo.toml', '--output-dir', 'src/native',
     '--js', 'binding.js', '--dts', 'binding.d.ts', ...(debug ? [] : ['--release']), '--', '--locked', '--workspace',
-    ...(features ? ['--features', features] : []),
   ])
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  setup({ debug: process.argv.includes('--debug'), addonToo: !process.argv.includes('--no-addon') })
+  setup({ debug: process.argv.includes('--debug') })
 }

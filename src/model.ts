@@ -85,6 +85,7 @@ export function nativeInputs(inputs: ModelInputs): NativeInputs {
     const out = new NativeInputs()
     for (const [name, value] of Object.entries(inputs)) {
       if (value === undefined || value === null) continue
+      if (name === 'adapterNames') throw new SwiftTunersError('ERR_UNSUPPORTED_TUNER', 'adapterNames: one adapter per row is not supported yet')
       out.set(name, inputTensor(name, value))
     }
     return out
