@@ -191,6 +191,17 @@ test('a PEFT model adds, selects, merges and deletes adapters', async t => {
   t.deepEqual(plain.namedModules().filter(n => n.includes('lora')), [])
 })
 
+test('a merged model saves as a plain one, and an unmerged one is refused', async t => {
+  const tuned = await Swift.prepareModel(await base(), { a: lora() })
+  const before = await logits(tuned)
+  const dir = temp()
+  await failsWith(t, 'ERR_INVALID_STATE', () => tuned.baseModel.savePretrained(dir))
+  await Swift.mergeAndUnload(tuned)
+  await tuned.baseModel.savePretrained(dir)
+  const { AutoModel } = await import('../index.js')
+  t.true(gap(await logits(await AutoModel.fromPretrained(dir)), before) < 1e-4)
+})
+
 test('the same seed gives the same adapter and another seed another', async t => {
   const make = async (seed: number) => logits(await Swift.prepareModel(await base(), { a: lora() }, { seed }))
   t.deepEqual(await make(1), await make(1))

@@ -38,7 +38,7 @@ test.serial('with USE_UNIQUE_THREAD=0 each thread has its own set, and outputs e
   }
   model.setActiveAdapters('a')
   const names = ['b', 'a', 'b', 'b', 'a', 'a', 'b', 'a']
-  const reports = await Promise.all([names, [...names].reverse(), names].map(n => inWorker(model, n)))
+  const reports = await Promise.all([names, names.toReversed(), names].map(n => inWorker(model, n)))
   for (const { start, results } of reports) {
     t.deepEqual(start, [], 'a new thread starts with nothing active')
     for (const [name, output] of results) t.deepEqual(output, expected[name])

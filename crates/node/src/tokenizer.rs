@@ -10,7 +10,7 @@ use std::sync::Arc;
 use swift_tuners_nn::checkpoint::files::read_bounded;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::Error;
-use tokenizers::Tokenizer;
+use tokenizers::{PostProcessor, Tokenizer};
 
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -61,21 +61,17 @@ impl NativeTokenizer {
         self.0.token_to_id(&token)
     }
 
-    /// How many special tokens frame a single text, for truncation.
-    #[napi]
-    pub fn special_token_count(&self) -> u32 {
-        use tokenizers::PostProcessor;
-        self.0.get_post_processor().map_or(0, |p| p.added_tokens(false) as u32)
-    }
-
     /// Encodes at most `max` tokens, the special ones kept.
     #[napi]
     pub fn encode_truncated(&self, text: String, max: u32) -> napi::Result<Vec<u32>> {
         guard(|| {
-            let mut copy = (*self.0).clone();
-            let params = tokenizers::TruncationParams { max_length: max as usize, ..Default::default() };
-            copy.with_truncation(Some(params)).map_err(failed)?;
-            Ok(copy.encode(text, true).map_err(failed)?.get_ids().to_vec())
+            let special = self.0.get_post_processor().map_or(0, |p| p.added_tokens(false));
+            let mut encoding = self.0.encode(text, false).map_err(failed)?;
+            let room = (max as usize).saturating_sub(special);
+            if encoding.get_ids().len() > room {
+                encoding.truncate(room, 0, tokenizers::TruncationDirection::Right);
+            }
+            Ok(self.0.post_process(encoding, None, true).map_err(failed)?.get_ids().to_vec())
         })
     }
 

@@ -7,7 +7,7 @@ pub mod source;
 pub mod torch_bin;
 
 use crate::models::Model;
-use crate::module::named_parameters;
+use crate::module::{named_nodes, named_parameters};
 use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -176,7 +176,14 @@ pub fn new_model(config: serde_json::Value, dtype: DType, device: &Device, seed:
 }
 
 /// Writes config.json and the weights (sharded above `max_shard` bytes) as Hugging Face does, whole or not at all.
+///
+/// Refuses a model with tuners: its names are those of the wrapped modules, which no other program would find.
 pub fn save_model(model: &Model, dir: &Path, safe: bool, max_shard: u64) -> Result<()> {
+    if let Some((path, _)) = named_nodes(&model.root).iter().find(|(_, node)| !node.tuners.is_empty()) {
+        return Err(Error::Invalid(format!(
+            "{path} has adapters; merge and unload them to save the model, or save the adapters themselves"
+        )));
+    }
     let tensors: Vec<(String, Array)> = named_parameters(&model.root)
         .into_iter()
         .map(|(name, p)| Ok((model.keys.to_file(&name), p.array()?)))

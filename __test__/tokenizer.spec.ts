@@ -1,0 +1,37 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { AutoTokenizer } from '../index.js'
+import { copyOf, demo, failsWith, readJson } from './support.js'
+
+const model = join(demo, 'base-model')
+
+test('texts come back from their ids, and batches are padded on either side', async t => {
+  const tokenizer = await AutoTokenizer.fromPretrained(model)
+  const text = 'The fox waited under 12 old bridges.'
+  t.is(tokenizer.decode(tokenizer.encode(text)), text)
+  const [short, long] = ['A fox.', 'A fox sat below the bridge.'].map(s => tokenizer.encode(s))
+  const pad = tokenizer.padTokenId!
+  const right = tokenizer.encodeBatch(['A fox.', 'A fox sat below the bridge.'])
+  t.deepEqual(right.inputIds, [[...short, ...Array(long.length - short.length).fill(pad)], long])
+  const left = tokenizer.encodeBatch(['A fox.', 'A fox sat below the bridge.'], { paddingSide: 'left' })
+  t.deepEqual(left.attentionMask[0], [...Array(long.length - short.length).fill(0), ...short.map(() => 1)])
+  t.deepEqual(tokenizer.encodeBatch(['A fox sat below the bridge.'], { truncation: 3 }).inputIds, [long.slice(0, 3)])
+})
+
+test('the chat template lays a conversation out', async t => {
+  const tokenizer = await AutoTokenizer.fromPretrained(model)
+  const messages = [{ role: 'user', content: 'Hello.' }, { role: 'assistant', content: 'Good day.' }]
+  t.is(tokenizer.applyChatTemplate(messages), 'user: Hello.\nassistant: Good day.<|endoftext|>')
+  t.is(tokenizer.applyChatTemplate(messages.slice(0, 1), { addGenerationPrompt: true }), 'user: Hello.\nassistant:')
+})
+
+test('broken tokenizers and templates are errors that name the file', async t => {
+  const dir = copyOf(model)
+  const config = readJson(join(dir, 'tokenizer_config.json'))
+  writeFileSync(join(dir, 'tokenizer_config.json'), JSON.stringify({ ...config, chat_template: '{% for x in %}' }))
+  t.regex((await failsWith(t, 'ERR_CHECKPOINT_CORRUPT', () => AutoTokenizer.fromPretrained(dir))).message, /chat_template/)
+  writeFileSync(join(dir, 'tokenizer.json'), '{"model": 3}')
+  t.regex((await failsWith(t, 'ERR_CHECKPOINT_CORRUPT', () => AutoTokenizer.fromPretrained(dir))).message, /tokenizer\.json/)
+  await failsWith(t, 'ERR_HUB', () => AutoTokenizer.fromPretrained('no/such-tokenizer'))
+})
