@@ -42,7 +42,7 @@ pub enum Value {
     Map(Vec<(&'static str, Value)>),
 }
 
-/// The rotary tables of a pass, by kind of layer (`full`, and `sliding` where a model has two).
+/// The rotary tables of a pass (Python's `position_embeddings`).
 #[derive(Clone)]
 pub struct RopeValue(pub Arc<RopeTable>);
 

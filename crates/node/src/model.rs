@@ -24,6 +24,8 @@ type Core<T> = swift_tuners_nn::Result<T>;
 
 /// A model as all its handles see it.
 pub struct Shared {
+    /// Names this model in handles; never used again.
+    token: String,
     /// Read by passes and getters, written by what changes the tree.
     pub tree: RwLock<TunedModel>,
     /// Read by passes, written by an optimizer's step: no pass sees half-updated weights.
@@ -209,7 +211,9 @@ pub struct NativeModel {
 }
 
 fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
     let shared = Shared {
+        token: format!("model-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)),
         tree: RwLock::new(model),
         passes: RwLock::new(()),
         training: AtomicBool::new(false),
@@ -314,9 +318,11 @@ impl NativeModel {
     pub fn share(&self) -> napi::Result<String> {
         guard(|| {
             let shared = self.get()?;
-            let token = format!("model-{:p}-{}", Arc::as_ptr(&shared), std::process::id());
-            HANDLES.lock().get_or_insert_default().insert(token.clone(), Arc::downgrade(&shared));
-            Ok(token)
+            let mut handles = HANDLES.lock();
+            let handles = handles.get_or_insert_default();
+            handles.retain(|_, other| other.strong_count() > 0);
+            handles.insert(shared.token.clone(), Arc::downgrade(&shared));
+            Ok(shared.token.clone())
         })
     }
 
@@ -325,7 +331,6 @@ impl NativeModel {
         guard(|| {
             let mut handles = HANDLES.lock();
             let handles = handles.get_or_insert_default();
-            handles.retain(|_, shared| shared.strong_count() > 0);
             let shared = handles.get(&token).and_then(Weak::upgrade);
             let shared = shared.ok_or_else(|| Error::Invalid("this handle's model is gone".into()))?;
             Ok(Self { shared: Mutex::new(Some(shared)), surplus: Vec::new() })

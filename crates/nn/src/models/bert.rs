@@ -3,7 +3,7 @@
 //! Devlin et al. 2018 (arXiv 1810.04805), Liu et al. 2019 (arXiv 1907.11692); numbers as transformers' modules.
 
 use super::config::Config;
-use super::{activation, boxed, classification_loss, dropout, padding_mask, token_shape, Builder, Keys, TaskType};
+use super::{activation, classification_loss, dropout, padding_mask, token_shape, Builder, Keys, TaskType};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Ints, Module, Node, NodeList, Value};
@@ -33,13 +33,13 @@ pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
             dropout: dropout(rate),
             out_proj: h.at("out_proj").linear(width, labels, true)?,
         };
-        boxed(RobertaClassifier {
+        Node::new(RobertaClassifier {
             roberta: Node::new(encoder(c, &body, true, false)?),
             classifier: Node::new(head),
             problem,
         })
     } else {
-        boxed(BertClassifier {
+        Node::new(BertClassifier {
             bert: Node::new(encoder(c, &body, false, true)?),
             dropout: dropout(rate),
             classifier: b.at("classifier").linear(width, labels, true)?,

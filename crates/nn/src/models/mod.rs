@@ -12,7 +12,7 @@ pub use keys::{Keys, TaskType};
 
 use crate::checkpoint::source::Source;
 use crate::context::Context;
-use crate::module::{all_parameters, named_parameters, Args, Ints, Module, Node, Value};
+use crate::module::{all_parameters, named_parameters, Args, Ints, Node, Value};
 use crate::ops::Activation;
 use crate::param::Param;
 use crate::tensor::{Array, Tensor};
@@ -310,9 +310,4 @@ pub(crate) fn shifted_loss(logits: &Tensor, labels: &Ints) -> Result<Tensor> {
     let seq = labels.shape[1];
     let shifted: Vec<i64> = labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect();
     crate::ops::cross_entropy(logits, &shifted)
-}
-
-/// Boxes a module for a node of any architecture.
-pub(crate) fn boxed<M: Module>(m: M) -> Node {
-    Node::new(m)
 }
