@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     loraAlpha: 16,
     targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
   })
-  const model = await Swift.prepareModel(base, { tools: config }, { seed: 7 })
+  const model = await Swift.prepareModel(base, { tools: config })
   console.log(model.getTrainableParameters())
   const encoded = readRows(join(demo, 'dataset/train.jsonl')).map(row => encodeRow(tokenizer, row))
   const pad = tokenizer.padTokenId ?? 0
