@@ -1,8 +1,8 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { AutoModel, Model } from '../index.js'
-import { base, failsWith, fixtures, gap, IDS, logits, numbers, readJson, snapshot, temp } from './support.js'
+import { AdamW, AutoModel, Model, Swift } from '../index.js'
+import { base, failsWith, fixtures, gap, IDS, logits, lora, numbers, readJson, snapshot, temp } from './support.js'
 
 const MODELS = ['llama', 'llama-tied-bias', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gpt2', 'bert', 'bert-classifier', 'roberta-classifier', 'vit']
 
@@ -120,6 +120,35 @@ test('loadStateDict copies all or nothing', async t => {
   await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ nonsense: state['lm_head.weight'] }))
   await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ 'lm_head.weight': state['lm_head.weight'].mul(2) }))
   t.deepEqual(await logits(b), before)
+})
+
+test('half precision follows f32, forward and in training', async t => {
+  for (const name of ['llama', 'gpt2', 'bert-classifier', 'qwen3']) {
+    const labels = name.startsWith('bert') ? [0, 2] : IDS
+    const run = async (dtype: 'f32' | 'bf16' | 'f16') => {
+      const model = await AutoModel.fromPretrained(join(fixtures, 'models', name), { dtype })
+      const { logits: first } = await model.forward({ inputIds: IDS })
+      t.is(first!.dtype, dtype)
+      const tuned = await Swift.prepareModel(model, { a: lora({ targetModules: 'all-linear' }) })
+      const optimizer = new AdamW(tuned.parameters(), { lr: 1e-3 })
+      const losses: number[] = []
+      for (let i = 0; i < 3; i++) {
+        optimizer.zeroGrad()
+        const { loss } = await tuned.forward({ inputIds: IDS, labels })
+        losses.push(loss!.item())
+        await loss!.backward()
+        await optimizer.step()
+      }
+      return { first: numbers(first!), losses }
+    }
+    const exact = await run('f32')
+    // bf16 keeps 8 bits of mantissa, f16 keeps 11; the error grows over four layers.
+    for (const [dtype, tolerance] of [['bf16', 0.15], ['f16', 0.02]] as const) {
+      const half = await run(dtype)
+      t.true(gap(half.first, exact.first) < tolerance, `${name} ${dtype}: ${gap(half.first, exact.first)}`)
+      t.true(gap(half.losses, exact.losses) < tolerance, `${name} ${dtype}: ${half.losses} for ${exact.losses}`)
+    }
+  }
 })
 
 test('a shared handle is the same model', async t => {
