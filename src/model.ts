@@ -121,7 +121,7 @@ function modelOutput(out: NativeOutput): ModelOutput {
 }
 
 /** @internal The active adapters of the async call tree we are in, if `withActiveAdapters` set them. */
-export const scopedAdapters = new AsyncLocalStorage<{ model: NativeModel; token: string; names: string[] }>()
+export const scopedAdapters = new AsyncLocalStorage<{ token: string; names: string[] }>()
 
 /** 300, '300MB', '5GB' → bytes (decimal units, as transformers counts them). */
 function shardBytes(size: number | string | undefined): number {

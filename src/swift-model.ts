@@ -1,7 +1,7 @@
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { SwiftConfig } from './configs.js'
-import { native, nativeAsync, warn } from './errors.js'
+import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { Model, type SaveOptions, scopedAdapters, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
 import type { Parameter } from './parameter.js'
@@ -44,6 +44,17 @@ export function listed(names: string | string[]): string[] {
   return Array.isArray(names) ? names.map(String) : [String(names)]
 }
 
+/** Runs a call on an adapter; a name that does not exist is a warning, as in SWIFT. */
+function unlessUnknown(call: string, adapterName: string, body: (name: string) => void): void {
+  const name = String(adapterName)
+  try {
+    native(() => body(name))
+  } catch (error) {
+    if (!(error instanceof SwiftTunersError && error.code === 'ERR_ADAPTER_NOT_FOUND')) throw error
+    warn(`${call}: ${JSON.stringify(name)} is no adapter of this model and is ignored`)
+  }
+}
+
 /** @internal What SwiftModel and PeftModel share. */
 export abstract class TunedModel extends Model {
   /** The model inside; it shares the weights and the adapters. */
@@ -83,7 +94,7 @@ export abstract class TunedModel extends Model {
   /** Runs `body` with only these adapters active for every call made inside it, other async tasks unaffected. */
   async withActiveAdapters<T>(adapterNames: string | string[], body: () => Promise<T> | T): Promise<T> {
     const names = listed(adapterNames)
-    return scopedAdapters.run({ model: this.native, token: this.native.share(), names }, async () => body())
+    return scopedAdapters.run({ token: this.native.share(), names }, async () => body())
   }
 }
 
@@ -109,17 +120,11 @@ export class SwiftModel extends TunedModel {
 
   /** Adds an adapter to the active ones; an unknown name is ignored with a warning, as in SWIFT. */
   activateAdapter(adapterName: string): void {
-    if (this.#known('activateAdapter', adapterName)) native(() => this.native.activate(String(adapterName), threadId))
+    unlessUnknown('activateAdapter', adapterName, name => this.native.activate(name, threadId))
   }
 
   deactivateAdapter(adapterName: string, options: { offload?: 'cpu' | 'meta' } = {}): void {
-    if (this.#known('deactivateAdapter', adapterName)) native(() => this.native.deactivate(String(adapterName), options.offload, threadId))
-  }
-
-  #known(call: string, name: string): boolean {
-    const known = native(() => this.native.adapters()).some(a => a.name === name)
-    if (!known) warn(`${call}: ${JSON.stringify(name)} is no adapter of this model and is ignored`)
-    return known
+    unlessUnknown('deactivateAdapter', adapterName, name => this.native.deactivate(name, options.offload, threadId))
   }
 
   /** The keys under which an adapter's tensors are saved. */

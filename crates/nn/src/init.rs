@@ -14,10 +14,6 @@ impl Rng {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    pub fn next_u64(&mut self) -> u64 {
-        self.0.random()
-    }
-
     /// Uniform in `[0, 1)`.
     pub fn uniform(&mut self) -> f64 {
         self.0.random()

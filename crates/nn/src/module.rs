@@ -378,10 +378,6 @@ impl Next<'_> {
     pub fn module(&self) -> &dyn Module {
         &*self.node.module
     }
-
-    pub fn node_id(&self) -> NodeId {
-        self.node.id
-    }
 }
 
 /// What a walk meets, with its path. A wrapped module's own parts carry the wrapper's `base_name`.

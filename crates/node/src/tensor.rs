@@ -448,10 +448,6 @@ impl NativeTensor {
     pub fn detach(&self) -> napi::Result<NativeTensor> {
         self.map(|t| Ok(t.detach()))
     }
-    #[napi]
-    pub fn contiguous(&self) -> napi::Result<NativeTensor> {
-        self.map(|t| t.contiguous())
-    }
 }
 
 fn axes(dims: &Option<Vec<i32>>) -> Option<Vec<isize>> {

@@ -107,6 +107,10 @@ impl TunedModel {
     fn train_active_copies(&self, thread: u64) -> Result<()> {
         let active = self.active_ids(thread);
         for (name, adapter) in &self.adapters {
+            // Finding an adapter's tensors walks the whole tree; switching must not, where there is nothing to find.
+            if adapter.config.get("modules_to_save").is_none() {
+                continue;
+            }
             let on = adapter.trainable.load(Ordering::Relaxed) && active.contains(&adapter.id);
             for slot in self.slots(name)?.iter().filter(|s| s.is_saved_copy()) {
                 slot.param.set_requires_grad(on);
@@ -179,6 +183,9 @@ impl TunedModel {
     }
 
     fn bring_back(&self, name: &str) -> Result<()> {
+        if self.offload_dir.lock().is_none() && self.model.device.is_cpu() {
+            return Ok(()); // nothing has left memory, and `cpu` is where everything is
+        }
         let mut files = std::collections::HashSet::new();
         let device = self.model.device.clone();
         for p in self.own_params(name)? {
