@@ -8,7 +8,11 @@ export {
 } from './src/model.js'
 export { Parameter } from './src/parameter.js'
 export { AutoTokenizer } from './src/tokenizer.js'
-export { LoRAConfig, LoraConfig, type LoraFields, PeftConfig, SwiftConfig } from './src/configs.js'
+export {
+  AdapterConfig, LLaMAProConfig, LongLoRAConfig, LoRAConfig, LoraConfig, type LoraFields, type ModelKeyMapping, NEFTuneConfig, PartConfig,
+  PeftConfig, PromptConfig, ReftConfig, type ResTunerBlock, type ResTunerOptions, type ResTunerSpec, ResTuningConfig, SCETuningConfig,
+  SideConfig, SwiftConfig,
+} from './src/configs.js'
 export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'
 export {
   PeftModel, PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM,

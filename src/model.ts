@@ -27,6 +27,18 @@ export interface ModelInputs {
   tokenTypeIds?: NestedNumbers | Tensor
   positionIds?: NestedNumbers | Tensor
   pixelValues?: Tensor
+  /** Encoder-decoder models; made from `labels` when absent. */
+  decoderInputIds?: NestedNumbers | Tensor
+  decoderAttentionMask?: NestedNumbers | Tensor
+  /** Diffusion models: a noisy latent, `[batch, channels, height, width]`. */
+  sample?: Tensor
+  /** One step for all rows, or one per row. */
+  timestep?: number | number[] | Tensor
+  encoderHiddenStates?: Tensor
+  /** What a model made of `nn` modules takes in. */
+  input?: NestedNumbers | Tensor
+  /** ReFT: token positions, `[batch, interventions, positions]`. */
+  interventionLocations?: NestedNumbers | Tensor
   /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
   labels?: NestedNumbers | Tensor
   /** What the output should be; present → the output's `loss` is the mean squared error. */
@@ -36,6 +48,7 @@ export interface ModelInputs {
 export interface ModelOutput {
   logits?: Tensor
   lastHiddenState?: Tensor
+  sample?: Tensor
   /** Scalar; `loss.backward()` adds to the model's gradients. */
   loss?: Tensor
 }
@@ -76,7 +89,9 @@ export interface GenerateOptions {
 }
 
 /** Fields that hold integers when given as arrays. */
-const INTEGERS = new Set(['inputIds', 'attentionMask', 'tokenTypeIds', 'positionIds'])
+const INTEGERS = new Set([
+  'inputIds', 'attentionMask', 'tokenTypeIds', 'positionIds', 'decoderInputIds', 'decoderAttentionMask', 'interventionLocations',
+])
 
 /** @internal */
 export function nativeInputs(inputs: ModelInputs): NativeInputs {
@@ -94,6 +109,7 @@ export function nativeInputs(inputs: ModelInputs): NativeInputs {
 
 function inputTensor(name: string, value: unknown): NativeTensor {
   if (value instanceof Tensor) return value.native
+  if (name === 'timestep' && typeof value === 'number') return Tensor.from([value]).native
   if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
   if (!Array.isArray(value)) throw new TypeError(`${name}: expected arrays of numbers or a Tensor, found ${typeof value}`)
   const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
@@ -113,9 +129,10 @@ const maybe = (t: NativeTensor | null | undefined) => (t ? new Tensor(t) : undef
 
 function modelOutput(out: NativeOutput): ModelOutput {
   const result: ModelOutput = {}
-  const logits = maybe(out.logits), hidden = maybe(out.lastHiddenState), loss = maybe(out.loss)
+  const logits = maybe(out.logits), hidden = maybe(out.lastHiddenState), sample = maybe(out.sample), loss = maybe(out.loss)
   if (logits) result.logits = logits
   if (hidden) result.lastHiddenState = hidden
+  if (sample) result.sample = sample
   if (loss) result.loss = loss
   return result
 }
@@ -123,8 +140,8 @@ function modelOutput(out: NativeOutput): ModelOutput {
 /** @internal The active adapters of the async call tree we are in, if `withActiveAdapters` set them. */
 export const scopedAdapters = new AsyncLocalStorage<{ token: string; names: string[] }>()
 
-/** 300, '300MB', '5GB' → bytes (decimal units, as transformers counts them). */
-function shardBytes(size: number | string | undefined): number {
+/** @internal 300, '300MB', '5GB' → bytes (decimal units, as transformers counts them). */
+export function shardBytes(size: number | string | undefined): number {
   if (size === undefined) return 5e9
   if (typeof size === 'number' && size > 0) return size
   const match = /^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|KiB|MiB|GiB)\s*$/i.exec(String(size))
@@ -138,7 +155,6 @@ function shardBytes(size: number | string | undefined): number {
 export class Model {
   /** @internal */
   readonly native: NativeModel
-  #config: Record<string, unknown> | undefined
 
   /** @internal */
   constructor(handle: NativeModel) {
@@ -150,9 +166,9 @@ export class Model {
     return ''
   }
 
-  /** The content of config.json. */
+  /** The content of config.json, as it is now: LLaMA-Pro's new blocks change it. */
   get config(): Record<string, unknown> {
-    return (this.#config ??= JSON.parse(native(() => this.native.config)))
+    return JSON.parse(native(() => this.native.config))
   }
   get device(): Device {
     return native(() => this.native.device) as Device
@@ -166,6 +182,19 @@ export class Model {
   }
   eval(): this {
     return this.train(false)
+  }
+
+  /**
+   * In training, blocks keep nothing for the backward pass but their inputs and run again for it: less memory for about a
+   * third more time. Results are the same. Chen et al. 2016 (arXiv 1604.06174).
+   */
+  gradientCheckpointingEnable(): this {
+    native(() => this.native.setCheckpointing(true))
+    return this
+  }
+  gradientCheckpointingDisable(): this {
+    native(() => this.native.setCheckpointing(false))
+    return this
   }
 
   #scope(): string[] | undefined {
@@ -231,9 +260,10 @@ export class Model {
 
   /** Autoregressive decoding with a key-value cache; yields one step's token ids at a time (one per row). */
   async *generate(inputs: ModelInputs, options: GenerateOptions = {}): AsyncIterableIterator<number[]> {
-    const eos = options.eosTokenId ?? (this.config.eos_token_id as number | number[] | undefined) ?? []
+    const { config } = this
+    const eos = options.eosTokenId ?? (config.eos_token_id as number | number[] | undefined) ?? []
     const eosTokenIds = (Array.isArray(eos) ? eos : [eos]).filter(t => typeof t === 'number')
-    const pad = this.config.pad_token_id
+    const pad = config.pad_token_id
     const settings = {
       maxNewTokens: options.maxNewTokens ?? 64,
       temperature: options.temperature ?? 0,

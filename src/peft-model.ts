@@ -3,7 +3,7 @@ import { withSignal } from './abort.js'
 import { PeftConfig } from './configs.js'
 import { native, nativeAsync, warn } from './errors.js'
 import { resolveModel } from './hub.js'
-import { Model, type SaveOptions, wrappers } from './model.js'
+import { Model, type SaveOptions, shardBytes, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeModel } from './native/binding.js'
 import { listed, TunedModel } from './swift-model.js'
 
@@ -65,7 +65,7 @@ export class PeftModel extends TunedModel {
   /** Writes `default` into the folder itself and any other adapter into a folder of its name. */
   override async savePretrained(saveDirectory: string, options: SaveOptions & { selectedAdapters?: string[] } = {}): Promise<void> {
     const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.safeSerialization ?? true, flag))
+      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }

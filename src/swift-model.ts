@@ -2,7 +2,7 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
-import { Model, type SaveOptions, scopedAdapters, wrappers } from './model.js'
+import { Model, type SaveOptions, scopedAdapters, shardBytes, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
 import type { Parameter } from './parameter.js'
 
@@ -139,7 +139,7 @@ export class SwiftModel extends TunedModel {
   override async savePretrained(saveDirectory: string, options: SaveOptions & { adapterName?: string | string[]; peftFormat?: boolean } = {}): Promise<void> {
     const names = options.adapterName == null ? undefined : listed(options.adapterName)
     const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, options.safeSerialization ?? true, flag))
+      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }

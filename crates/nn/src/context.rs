@@ -1,8 +1,10 @@
 //! Everything that differs between two forward passes over one model.
 
+use crate::module::{Ints, Value};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -47,6 +49,12 @@ pub struct Context {
     pub draws: Arc<AtomicU64>,
     pub cache: Option<Arc<KvCache>>,
     pub cancel: CancelFlag,
+    /// Blocks keep nothing for the backward pass but their inputs, and run again for it (training only).
+    pub checkpointing: bool,
+    /// What tuners keep for others of the same adapter further on in this pass.
+    pub taps: Arc<Mutex<HashMap<(AdapterId, usize), Value>>>,
+    /// Positions that interventions act on: `[batch, interventions, positions]`.
+    pub locations: Option<Ints>,
 }
 
 impl Default for Context {
@@ -59,6 +67,9 @@ impl Default for Context {
             draws: Arc::default(),
             cache: None,
             cancel: CancelFlag::default(),
+            checkpointing: false,
+            taps: Arc::default(),
+            locations: None,
         }
     }
 }
@@ -66,6 +77,15 @@ impl Default for Context {
 impl Context {
     pub fn is_active(&self, adapter: AdapterId) -> bool {
         self.active.contains(&adapter)
+    }
+
+    /// Keeps a value for a tuner of `adapter` that runs later in this pass.
+    pub fn put_tap(&self, adapter: AdapterId, place: usize, value: Value) {
+        self.taps.lock().insert((adapter, place), value);
+    }
+
+    pub fn tap(&self, adapter: AdapterId, place: usize) -> Option<Value> {
+        self.taps.lock().get(&(adapter, place)).cloned()
     }
 
     pub fn check_cancelled(&self) -> Result<()> {

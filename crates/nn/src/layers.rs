@@ -3,9 +3,9 @@
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Value, Weights};
-use crate::ops::{self, Activation, WeightLayout};
+use crate::ops::{self, Activation, Conv2dShape, WeightLayout};
 use crate::param::Param;
-use crate::tensor::Tensor;
+use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 
 /// `torch.nn.Linear`, or GPT-2's `Conv1D` when the weight lies `[in, out]`.
@@ -35,6 +35,8 @@ impl Module for Linear {
 #[derive(Clone)]
 pub struct Embedding {
     pub weight: Param,
+    /// Multiplies what comes out (Gemma); 1 elsewhere.
+    pub scale: f64,
 }
 
 impl Module for Embedding {
@@ -44,7 +46,13 @@ impl Module for Embedding {
         let Value::Ints(ids) = args.get(0, "input") else {
             return Err(Error::Argument("an embedding takes integer ids".into()));
         };
-        Ok(ops::embedding(&self.weight.value(cx.grad)?, &ids.data, &ids.shape)?.into())
+        let rows = ops::embedding(&self.weight.value(cx.grad)?, &ids.data, &ids.shape)?;
+        if self.scale == 1. {
+            return Ok(rows.into());
+        }
+        // The factor is rounded to the weights' type first, as Python holds it.
+        let scale = Array::new(self.scale, rows.device())?.to_dtype(rows.dtype())?;
+        Ok(rows.mul(&scale.into())?.into())
     }
 
     fn weights(&self) -> Option<Weights<'_>> {
@@ -52,18 +60,28 @@ impl Module for Embedding {
     }
 }
 
-/// `x / rms(x) · weight`.
+/// `x / rms(x) · (offset + weight)`.
 #[derive(Clone)]
 pub struct RmsNorm {
     pub weight: Param,
     pub eps: f64,
+    /// 1 where checkpoints hold the gain's distance from one (Gemma).
+    pub offset: f64,
 }
 
 impl Module for RmsNorm {
     fields!(weight);
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        Ok(ops::rms_norm(args.tensor(0, "hidden_states")?, &self.weight.value(cx.grad)?, self.eps)?.into())
+        let x = args.tensor(0, "hidden_states")?;
+        let weight = self.weight.value(cx.grad)?;
+        if self.offset == 0. {
+            return Ok(ops::rms_norm(x, &weight, self.eps)?.into());
+        }
+        // Gemma multiplies before it rounds, Llama after.
+        let wide = ops::compute_dtype(x.dtype());
+        let gain = weight.to_dtype(wide)?.affine(1., self.offset)?;
+        Ok(ops::rms_norm(&x.to_dtype(wide)?, &gain, self.eps)?.to_dtype(x.dtype())?.into())
     }
 }
 
@@ -84,42 +102,56 @@ impl Module for LayerNorm {
     }
 }
 
-/// `torch.nn.Conv2d` whose kernel equals its stride, as patch embeddings use it: a product over unfolded patches.
+/// `torch.nn.Conv2d`.
 #[derive(Clone)]
-pub struct PatchConv2d {
-    /// `[out, in, size, size]`
+pub struct Conv2d {
+    /// `[out, in / groups, height, width]`
     pub weight: Param,
     pub bias: Option<Param>,
+    pub shape: Conv2dShape,
 }
 
-impl Module for PatchConv2d {
+impl Module for Conv2d {
     fields!(weight, bias);
 
-    /// `[batch, in, height, width]` → `[batch, out, height / size, width / size]`
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let x = args.tensor(0, "input")?;
-        let w = self.weight.value(cx.grad)?;
-        let (&[b, c, h, wd], &[out, inp, kh, kw]) = (x.dims(), w.dims()) else {
-            return Err(Error::Argument(format!("conv2d: expected [batch, in, height, width], found {:?}", x.dims())));
-        };
-        if c != inp || h < kh || wd < kw {
-            return Err(Error::Shape {
-                path: "conv2d input".into(),
-                expected: vec![b, inp, h, wd],
-                actual: x.dims().to_vec(),
-            });
-        }
-        let (rows, cols) = (h / kh, wd / kw);
-        let x = x.narrow(2, 0, rows * kh)?.narrow(3, 0, cols * kw)?;
-        let patches = x
-            .reshape((b, c, rows, kh, cols * kw))?
-            .reshape(vec![b, c, rows, kh, cols, kw])?
-            .permute(&[0, 2, 4, 1, 3, 5])?
-            .contiguous()?
-            .reshape((b, rows * cols, c * kh * kw))?;
         let bias = self.bias.as_ref().map(|p| p.value(cx.grad)).transpose()?;
-        let y = ops::linear(&patches, &w.reshape((out, c * kh * kw))?, bias.as_ref(), WeightLayout::OutIn)?;
-        Ok(y.transpose(1, 2)?.contiguous()?.reshape((b, out, rows, cols))?.into())
+        let x = args.tensor(0, "input")?;
+        Ok(ops::conv2d(x, &self.weight.value(cx.grad)?, bias.as_ref(), self.shape)?.into())
+    }
+
+    fn weights(&self) -> Option<Weights<'_>> {
+        Some(Weights::Conv2d { weight: &self.weight, bias: self.bias.as_ref(), shape: self.shape })
+    }
+}
+
+/// `torch.nn.GroupNorm`.
+#[derive(Clone)]
+pub struct GroupNorm {
+    pub weight: Param,
+    pub bias: Param,
+    pub groups: usize,
+    pub eps: f64,
+}
+
+impl Module for GroupNorm {
+    fields!(weight, bias);
+
+    fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
+        let (w, b) = (self.weight.value(cx.grad)?, self.bias.value(cx.grad)?);
+        Ok(ops::group_norm(args.tensor(0, "input")?, self.groups, &w, &b, self.eps)?.into())
+    }
+}
+
+/// `torch.nn.Identity`.
+#[derive(Clone)]
+pub struct Identity;
+
+impl Module for Identity {
+    fields!();
+
+    fn forward(&self, _: &Context, args: &Args) -> Result<Value> {
+        Ok(args.get(0, "input").clone())
     }
 }
 

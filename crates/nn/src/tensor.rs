@@ -107,6 +107,15 @@ impl Tensor {
         if inputs.iter().all(|t| t.record.is_none()) {
             return data.into();
         }
+        Self::from_recomputed(data, inputs, backward)
+    }
+
+    /// [`Tensor::from_op`] that is recorded even when no input is tracked, because `backward` reaches parameters by itself.
+    pub(crate) fn from_recomputed(
+        data: Array,
+        inputs: &[&Tensor],
+        backward: impl FnOnce(&Array) -> Result<Vec<Option<Array>>> + Send + 'static,
+    ) -> Self {
         let record = Record {
             id: NEXT_RECORD.fetch_add(1, Ordering::Relaxed),
             role: Role::Operation(Mutex::new(Some(Box::new(backward)))),
@@ -163,11 +172,16 @@ impl Tensor {
                 self.dims()
             )));
         }
+        self.backward_from(self.data.ones_like()?)
+    }
+
+    /// The backward pass from a given gradient of this tensor.
+    pub(crate) fn backward_from(&self, grad: Array) -> Result<()> {
         let Some(root) = &self.record else {
             return Err(Error::Invalid("backward(): no trainable parameter had a part in this tensor".into()));
         };
         let mut queue = BinaryHeap::from([Pending(root.clone())]);
-        let mut grads: HashMap<u64, Array> = HashMap::from([(root.id, self.data.ones_like()?)]);
+        let mut grads: HashMap<u64, Array> = HashMap::from([(root.id, grad)]);
         while let Some(Pending(record)) = queue.pop() {
             let Some(grad) = grads.remove(&record.id) else {
                 continue;
@@ -443,6 +457,25 @@ impl Tensor {
         Ok(Self::from_op(y, &[self], move |g| {
             Ok(vec![Some(before.zeros_like()?.index_add(&index.contiguous()?, &g.contiguous()?, at)?)])
         }))
+    }
+
+    /// The inverse of picking rows: `[n, ..]` → `[rows, ..]`, row `i` added to row `index[i]` of zeros.
+    pub fn scatter_rows(&self, index: &Array, rows: usize) -> Result<Self> {
+        let mut shape = self.dims().to_vec();
+        shape[0] = rows;
+        let index = index.contiguous()?;
+        let y = Array::zeros(shape, self.dtype(), self.device())?.index_add(&index, &self.data.contiguous()?, 0)?;
+        Ok(Self::from_op(y, &[self], move |g| Ok(vec![Some(g.contiguous()?.index_select(&index, 0)?)])))
+    }
+
+    /// Moves everything by `by` places along `dim`, what falls off one end coming in at the other (`torch.roll`).
+    pub fn roll(&self, by: isize, dim: isize) -> Result<Self> {
+        let size = self.dim(axis(self.rank(), dim)?);
+        let by = by.rem_euclid(size.max(1) as isize) as usize;
+        if by == 0 {
+            return Ok(self.clone());
+        }
+        Self::cat(&[&self.narrow(dim, size - by, by)?, &self.narrow(dim, 0, size - by)?], dim)
     }
 
     pub fn gather(&self, index: &Array, dim: isize) -> Result<Self> {

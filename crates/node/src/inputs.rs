@@ -51,6 +51,13 @@ impl NativeInputs {
                 "labels" => inputs.labels = Some(ints(t.data(), &name)?),
                 "inputsEmbeds" => inputs.inputs_embeds = Some(t),
                 "pixelValues" => inputs.pixel_values = Some(t),
+                "decoderInputIds" => inputs.decoder_input_ids = Some(ints(t.data(), &name)?),
+                "decoderAttentionMask" => inputs.decoder_attention_mask = Some(ints(t.data(), &name)?),
+                "sample" => inputs.sample = Some(t),
+                "timestep" => inputs.timestep = Some(t),
+                "encoderHiddenStates" => inputs.encoder_hidden_states = Some(t),
+                "input" => inputs.input = Some(t),
+                "interventionLocations" => inputs.intervention_locations = Some(ints(t.data(), &name)?),
                 "target" => inputs.target = Some(t),
                 other => {
                     return Err(Error::Argument(format!(

@@ -34,6 +34,7 @@ pub struct Shared {
     seed: AtomicU64,
     /// Passes in training mode so far; each draws its own random numbers.
     drawn: AtomicU64,
+    checkpointing: AtomicBool,
 }
 
 /// One pass's settings, captured when JavaScript makes the call.
@@ -43,6 +44,7 @@ pub struct Pass {
     active: Arc<Vec<AdapterId>>,
     seed: u64,
     cancel: CancelFlag,
+    checkpointing: bool,
 }
 
 impl Pass {
@@ -52,6 +54,7 @@ impl Pass {
             active: self.active.clone(),
             seed: self.seed,
             cancel: self.cancel.clone(),
+            checkpointing: self.checkpointing,
             ..Context::default()
         }
     }
@@ -73,7 +76,8 @@ impl Shared {
         let training = self.training.load(Ordering::Relaxed);
         let count = if training { self.drawn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let seed = swift_tuners_nn::context::mix(self.seed.load(Ordering::Relaxed), count);
-        Ok(Pass { training, active, seed, cancel })
+        let checkpointing = self.checkpointing.load(Ordering::Relaxed);
+        Ok(Pass { training, active, seed, cancel, checkpointing })
     }
 }
 
@@ -125,6 +129,10 @@ impl NativeOutput {
     #[napi(getter)]
     pub fn last_hidden_state(&self) -> Option<NativeTensor> {
         self.0.last_hidden_state.clone().map(Into::into)
+    }
+    #[napi(getter)]
+    pub fn sample(&self) -> Option<NativeTensor> {
+        self.0.sample.clone().map(Into::into)
     }
     #[napi(getter)]
     pub fn loss(&self) -> Option<NativeTensor> {
@@ -219,6 +227,7 @@ fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
         training: AtomicBool::new(false),
         seed: AtomicU64::new(seed),
         drawn: AtomicU64::new(0),
+        checkpointing: AtomicBool::new(false),
     };
     NativeModel { shared: Mutex::new(Some(Arc::new(shared))), surplus: Vec::new() }
 }
@@ -379,6 +388,15 @@ impl NativeModel {
     pub fn train(&self, mode: bool) -> napi::Result<()> {
         guard(|| {
             self.get()?.training.store(mode, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Whether blocks run again for the backward pass, in training, so that their inner results need no memory.
+    #[napi]
+    pub fn set_checkpointing(&self, on: bool) -> napi::Result<()> {
+        guard(|| {
+            self.get()?.checkpointing.store(on, Ordering::Relaxed);
             Ok(())
         })
     }
@@ -678,6 +696,7 @@ impl NativeModel {
         names: Option<Vec<String>>,
         peft_format: bool,
         safe: bool,
+        max_shard: f64,
         cancel: &NativeCancelFlag,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
@@ -685,7 +704,8 @@ impl NativeModel {
         job(env, move || {
             cancel.check()?;
             let tree = shared.tree.read_recursive();
-            tree.save_pretrained(&PathBuf::from(directory), &SaveOptions { names, peft_format, safe })
+            let options = SaveOptions { names, peft_format, safe, max_shard: max_shard as u64 };
+            tree.save_pretrained(&PathBuf::from(directory), &options)
         })
     }
 

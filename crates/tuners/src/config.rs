@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 use swift_tuners_nn::error::printable;
+use swift_tuners_nn::module::Position;
 use swift_tuners_nn::{Error, Result};
 
 /// Which of Python's two worlds a configuration belongs to.
@@ -126,6 +127,41 @@ impl AdapterConfig {
         }
     }
 
+    /// Positive integers, one for all places or one for each.
+    pub fn sizes(&self, name: &str) -> Result<Sizes> {
+        let one = |v: &Json| match v.as_u64() {
+            Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
+            _ => Err(Self::wrong(name, "positive integers", v)),
+        };
+        match self.get(name) {
+            None => Err(Error::config(name, "missing")),
+            Some(Json::Array(items)) => {
+                Ok(Sizes { name: name.to_owned(), each: true, values: items.iter().map(one).collect::<Result<_>>()? })
+            }
+            Some(v) => Ok(Sizes { name: name.to_owned(), each: false, values: vec![one(v)?] }),
+        }
+    }
+
+    /// An index or a name among arguments or outputs.
+    pub fn position(&self, name: &str) -> Result<Option<Position>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Json::String(s)) => Ok(Some(Position::Name(s.clone()))),
+            Some(v) => match v.as_u64() {
+                Some(n) if n < 1 << 16 => Ok(Some(Position::Index(n as usize))),
+                _ => Err(Self::wrong(name, "an index or a name", v)),
+            },
+        }
+    }
+
+    /// One of a few words.
+    pub fn choice<'w>(&self, name: &str, words: &[&'w str]) -> Result<&'w str> {
+        let given = self.text(name)?.ok_or_else(|| Error::config(name, "missing"))?;
+        words.iter().find(|w| **w == given).copied().ok_or_else(|| {
+            Error::config(name, format!("expected {}, found {:?}", words.join(" or "), printable(given, 60)))
+        })
+    }
+
     /// Pattern → number, in the order of the file.
     pub fn patterns(&self, name: &str) -> Result<Vec<(String, f64)>> {
         match self.get(name) {
@@ -139,6 +175,24 @@ impl AdapterConfig {
                 .collect(),
             Some(v) => Err(Self::wrong(name, "an object", v)),
         }
+    }
+}
+
+/// [`AdapterConfig::sizes`].
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    name: String,
+    each: bool,
+    values: Vec<usize>,
+}
+
+impl Sizes {
+    /// The size of place `index`.
+    pub fn at(&self, index: usize) -> Result<usize> {
+        let found = if self.each { self.values.get(index) } else { self.values.first() };
+        found.copied().ok_or_else(|| {
+            Error::config(&self.name, format!("{} sizes are fewer than the places that match", self.values.len()))
+        })
     }
 }
 

@@ -1,18 +1,18 @@
 //! `modules_to_save`: a trained copy of a whole module per adapter.
 
 use crate::config::check_adapter_name;
-use std::any::Any;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, VisitorMut};
+use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
 /// Runs the active adapter's copy, or the original when none is active.
 ///
 /// PEFT's `ModulesToSaveWrapper`; with peft 0.18 its first copy always runs, here the active one does.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ModulesToSave {
     copies: Vec<Copy>,
 }
 
+#[derive(Clone)]
 pub struct Copy {
     pub id: AdapterId,
     pub name: String,
@@ -37,12 +37,6 @@ impl ModulesToSave {
 
     pub fn copies(&self) -> &[Copy] {
         &self.copies
-    }
-
-    /// Removes an adapter's copy; true when none is left and the wrapper can go.
-    pub fn detach(&mut self, id: AdapterId) -> bool {
-        self.copies.retain(|c| c.id != id);
-        self.copies.is_empty()
     }
 
     fn active(&self, cx: &Context) -> Result<Option<&Copy>> {
@@ -72,21 +66,12 @@ impl Tuner for ModulesToSave {
         }
     }
 
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        for copy in &mut self.copies {
-            v.node(&format!("modules_to_save.{}", copy.name), &mut copy.node);
-        }
+    fn detach(&mut self, id: AdapterId) -> bool {
+        self.copies.retain(|c| c.id != id);
+        self.copies.is_empty()
     }
 
     fn base_name(&self) -> Option<&'static str> {
         Some("original_module")
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }

@@ -3,6 +3,8 @@
 use crate::config::{AdapterConfig, Dialect};
 use crate::swift::{Attachment, TunedModel};
 use serde_json::{Map, Value as Json};
+use std::path::{Path, PathBuf};
+use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{AdapterId, Error, Result};
 
@@ -17,9 +19,51 @@ pub struct Entry {
     pub check: fn(&AdapterConfig) -> Result<()>,
     /// Attaches an adapter. May fail half-way: the life cycle undoes what was done.
     pub attach: fn(&mut TunedModel, AdapterId, &str, &AdapterConfig, seed: u64) -> Result<Attachment>,
+    /// What sets this kind apart in the life cycle.
+    pub traits: Traits,
 }
 
-static ENTRIES: &[&Entry] = &[&crate::lora::ENTRY];
+/// [`Entry::traits`]; the default is what most tuners are like.
+#[derive(Clone, Copy)]
+pub struct Traits {
+    /// Preparing it freezes the base.
+    pub freezes: bool,
+    /// It has tensors of its own; otherwise its configuration alone is a checkpoint.
+    pub has_tensors: bool,
+    /// LoRA's files: PEFT's layout on request, and conversion to it.
+    pub lora_layout: bool,
+    /// Reads a checkpoint that is no safetensors file, where the original library writes one.
+    pub read_other: Option<fn(&Path) -> Result<Option<(PathBuf, Tensors)>>>,
+}
+
+impl Traits {
+    pub const DEFAULT: Self = Self { freezes: true, has_tensors: true, lora_layout: false, read_other: None };
+}
+
+/// SWIFT's defaults: its two common fields, then the tuner's own.
+pub fn swift_fields(kind: &str, own: Json) -> Map<String, Json> {
+    let mut map = Map::new();
+    map.insert("swift_type".into(), kind.into());
+    map.insert("model_key_mapping".into(), Json::Null);
+    if let Json::Object(fields) = own {
+        map.extend(fields);
+    }
+    map
+}
+
+static ENTRIES: &[&Entry] = &[
+    &crate::lora::ENTRY,
+    &crate::longlora::ENTRY,
+    &crate::adapter::ENTRY,
+    &crate::prompt::ENTRY,
+    &crate::side::ENTRY,
+    &crate::restuning::ENTRY,
+    &crate::scetuning::ENTRY,
+    &crate::neftune::ENTRY,
+    &crate::llamapro::ENTRY,
+    &crate::part::ENTRY,
+    &crate::reft::ENTRY,
+];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.
 pub fn find(dialect: Dialect, name: &str) -> Result<&'static Entry> {

@@ -2,8 +2,9 @@
 
 use crate::config::AdapterConfig;
 use serde_json::Value as Json;
+use std::collections::HashMap;
 use swift_tuners_nn::error::printable;
-use swift_tuners_nn::module::{named_nodes, Weights};
+use swift_tuners_nn::module::{for_each_node_mut, model_nodes, named_nodes, Node, NodeId, Weights};
 use swift_tuners_nn::{Error, Model, Result};
 
 /// A Python regular expression that must match a whole name (`re.fullmatch`), with bounded effort.
@@ -46,6 +47,83 @@ fn inline_flags(pattern: &str) -> (String, &str) {
         Some((flags, body)) => (flags.chars().filter(|c| "imsx".contains(*c)).collect(), body),
         None => (String::new(), pattern),
     }
+}
+
+/// A place that a tuner goes to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: NodeId,
+    pub path: String,
+}
+
+/// SWIFT's own way of naming modules: a regular expression for whole names, or a list of endings.
+pub enum SwiftRule {
+    Pattern(FullMatch),
+    /// Names that end so; no dot is needed before.
+    Endings(Vec<String>),
+}
+
+impl SwiftRule {
+    /// `lists`: whether this field takes a list at all.
+    pub fn new(config: &AdapterConfig, field: &str, lists: bool) -> Result<Self> {
+        match config.get(field) {
+            None => Err(Error::config(field, "missing")),
+            Some(Json::String(pattern)) => Ok(Self::Pattern(FullMatch::new(pattern, field)?)),
+            Some(v) if !lists => Err(Error::config(
+                field,
+                format!("expected a regular expression, found {}", printable(&v.to_string(), 80)),
+            )),
+            Some(_) => Ok(Self::Endings(config.texts(field)?.unwrap_or_default())),
+        }
+    }
+
+    pub fn matches(&self, path: &str) -> Result<bool> {
+        match self {
+            Self::Pattern(p) => p.matches(path),
+            Self::Endings(list) => Ok(list.iter().any(|e| path.ends_with(e.as_str()))),
+        }
+    }
+
+    /// The model's modules that match, in its order; the root counts under `""`. Fails with [`Error::Target`] when there are
+    /// none.
+    pub fn places(&self, model: &Model, config: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
+        let nodes = model_nodes(&model.root);
+        let mut out = Vec::new();
+        for (path, node) in &nodes {
+            if self.matches(path)? {
+                out.push(Place { id: node.id(), path: path.clone() });
+            }
+        }
+        if out.is_empty() {
+            return Err(nothing_found(model, config, field));
+        }
+        Ok(out)
+    }
+}
+
+/// The error that says what was looked for and what comes close.
+pub fn nothing_found(model: &Model, config: &AdapterConfig, field: &str) -> Error {
+    let nodes = model_nodes(&model.root);
+    let names: Vec<&str> = nodes.iter().map(|(n, _)| n.as_str()).collect();
+    let wanted = config.get(field).map(|v| printable(&v.to_string(), 120)).unwrap_or_default();
+    Error::Target { pattern: format!("{field} {wanted}"), nearest: nearest(config, &names) }
+}
+
+/// Calls `f` on the node of every place, with the place's index. Stops at the first failure.
+pub fn attach_at(root: &mut Node, places: &[Place], mut f: impl FnMut(usize, &mut Node) -> Result<()>) -> Result<()> {
+    let by_id: HashMap<NodeId, Vec<usize>> = places.iter().enumerate().fold(HashMap::new(), |mut map, (i, p)| {
+        map.entry(p.id).or_insert_with(Vec::new).push(i);
+        map
+    });
+    let mut failed = None;
+    for_each_node_mut(root, &mut |node| {
+        for &i in by_id.get(&node.id()).into_iter().flatten() {
+            if failed.is_none() {
+                failed = f(i, node).err();
+            }
+        }
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 /// `name` is `entry` or ends with a dot and it.

@@ -184,13 +184,33 @@ pub fn save_model(model: &Model, dir: &Path, safe: bool, max_shard: u64) -> Resu
             "{path} has adapters; merge and unload them to save the model, or save the adapters themselves"
         )));
     }
-    let tensors: Vec<(String, Array)> = named_parameters(&model.root)
-        .into_iter()
-        .map(|(name, p)| Ok((model.keys.to_file(&name), p.array()?)))
-        .collect::<Result<_>>()?;
-    files::replace_dir(dir, &mut |staging| {
+    files::replace_dir(dir, &mut |staging| write_model(model, staging, safe, max_shard))
+}
+
+/// The tensors of a base model as its files name them.
+fn file_tensors(model: &Model) -> Result<Vec<(String, Array)>> {
+    let mut out = Vec::new();
+    for (name, p) in named_parameters(&model.root) {
+        let array = p.array()?;
+        match crate::models::split_experts(&name, &array)? {
+            Some(parts) => out.extend(parts),
+            None => out.push((model.keys.to_file(&name), array)),
+        }
+    }
+    Ok(out)
+}
+
+/// Writes config.json and the weights into a folder that is being filled.
+pub fn write_model(model: &Model, staging: &Path, safe: bool, max_shard: u64) -> Result<()> {
+    let tensors = file_tensors(model)?;
+    {
         json::write(&staging.join("config.json"), &model.config)?;
-        let stem = if safe { "model" } else { "pytorch_model" };
+        let diffusers = model.config.get("_diffusers_version").is_some();
+        let stem = match (safe, diffusers) {
+            (true, true) => "diffusion_pytorch_model",
+            (true, false) => "model",
+            (false, _) => "pytorch_model",
+        };
         let ending = if safe { "safetensors" } else { "bin" };
         let mut shards: Vec<Vec<(String, Array)>> = vec![Vec::new()];
         let (mut size, mut total) = (0, 0);
@@ -223,7 +243,7 @@ pub fn save_model(model: &Model, dir: &Path, safe: bool, max_shard: u64) -> Resu
         }
         let index = serde_json::json!({ "metadata": { "total_size": total }, "weight_map": map });
         json::write(&staging.join(format!("{stem}.{ending}.index.json")), &index)
-    })
+    }
 }
 
 /// The metadata that transformers and PEFT write and check.

@@ -13,6 +13,11 @@ use std::collections::{HashMap, HashSet};
 pub trait Source {
     /// The value of a parameter, in the stored dtype, on the CPU.
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Array>;
+
+    /// Whether there is a stored value of that name.
+    fn has(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// Fresh values; each parameter's depend on the seed and its name only.
@@ -67,6 +72,10 @@ impl<'a> FromFiles<'a> {
 }
 
 impl Source for FromFiles<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Array> {
         let missing = || Error::Mismatch {
             path: self.checkpoint.path().to_owned(),

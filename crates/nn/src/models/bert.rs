@@ -3,7 +3,8 @@
 //! Devlin et al. 2018 (arXiv 1810.04805), Liu et al. 2019 (arXiv 1907.11692); numbers as transformers' modules.
 
 use super::config::Config;
-use super::{activation, classification_loss, dropout, padding_mask, token_shape, Builder, Keys, TaskType};
+use super::{activation, dropout, hidden_output, logits_output, padding_mask, run_block, token_shape};
+use super::{Builder, Keys, TaskType};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Ints, Module, Node, NodeList, Value};
@@ -24,7 +25,6 @@ pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
         Some(_) => c.rate("classifier_dropout", 0.1)?,
         None => c.rate("hidden_dropout_prob", 0.1)?,
     };
-    let problem = c.text("problem_type")?.map(str::to_owned);
     let body = b.at(keys.model_type);
     Ok(if roberta {
         let h = b.at("classifier");
@@ -36,14 +36,12 @@ pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
         Node::new(RobertaClassifier {
             roberta: Node::new(encoder(c, &body, true, false)?),
             classifier: Node::new(head),
-            problem,
         })
     } else {
         Node::new(BertClassifier {
             bert: Node::new(encoder(c, &body, false, true)?),
             dropout: dropout(rate),
             classifier: b.at("classifier").linear(width, labels, true)?,
-            problem,
         })
     })
 }
@@ -243,10 +241,10 @@ impl Module for Encoder {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let mut hidden = args.tensor(0, "hidden_states")?.clone();
         for layer in &self.layer.items {
-            let call = Args::one(hidden).with("attention_mask", args.named("attention_mask").clone());
-            hidden = layer.call(cx, call)?.into_tensor()?;
+            let call = Args { positional: vec![hidden.into(), args.named("attention_mask").clone()], named: Vec::new() };
+            hidden = run_block(cx, layer, call)?;
         }
-        Ok(hidden.into())
+        Ok(hidden_output(hidden))
     }
 }
 
@@ -262,8 +260,30 @@ impl Module for Layer {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let attended = self.attention.call(cx, args.clone())?.into_tensor()?;
-        let inner = self.intermediate.apply(cx, &attended)?;
-        self.output.call(cx, Args { positional: vec![inner.into(), attended.into()], named: Vec::new() })
+        self.feed_forward_chunk(cx, &attended)
+    }
+
+    fn forward_in(&self, node: &Node, cx: &Context, args: &Args) -> Result<Value> {
+        let attended = self.attention.call(cx, args.clone())?.into_tensor()?;
+        node.call_method(FEED_FORWARD_CHUNK, cx, Args::one(attended))
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &[FEED_FORWARD_CHUNK]
+    }
+
+    fn method(&self, _: &str, cx: &Context, args: &Args) -> Result<Value> {
+        self.feed_forward_chunk(cx, args.tensor(0, "attention_output")?)
+    }
+}
+
+/// The half of a layer behind its attention, a method of its own in Python.
+const FEED_FORWARD_CHUNK: &str = "feed_forward_chunk";
+
+impl Layer {
+    fn feed_forward_chunk(&self, cx: &Context, attended: &crate::Tensor) -> Result<Value> {
+        let inner = self.intermediate.apply(cx, attended)?;
+        self.output.call(cx, Args { positional: vec![inner.into(), attended.clone().into()], named: Vec::new() })
     }
 }
 
@@ -301,7 +321,7 @@ impl Module for SelfAttention {
         let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
         let options = AttentionOptions {
             scale: 1. / (self.head_dim as f64).sqrt(),
-            mask: args.mask("attention_mask"),
+            mask: args.mask(1, "attention_mask"),
             dropout: (cx.training && self.dropout > 0.).then(|| (self.dropout as f32, cx.next_seed())),
         };
         Ok(Value::Tuple(vec![ops::attention(&q, &k, &v, &options)?.merge_last()?.into(), Value::None]))
@@ -360,21 +380,11 @@ fn first_token(hidden: &crate::Tensor) -> Result<crate::Tensor> {
     hidden.narrow(1, 0, 1)?.squeeze(1)
 }
 
-fn classified(logits: crate::Tensor, args: &Args, problem: Option<&str>) -> Result<Value> {
-    let mut fields = Vec::new();
-    if let Some(loss) = classification_loss(&logits, args, problem)? {
-        fields.push(("loss", loss.into()));
-    }
-    fields.push(("logits", logits.into()));
-    Ok(Value::Map(fields))
-}
-
 #[derive(Clone)]
 struct BertClassifier {
     bert: Node,
     dropout: Node,
     classifier: Node,
-    problem: Option<String>,
 }
 
 impl Module for BertClassifier {
@@ -385,8 +395,7 @@ impl Module for BertClassifier {
         let Some(Value::Tensor(pooled)) = body.field("pooler_output") else {
             return Err(Error::Argument("bert: no pooled output".into()));
         };
-        let logits = self.classifier.apply(cx, &self.dropout.apply(cx, pooled)?)?;
-        classified(logits, args, self.problem.as_deref())
+        Ok(logits_output(self.classifier.apply(cx, &self.dropout.apply(cx, pooled)?)?))
     }
 }
 
@@ -394,7 +403,6 @@ impl Module for BertClassifier {
 struct RobertaClassifier {
     roberta: Node,
     classifier: Node,
-    problem: Option<String>,
 }
 
 impl Module for RobertaClassifier {
@@ -402,10 +410,7 @@ impl Module for RobertaClassifier {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let body = self.roberta.call(cx, args.clone())?;
-        let Some(Value::Tensor(hidden)) = body.field("last_hidden_state") else {
-            return Err(Error::Argument("roberta: no hidden state".into()));
-        };
-        classified(self.classifier.apply(cx, hidden)?, args, self.problem.as_deref())
+        Ok(logits_output(self.classifier.apply(cx, &body.into_tensor()?)?))
     }
 }
 

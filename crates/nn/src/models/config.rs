@@ -24,6 +24,14 @@ impl<'a> Config<'a> {
         Ok(config)
     }
 
+    /// An object inside of a configuration.
+    pub fn of_value(json: &'a Json) -> Result<Self> {
+        match json {
+            Json::Object(json) => Ok(Self { json }),
+            _ => Err(Error::config("config.json", "expected an object")),
+        }
+    }
+
     /// The value, `null` taken as absent.
     pub fn get(&self, name: &str) -> Option<&'a Json> {
         self.json.get(name).filter(|v| !v.is_null())

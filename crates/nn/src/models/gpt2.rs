@@ -1,8 +1,8 @@
 //! GPT-2. Radford et al. 2019; numbers as `transformers.models.gpt2`.
 
 use super::config::Config;
-use super::llama::{causal_output, keep_last};
-use super::{activation, dropout, padding_mask, positions, token_shape, Builder};
+use super::llama::keep_last;
+use super::{activation, dropout, hidden_output, logits_output, padding_mask, positions, run_block, token_shape, Builder};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
@@ -85,7 +85,7 @@ impl Module for Gpt2LmHead {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let hidden = keep_last(self.transformer.call(cx, args.clone())?.into_tensor()?, args)?;
-        causal_output(self.lm_head.apply(cx, &hidden)?, args)
+        Ok(logits_output(self.lm_head.apply(cx, &hidden)?))
     }
 }
 
@@ -123,10 +123,11 @@ impl Module for Gpt2Model {
         let keys = padding_mask(args, batch, past + seq, hidden.device())?;
         let mask = Mask { causal: true, window: None, keys, dense: None };
         for block in &self.h.items {
-            let call = Args::one(hidden).with("attention_mask", Value::Mask(mask.clone()));
-            hidden = block.call(cx, call)?.into_tensor()?;
+            // The second argument is the cache in Python; here it is in the context.
+            let positional = vec![hidden.into(), Value::None, Value::Mask(mask.clone())];
+            hidden = run_block(cx, block, Args { positional, named: Vec::new() })?;
         }
-        Ok(self.ln_f.apply(cx, &hidden)?.into())
+        Ok(hidden_output(self.ln_f.apply(cx, &hidden)?))
     }
 }
 
@@ -143,7 +144,7 @@ impl Module for Block {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let x = args.tensor(0, "hidden_states")?;
-        let call = Args::one(self.ln_1.apply(cx, x)?).with("attention_mask", args.named("attention_mask").clone());
+        let call = Args::one(self.ln_1.apply(cx, x)?).with("attention_mask", args.get(2, "attention_mask").clone());
         let x = x.add(&self.attn.call(cx, call)?.into_tensor()?)?;
         let y = self.mlp.apply(cx, &self.ln_2.apply(cx, &x)?)?;
         Ok(x.add(&y)?.into())
@@ -175,11 +176,15 @@ impl Module for Attention {
         };
         let options = AttentionOptions {
             scale: self.scale,
-            mask: args.mask("attention_mask"),
+            mask: args.mask(2, "attention_mask"),
             dropout: (cx.training && self.attn_pdrop > 0.).then(|| (self.attn_pdrop as f32, cx.next_seed())),
         };
         let y = self.c_proj.apply(cx, &ops::attention(&q, &k, &v, &options)?.merge_last()?)?;
         Ok(Value::Tuple(vec![self.resid_dropout.apply(cx, &y)?.into(), Value::None]))
+    }
+
+    fn set_layer_index(&mut self, index: usize) {
+        self.index = index;
     }
 }
 

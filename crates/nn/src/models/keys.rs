@@ -10,6 +10,10 @@ pub enum TaskType {
     Encoder,
     SequenceClassification,
     ImageClassification,
+    Seq2Seq,
+    Diffusion,
+    /// A network of one's own modules.
+    Custom,
 }
 
 /// What an architecture calls its parts.
@@ -74,7 +78,29 @@ static TABLE: &[Keys] = &[
     decoder("mistral", "MistralForCausalLM", QV),
     decoder("qwen2", "Qwen2ForCausalLM", QV),
     decoder("qwen3", "Qwen3ForCausalLM", QV),
+    decoder("qwen3_moe", "Qwen3MoeForCausalLM", QV),
+    decoder("gemma3_text", "Gemma3ForCausalLM", QV),
     decoder("phi3", "Phi3ForCausalLM", &["qkv_proj"]),
+    Keys {
+        task: TaskType::Seq2Seq,
+        blocks: "encoder.block",
+        input_embedding: "shared",
+        ..decoder("t5", "T5ForConditionalGeneration", &["q", "v"])
+    },
+    Keys {
+        task: TaskType::Diffusion,
+        blocks: "down_blocks",
+        input_embedding: "conv_in",
+        output_embedding: None,
+        ..decoder("unet2d", "UNet2DConditionModel", &["to_q", "to_v"])
+    },
+    Keys {
+        task: TaskType::Custom,
+        blocks: "",
+        input_embedding: "",
+        output_embedding: None,
+        ..decoder("custom", "CustomModel", &[])
+    },
     Keys {
         blocks: "transformer.h",
         input_embedding: "transformer.wte",
@@ -125,7 +151,11 @@ static TABLE: &[Keys] = &[
 
 impl Keys {
     pub(super) fn of(c: &Config) -> Result<&'static Self> {
-        let model_type = c.text("model_type")?.unwrap_or("");
+        let model_type = match (c.text("model_type")?, c.text("_class_name")?) {
+            // diffusers names the class alone.
+            (None, Some("UNet2DConditionModel")) => "unet2d",
+            (kind, _) => kind.unwrap_or(""),
+        };
         let known: Vec<&Keys> = TABLE.iter().filter(|k| k.model_type == model_type).collect();
         let Some(first) = known.first() else {
             let mut types: Vec<&str> = TABLE.iter().map(|k| k.model_type).collect();
@@ -164,6 +194,31 @@ impl Keys {
     pub fn to_file(&self, name: &str) -> String {
         let renames = self.renames.iter().filter(|(file, _)| !file.contains("gamma") && !file.contains("beta"));
         renames.fold(name.to_owned(), |n, (file, model)| n.replace(model, file))
+    }
+
+    /// Blocks, attention output and MLP output by SWIFT's name of an architecture (`MODEL_ARCH_MAPPING`), for those that a
+    /// model here can have; `{}` stands for the block's number.
+    pub fn swift_architecture(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+        match name {
+            "llama" | "phi3" | "yuan" | "deepseek_v2" => {
+                Some(("model.layers", "model.layers.{}.self_attn.o_proj", "model.layers.{}.mlp.down_proj"))
+            }
+            "qwen" => Some(("transformer.h", "transformer.h.{}.attn.c_proj", "transformer.h.{}.mlp.c_proj")),
+            "telechat" => Some(("transformer.h", "transformer.h.{}.self_attention.dense", "transformer.h.{}.mlp.down_proj")),
+            "internlm2" => Some(("model.layers", "model.layers.{}.attention.wo", "model.layers.{}.feed_forward.w2")),
+            "phi2" => Some(("model.layers", "model.layers.{}.self_attn.dense", "model.layers.{}.mlp.fc2")),
+            "codefuse" => Some((
+                "gpt_neox.layers",
+                "gpt_neox.layers.{}.attention.dense",
+                "gpt_neox.layers.{}.mlp.dense_4h_to_h",
+            )),
+            "chatglm" => Some((
+                "transformer.encoder.layers",
+                "transformer.encoder.layers.{}.self_attention.dense",
+                "transformer.encoder.layers.{}.mlp.dense_4h_to_h",
+            )),
+            _ => None,
+        }
     }
 
     /// PEFT's names of classification heads, which it trains by itself for `SEQ_CLS`.

@@ -2,18 +2,24 @@
 
 mod bert;
 mod config;
+mod custom;
+mod experts;
 mod gpt2;
 mod keys;
 mod llama;
 mod rope_config;
+mod t5;
+mod unet2d;
 mod vit;
 
+pub(crate) use experts::split as split_experts;
 pub use keys::{Keys, TaskType};
+pub use llama::GROUP_SIZE_RATIO;
 
 use crate::checkpoint::source::Source;
 use crate::context::Context;
 use crate::module::{all_parameters, named_parameters, Args, Ints, Node, Value};
-use crate::ops::Activation;
+use crate::ops::{Activation, Conv2dShape};
 use crate::param::Param;
 use crate::tensor::{Array, Tensor};
 use crate::{layers, Error, Result};
@@ -45,6 +51,11 @@ impl<'a> Builder<'a> {
         Builder { source: self.source, path, dtype: self.dtype, device: self.device.clone(), deviation: self.deviation }
     }
 
+    /// Whether the checkpoint has a tensor of that name here.
+    fn has(&self, name: &str) -> bool {
+        self.source.has(&if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) })
+    }
+
     fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         let array = self.source.get(&path, shape, init)?;
@@ -65,11 +76,33 @@ impl<'a> Builder<'a> {
 
     fn embedding(&self, rows: usize, width: usize) -> Result<(Node, Param)> {
         let weight = self.param("weight", &[rows, width], Init::Normal(self.deviation))?;
-        Ok((Node::new(layers::Embedding { weight: weight.clone() }), weight))
+        Ok((Node::new(layers::Embedding { weight: weight.clone(), scale: 1. }), weight))
     }
 
     fn rms_norm(&self, width: usize, eps: f64) -> Result<Node> {
-        Ok(Node::new(layers::RmsNorm { weight: self.param("weight", &[width], Init::Ones)?, eps }))
+        Ok(Node::new(layers::RmsNorm {
+            weight: self.param("weight", &[width], Init::Ones)?,
+            eps,
+            offset: 0.,
+        }))
+    }
+
+    fn conv2d(&self, inp: usize, out: usize, kernel: usize, bias: bool, shape: Conv2dShape) -> Result<Node> {
+        let size = [out, inp / shape.groups.max(1), kernel, kernel];
+        let weight = self.param("weight", &size, Init::Normal(self.deviation))?;
+        let bias = if bias { Some(self.param("bias", &[out], Init::Zeros)?) } else { None };
+        Ok(Node::new(layers::Conv2d { weight, bias, shape }))
+    }
+
+    fn group_norm(&self, groups: usize, channels: usize, eps: f64) -> Result<Node> {
+        if groups == 0 || channels % groups != 0 {
+            return Err(Error::config(
+                "config.json: norm_num_groups",
+                format!("{groups} groups do not divide {channels} channels"),
+            ));
+        }
+        let weight = self.param("weight", &[channels], Init::Ones)?;
+        Ok(Node::new(layers::GroupNorm { weight, bias: self.param("bias", &[channels], Init::Zeros)?, groups, eps }))
     }
 
     fn layer_norm(&self, width: usize, eps: f64) -> Result<Node> {
@@ -95,6 +128,17 @@ pub struct Inputs {
     pub token_type_ids: Option<Ints>,
     pub position_ids: Option<Ints>,
     pub pixel_values: Option<Tensor>,
+    pub decoder_input_ids: Option<Ints>,
+    pub decoder_attention_mask: Option<Ints>,
+    /// A noisy image or latent, `[batch, channels, height, width]`.
+    pub sample: Option<Tensor>,
+    /// One step for all rows, or one per row.
+    pub timestep: Option<Tensor>,
+    pub encoder_hidden_states: Option<Tensor>,
+    /// The one input of a model made of modules.
+    pub input: Option<Tensor>,
+    /// ReFT: `[batch, interventions, positions]`.
+    pub intervention_locations: Option<Ints>,
     /// Class ids or token ids; floats for regression.
     pub labels: Option<Ints>,
     pub float_labels: Option<Tensor>,
@@ -111,7 +155,8 @@ impl Inputs {
             ("attention_mask", &self.attention_mask),
             ("token_type_ids", &self.token_type_ids),
             ("position_ids", &self.position_ids),
-            ("labels", &self.labels),
+            ("decoder_input_ids", &self.decoder_input_ids),
+            ("decoder_attention_mask", &self.decoder_attention_mask),
         ];
         for (name, value) in ints {
             if let Some(value) = value {
@@ -121,7 +166,10 @@ impl Inputs {
         let tensors = [
             ("inputs_embeds", &self.inputs_embeds),
             ("pixel_values", &self.pixel_values),
-            ("float_labels", &self.float_labels),
+            ("sample", &self.sample),
+            ("timestep", &self.timestep),
+            ("encoder_hidden_states", &self.encoder_hidden_states),
+            ("input", &self.input),
         ];
         for (name, value) in tensors {
             if let Some(value) = value {
@@ -140,7 +188,17 @@ impl Inputs {
 pub struct Output {
     pub logits: Option<Tensor>,
     pub last_hidden_state: Option<Tensor>,
+    /// What an image model predicts, in the shape of its input.
+    pub sample: Option<Tensor>,
     pub loss: Option<Tensor>,
+}
+
+impl Output {
+    /// The output that a loss is taken of.
+    pub fn main(&self) -> Result<&Tensor> {
+        let main = self.logits.as_ref().or(self.sample.as_ref()).or(self.last_hidden_state.as_ref());
+        main.ok_or_else(|| Error::Argument("this model has no output to compare".into()))
+    }
 }
 
 /// A model: the tree, the config it was made from, and what its architecture calls things.
@@ -173,7 +231,10 @@ impl Model {
             deviation: c.float_or("initializer_range", 0.02)?,
         };
         let root = match keys.model_type {
+            "custom" => custom::build(&c, &builder)?,
             "gpt2" => Node::new(gpt2::build(&c, &builder)?),
+            "t5" => Node::new(t5::build(&c, &builder)?),
+            "unet2d" => Node::new(unet2d::build(&c, &builder)?),
             "bert" | "roberta" => bert::build(&c, &builder, keys)?,
             "vit" => Node::new(vit::build(&c, &builder)?),
             _ => Node::new(llama::build(&c, &builder)?),
@@ -182,26 +243,56 @@ impl Model {
         Ok(Self { root, config, keys, dtype, device: device.clone() })
     }
 
-    /// One pass. Adds `loss` when labels or a target are given.
+    /// One pass. Adds `loss` when labels or a target are given: it is taken of what comes out of the whole tree, so that
+    /// tuners around the model have their part in it.
     pub fn forward(&self, cx: &Context, inputs: &Inputs) -> Result<Output> {
-        let take = |v: &Value, name: &str| match v.field(name) {
+        let shifted;
+        let mut args = inputs.args();
+        if let (TaskType::Seq2Seq, None, Some(labels)) = (self.keys.task, &inputs.decoder_input_ids, &inputs.labels) {
+            shifted = t5::shift_right(&Config::new(&self.config)?, labels)?;
+            args = args.with("decoder_input_ids", shifted);
+        }
+        let value = match &inputs.intervention_locations {
+            Some(locations) => {
+                let cx = Context { locations: Some(locations.clone()), ..cx.clone() };
+                self.root.call(&cx, args)?
+            }
+            None => self.root.call(cx, args)?,
+        };
+        let take = |name: &str| match value.field(name) {
             Some(Value::Tensor(t)) => Some(t.clone()),
             _ => None,
         };
-        let value = self.root.call(cx, inputs.args())?;
         let mut output = Output {
-            logits: take(&value, "logits"),
-            last_hidden_state: take(&value, "last_hidden_state"),
-            loss: take(&value, "loss"),
+            logits: take("logits"),
+            last_hidden_state: take("last_hidden_state"),
+            sample: take("sample"),
+            loss: None,
         };
-        if let Some(target) = &inputs.target {
-            let main = output.logits.as_ref().or(output.last_hidden_state.as_ref());
-            let Some(main) = main else {
-                return Err(Error::Argument("this model has no output to compare".into()));
-            };
-            output.loss = Some(layers::mse(main, target)?);
-        }
+        output.loss = self.loss(&output, inputs)?;
         Ok(output)
+    }
+
+    fn loss(&self, output: &Output, inputs: &Inputs) -> Result<Option<Tensor>> {
+        if let Some(target) = &inputs.target {
+            return Ok(Some(layers::mse(output.main()?, target)?));
+        }
+        let (Some(logits), true) = (&output.logits, inputs.labels.is_some() || inputs.float_labels.is_some()) else {
+            return Ok(None);
+        };
+        match self.keys.task {
+            TaskType::CausalLm | TaskType::Seq2Seq => {
+                let Some(labels) = &inputs.labels else {
+                    return Err(Error::Argument("labels: token ids must be integers".into()));
+                };
+                let shift = self.keys.task == TaskType::CausalLm;
+                Ok(Some(token_loss(logits, labels, shift)?))
+            }
+            _ => {
+                let problem = self.config.get("problem_type").and_then(|p| p.as_str());
+                classification_loss(logits, inputs.labels.as_ref(), inputs.float_labels.as_ref(), problem).map(Some)
+            }
+        }
     }
 
     pub fn parameters(&self) -> Vec<(String, &Param)> {
@@ -214,14 +305,14 @@ impl Model {
     }
 }
 
-/// Resolves a HF-style label: mean cross-entropy, mean squared error or binary cross-entropy by `problem_type`.
-pub(crate) fn classification_loss(logits: &Tensor, args: &Args, problem: Option<&str>) -> Result<Option<Tensor>> {
+/// The loss of classification heads by `problem_type`: mean cross-entropy, mean squared error or binary cross-entropy.
+fn classification_loss(
+    logits: &Tensor,
+    ints: Option<&Ints>,
+    floats: Option<&Tensor>,
+    problem: Option<&str>,
+) -> Result<Tensor> {
     let classes = logits.last_dim();
-    let ints = args.ints("labels");
-    let floats = args.optional_tensor("float_labels");
-    if ints.is_none() && floats.is_none() {
-        return Ok(None);
-    }
     let problem = match problem {
         Some(p) => p,
         None if classes == 1 => "regression",
@@ -236,10 +327,10 @@ pub(crate) fn classification_loss(logits: &Tensor, args: &Args, problem: Option<
                 let array = Array::from_vec(values, i.shape.clone(), &Device::Cpu)?;
                 Ok(array.to_dtype(logits.dtype())?.to_device(logits.device())?.into())
             }
-            (None, None) => unreachable!("returned above"),
+            (None, None) => Err(Error::Argument("labels are missing".into())),
         }
     };
-    Ok(Some(match problem {
+    Ok(match problem {
         "regression" => layers::mse(logits, &as_floats()?.reshape(logits.dims())?)?,
         "single_label_classification" => match ints {
             Some(labels) => crate::ops::cross_entropy(logits, &labels.data)?,
@@ -252,7 +343,7 @@ pub(crate) fn classification_loss(logits: &Tensor, args: &Args, problem: Option<
             logits.relu()?.sub(&logits.mul(&y)?)?.add(&tail)?.mean(None, false)?
         }
         other => return Err(Error::UnsupportedModel(format!("problem_type {:?}", crate::error::printable(other, 60)))),
-    }))
+    })
 }
 
 /// Token ids or embeddings, and the batch and sequence sizes.
@@ -298,8 +389,8 @@ pub(crate) fn positions(args: &Args, batch: usize, seq: usize, start: usize) -> 
     }
 }
 
-/// Causal language-modelling loss: position i predicts label i + 1.
-pub(crate) fn shifted_loss(logits: &Tensor, labels: &Ints) -> Result<Tensor> {
+/// Mean cross-entropy over tokens. `shift`: position i predicts label i + 1, as causal language models do.
+fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<Tensor> {
     if logits.dims()[..2] != labels.shape[..] {
         return Err(Error::Shape {
             path: "labels".into(),
@@ -307,7 +398,28 @@ pub(crate) fn shifted_loss(logits: &Tensor, labels: &Ints) -> Result<Tensor> {
             actual: labels.shape.clone(),
         });
     }
+    if !shift {
+        return crate::ops::cross_entropy(logits, &labels.data);
+    }
     let seq = labels.shape[1];
     let shifted: Vec<i64> = labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect();
     crate::ops::cross_entropy(logits, &shifted)
+}
+
+/// `{ logits }`, as `transformers` names what a head gives.
+fn logits_output(logits: Tensor) -> Value {
+    Value::Map(vec![("logits", logits.into())])
+}
+
+fn hidden_output(hidden: Tensor) -> Value {
+    Value::Map(vec![("last_hidden_state", hidden.into())])
+}
+
+/// Runs a block of a stack; with gradient checkpointing its inner results are computed again for the backward pass.
+fn run_block(cx: &Context, block: &Node, args: Args) -> Result<Tensor> {
+    if cx.checkpointing && cx.training && cx.grad {
+        crate::module::checkpointed(cx, block, args)?.into_tensor()
+    } else {
+        block.call(cx, args)?.into_tensor()
+    }
 }

@@ -30,8 +30,21 @@ impl RopeConfig {
             Some(_) => parameters,
             None => c.object("rope_scaling")?,
         };
+        Self::of(c, scaling.as_ref(), head_dim, default_theta)
+    }
+
+    /// Without any scaling, over whole heads.
+    pub fn plain(theta: f64, head_dim: usize) -> Result<Self> {
+        if theta <= 0. || head_dim % 2 == 1 {
+            return Err(Error::config("config.json: rope", format!("theta {theta} over heads of {head_dim}")));
+        }
+        Ok(Self { theta, dim: head_dim, scaling: Scaling::Default })
+    }
+
+    /// From one set of rope parameters, with `c` for what they lack.
+    pub fn of(c: &Config, scaling: Option<&Config>, head_dim: usize, default_theta: f64) -> Result<Self> {
         let at = |name: &str, default: f64| -> Result<f64> {
-            match &scaling {
+            match scaling {
                 Some(s) if s.get(name).is_some() => s.float_or(name, default),
                 _ => c.float_or(name, default),
             }

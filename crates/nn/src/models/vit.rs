@@ -3,13 +3,13 @@
 //! Dosovitskiy et al. 2020 (arXiv 2010.11929); numbers and running names as transformers 5.
 
 use super::config::Config;
-use super::{activation, classification_loss, dropout, Builder, Init};
+use super::{activation, dropout, hidden_output, logits_output, run_block, Builder, Init};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
-use crate::ops::{self, AttentionOptions, Mask};
+use crate::ops::{self, AttentionOptions, Conv2dShape, Mask};
 use crate::param::Param;
-use crate::{layers, Error, Result};
+use crate::{Error, Result};
 
 pub(super) fn build(c: &Config, b: &Builder) -> Result<VitClassifier> {
     let width = c.size("hidden_size")?;
@@ -34,14 +34,11 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<VitClassifier> {
     let v = b.at("vit");
     let e = v.at("embeddings");
     let p = e.at("patch_embeddings").at("projection");
-    let projection = layers::PatchConv2d {
-        weight: p.param("weight", &[width, channels, patch, patch], Init::Normal(0.02))?,
-        bias: Some(p.param("bias", &[width], Init::Zeros)?),
-    };
+    let projection = p.conv2d(channels, width, patch, true, Conv2dShape { stride: patch, ..Default::default() })?;
     let embeddings = Embeddings {
         cls_token: e.param("cls_token", &[1, 1, width], Init::Normal(0.02))?,
         position_embeddings: e.param("position_embeddings", &[1, tokens, width], Init::Normal(0.02))?,
-        patch_embeddings: Node::new(PatchEmbeddings { projection: Node::new(projection), image, channels }),
+        patch_embeddings: Node::new(PatchEmbeddings { projection, image, channels }),
         dropout: dropout(rate),
     };
     let blocks = (0..c.size("num_hidden_layers")?)
@@ -78,7 +75,6 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<VitClassifier> {
     Ok(VitClassifier {
         vit: Node::new(vit),
         classifier: b.at("classifier").linear(width, c.num_labels()?, true)?,
-        problem: c.text("problem_type")?.map(str::to_owned),
     })
 }
 
@@ -86,24 +82,16 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<VitClassifier> {
 pub(super) struct VitClassifier {
     vit: Node,
     classifier: Node,
-    problem: Option<String>,
 }
 
 impl Module for VitClassifier {
     fields!(vit, classifier);
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let body = self.vit.call(cx, args.clone())?;
-        let Some(Value::Tensor(hidden)) = body.field("last_hidden_state") else {
-            return Err(Error::Argument("vit: no hidden state".into()));
-        };
-        let logits = self.classifier.apply(cx, &hidden.narrow(1, 0, 1)?.squeeze(1)?)?;
-        let mut fields = Vec::new();
-        if let Some(loss) = classification_loss(&logits, args, self.problem.as_deref())? {
-            fields.push(("loss", loss.into()));
-        }
-        fields.push(("logits", logits.into()));
-        Ok(Value::Map(fields))
+        let pixels = args.named("pixel_values").clone();
+        let body = self.vit.call(cx, Args { positional: vec![pixels], named: Vec::new() })?;
+        let hidden = body.into_tensor()?;
+        Ok(logits_output(self.classifier.apply(cx, &hidden.narrow(1, 0, 1)?.squeeze(1)?)?))
     }
 }
 
@@ -118,14 +106,16 @@ impl Module for Vit {
     fields!(embeddings, layers, layernorm);
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let Some(pixels) = args.optional_tensor("pixel_values") else {
+        let Value::Tensor(pixels) = args.get(0, "pixel_values") else {
             return Err(Error::Argument("this model needs pixelValues".into()));
         };
         let mut hidden = self.embeddings.apply(cx, pixels)?;
         for layer in &self.layers.items {
-            hidden = layer.apply(cx, &hidden)?;
+            // Python hands every layer a mask, which is absent here.
+            let call = Args { positional: vec![hidden.into(), Value::None], named: Vec::new() };
+            hidden = run_block(cx, layer, call)?;
         }
-        Ok(Value::Map(vec![("last_hidden_state", self.layernorm.apply(cx, &hidden)?.into())]))
+        Ok(hidden_output(self.layernorm.apply(cx, &hidden)?))
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -15,11 +16,12 @@ mod rope;
 
 pub use activation::{gated, Activation};
 pub use attention::{attention, AttentionOptions, Mask};
+pub use conv::{adaptive_avg_pool2d, conv2d, max_pool2d, upsample_nearest, Conv2dShape};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use linear::{linear, lora_linear, LoraTerm, WeightLayout};
-pub use norm::{layer_norm, rms_norm};
+pub use norm::{group_norm, layer_norm, rms_norm};
 pub use rope::{rope, RopeTable};
 
 use crate::tensor::Array;
@@ -468,6 +470,8 @@ pub(crate) mod testing {
         check_gradients(&[a.clone()], |x| x[0].index_select(&index, 1));
         let index = Array::new(&[[3u32, 0], [1, 1], [2, 3]], &Device::Cpu).unwrap();
         check_gradients(&[a.clone()], |x| x[0].gather(&index, 1));
+        let index = Array::new(&[4u32, 1, 4], &Device::Cpu).unwrap();
+        check_gradients(&[a.clone()], |x| x[0].scatter_rows(&index, 5)?.roll(-2, 0));
         check_gradients(&[a], |x| x[0].unsqueeze(1)?.broadcast_to(&[3, 2, 4])?.squeeze(0)?.affine(3., 1.));
     }
 

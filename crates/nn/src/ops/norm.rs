@@ -36,6 +36,27 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     dispatch!(x.dtype(), T => cpu::<T>(x, weight, Some(bias), eps, true))
 }
 
+/// `torch.nn.functional.group_norm`: each of `groups` equal parts of the channels (axis 1) is normalised on its own, then
+/// scaled and shifted per channel. `x [batch, channels, ..]`, `weight` and `bias` `[channels]`.
+///
+/// Wu and He 2018 (arXiv 1803.08494).
+pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let channels = x.dims().get(1).copied().unwrap_or(0);
+    if groups == 0 || channels == 0 || channels % groups != 0 || weight.dims() != [channels] {
+        return Err(Error::Shape {
+            path: format!("group norm of {groups} groups"),
+            expected: weight.dims().to_vec(),
+            actual: x.dims().to_vec(),
+        });
+    }
+    let width = x.data().elem_count() / (x.dim(0) * groups).max(1);
+    let (ones, zeros) = (Array::ones(width, x.dtype(), x.device())?, Array::zeros(width, x.dtype(), x.device())?);
+    let normed = layer_norm(&x.contiguous()?.reshape((x.dim(0) * groups, width))?, &ones.into(), &zeros.into(), eps)?;
+    let mut per_channel = vec![1; x.rank()];
+    per_channel[1] = channels;
+    normed.reshape(x.dims())?.mul(&weight.reshape(&per_channel[..])?)?.add(&bias.reshape(&per_channel[..])?)
+}
+
 fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.rank() == 0 || weight.dims() != [x.last_dim()] {
         return Err(Error::Shape {
@@ -178,5 +199,7 @@ mod tests {
         let (x, w, b) = (values(&[2, 3, 11], 1), values(&[11], 2), values(&[11], 3));
         check_gradients(&[x.clone(), w.clone()], |t| rms_norm(&t[0], &t[1], 1e-3));
         check_gradients(&[x, w, b], |t| layer_norm(&t[0], &t[1], &t[2], 1e-3));
+        let (x, w, b) = (values(&[2, 6, 2, 3], 4), values(&[6], 5), values(&[6], 6));
+        check_gradients(&[x, w, b], |t| group_norm(&t[0], 3, &t[1], &t[2], 1e-3));
     }
 }

@@ -121,7 +121,8 @@ impl TunedModel {
             .map(|(slot, _)| slot.key(format, &found.saved))
             .collect();
         let merged_linear = found.config.flag("use_merged_linear")? && found.tensors.is_empty();
-        if report.loaded.is_empty() && !merged_linear {
+        let has_tensors = crate::registry::find(found.config.dialect, &found.config.kind)?.traits.has_tensors;
+        if report.loaded.is_empty() && has_tensors && !merged_linear {
             let example = found.tensors.keys().next().map(|k| printable(k, 120)).unwrap_or_default();
             return Err(Error::Mismatch {
                 path: found.file.clone(),
@@ -299,6 +300,13 @@ fn read_weights(folder: &Path, config: &AdapterConfig) -> Result<(PathBuf, Tenso
     let (safe, bin) = (folder.join(SAFE), folder.join(BIN));
     if safe.exists() || safe.is_symlink() {
         return Ok((safe.clone(), safetensors::read(&safe)?));
+    }
+    let traits = crate::registry::find(config.dialect, &config.kind)?.traits;
+    if !traits.has_tensors {
+        return Ok((safe, Tensors::new()));
+    }
+    if let Some(found) = traits.read_other.map(|read| read(folder)).transpose()?.flatten() {
+        return Ok(found);
     }
     if !bin.exists() {
         // Python never writes the weights of a merged linear; its configuration alone is such a checkpoint.

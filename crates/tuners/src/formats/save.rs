@@ -5,7 +5,7 @@ use crate::swift::{Flavor, Format, TunedModel};
 use crate::target::FullMatch;
 use serde_json::{json, Value as Json};
 use std::path::Path;
-use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin};
+use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
 use swift_tuners_nn::module::named_parameters;
 use swift_tuners_nn::{Array, Error, Result};
 
@@ -17,6 +17,8 @@ pub struct SaveOptions {
     pub peft_format: bool,
     /// safetensors, or PyTorch's `.bin`.
     pub safe: bool,
+    /// Bytes that one file of a base model may have.
+    pub max_shard: u64,
 }
 
 /// The patterns, and the tensors that they match.
@@ -29,7 +31,8 @@ struct Written {
     in_root: bool,
     config: Json,
     additional: Option<Json>,
-    tensors: Vec<(String, Array)>,
+    /// Absent for a tuner that has none.
+    tensors: Option<Vec<(String, Array)>>,
 }
 
 impl TunedModel {
@@ -46,8 +49,17 @@ impl TunedModel {
             written.push(self.written(&name, peft)?);
         }
         let extra = self.extra_states()?;
+        // Tuners without modules of their own train the base itself: it is what there is to save.
+        let whole = !self.adapters().is_empty()
+            && self.adapters().values().all(|a| {
+                crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|e| !e.traits.has_tensors)
+            });
         files::replace_dir(dir, &mut |staging| {
-            files::write_file(&staging.join("README.md"), self.card().as_bytes())?;
+            if whole {
+                write_model(&self.model, staging, options.safe, options.max_shard)?;
+            } else {
+                files::write_file(&staging.join("README.md"), self.card().as_bytes())?;
+            }
             if self.flavor != Flavor::Peft {
                 files::write_file(&staging.join("configuration.json"), b"{}")?;
             }
@@ -71,9 +83,10 @@ impl TunedModel {
 
     fn written(&self, name: &str, peft: bool) -> Result<Written> {
         let adapter = &self.adapters()[name];
-        let merged_linear = adapter.config.flag("use_merged_linear")?;
-        let format = if peft && !merged_linear { Format::Peft } else { Format::Swift };
-        let tensors = self.tensors(name, format)?;
+        let traits = crate::registry::find(adapter.config.dialect, &adapter.config.kind)?.traits;
+        let convertible = traits.lora_layout && !adapter.config.flag("use_merged_linear")?;
+        let format = if peft && convertible { Format::Peft } else { Format::Swift };
+        let tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;
         let (config, additional) = if format == Format::Peft {
             let (mut plain, additional) = split_config(&adapter.config.fields);
             plain["inference_mode"] = true.into();
@@ -139,7 +152,10 @@ fn write_adapter(folder: &Path, w: &Written, safe: bool) -> Result<()> {
     if let Some(additional) = &w.additional {
         files::write_file(&folder.join("additional_config.json"), python_line(additional).as_bytes())?;
     }
-    write_tensors(folder, &w.tensors, safe)
+    match &w.tensors {
+        Some(tensors) => write_tensors(folder, tensors, safe),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn write_tensors(folder: &Path, tensors: &[(String, Array)], safe: bool) -> Result<()> {

@@ -3,28 +3,29 @@
 use super::{init, Init, LoraConfig};
 use crate::config::check_adapter_name;
 use candle_core::DType;
-use std::any::Any;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, VisitorMut, Weights};
-use swift_tuners_nn::ops::{self, compute_dtype, LoraTerm, WeightLayout};
+use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::ops::{self, compute_dtype, Conv2dShape, LoraTerm, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// One adapter's matrices at one place.
+#[derive(Clone)]
 pub struct LoraAdapter {
     pub id: AdapterId,
     pub name: String,
-    /// `[r, in]`; embeddings `[r, vocab]`
+    /// `[r, in]`; embeddings `[r, vocab]`, convolutions `[r, in, height, width]`
     pub a: Param,
-    /// `[out, r]`
+    /// `[out, r]`; convolutions `[out, r, 1, 1]`
     pub b: Param,
     /// Bias of B (`lora_bias`), `[out]`.
     pub b_bias: Option<Param>,
-    /// DoRA's magnitudes, `[out]`. Liu et al. 2024 (arXiv 2402.09353).
+    /// DoRA's magnitudes, `[out]`; convolutions `[1, out, 1, 1]`. Liu et al. 2024 (arXiv 2402.09353).
     pub magnitude: Option<Param>,
     pub scaling: f64,
     pub dropout: f64,
 }
 
 /// What merging replaced.
+#[derive(Clone)]
 struct Merged {
     adapters: Vec<AdapterId>,
     weight: Array,
@@ -34,10 +35,48 @@ struct Merged {
 /// All LoRA adapters of one linear layer or embedding; their deltas add up over the frozen weight.
 ///
 /// `y = base(x) + Σ s · B(A(dropout(x)))`. While adapters are merged the weight alone runs, as in PEFT.
+#[derive(Clone)]
 pub struct LoraLayer {
     pub adapters: Vec<LoraAdapter>,
-    embedding: bool,
+    kind: Kind,
     merged: Option<Merged>,
+}
+
+/// What the layer wraps, and with it how the weight reads as a matrix `[out, in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Linear {
+        /// The weight lies `[in, out]`.
+        transposed: bool,
+    },
+    Embedding,
+    Conv2d(Conv2dShape),
+}
+
+impl Kind {
+    fn of(weights: &Weights<'_>) -> Self {
+        match weights {
+            Weights::Linear { layout, .. } => Self::Linear { transposed: *layout == WeightLayout::InOut },
+            Weights::Embedding { .. } => Self::Embedding,
+            Weights::Conv2d { shape, .. } => Self::Conv2d(*shape),
+        }
+    }
+
+    fn flips(self) -> bool {
+        matches!(self, Self::Linear { transposed: true } | Self::Embedding)
+    }
+
+    /// A base weight as `[out, in]` in f32 or wider; an embedding counts as `[width, vocab]`, a patch of a convolution as one
+    /// input.
+    fn matrix(self, weight: &Array) -> Result<Array> {
+        let wide = weight.to_dtype(compute_dtype(weight.dtype()))?;
+        Ok(if self.flips() { wide.t()?.contiguous()? } else { wide.flatten_from(1)? })
+    }
+
+    /// A matrix `[out, in]` as the base weight lies.
+    fn weight(self, matrix: &Array, shape: &[usize]) -> Result<Array> {
+        Ok(if self.flips() { matrix.t()?.contiguous()? } else { matrix.reshape(shape)? })
+    }
 }
 
 impl LoraLayer {
@@ -59,22 +98,34 @@ impl LoraLayer {
             return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
         }
         let Some(weights) = node.module().weights() else {
-            return Err(Error::config("target_modules", format!("{path} is no linear layer or embedding")));
+            return Err(Error::config(
+                "target_modules",
+                format!("{path} is no linear layer, convolution or embedding"),
+            ));
         };
-        let (weight, embedding, transposed, base_bias) = match &weights {
-            Weights::Linear { weight, bias, layout } => {
-                ((*weight).clone(), false, *layout == WeightLayout::InOut, bias.is_some())
+        let kind = Kind::of(&weights);
+        let (weight, base_bias) = match weights {
+            Weights::Linear { weight, bias, .. } | Weights::Conv2d { weight, bias, .. } => {
+                (weight.clone(), bias.is_some())
             }
-            Weights::Embedding { weight } => ((*weight).clone(), true, false, false),
+            Weights::Embedding { weight } => (weight.clone(), false),
         };
-        if config.lora_bias && (embedding || !base_bias) {
+        if config.lora_bias && !base_bias {
             return Err(Error::config("lora_bias", format!("{path} has no bias to merge it into")));
+        }
+        if let Kind::Conv2d(shape) = kind {
+            if shape.groups != 1 {
+                return Err(Error::config("target_modules", format!("{path} is a convolution in groups")));
+            }
+            if !matches!(config.init, Init::Default | Init::Random) {
+                return Err(Error::config("init_lora_weights", format!("{path} is a convolution: use true or false")));
+            }
         }
         let stored = weight.array()?;
         let device = stored.device().clone();
         let dtype = dtype.unwrap_or(stored.dtype());
-        let dense = oriented(&stored, embedding, transposed)?;
-        let start = if embedding {
+        let dense = kind.matrix(&stored)?;
+        let mut start = if kind == Kind::Embedding {
             // A zero, B normal; the delta is (B A)ᵀ.
             let (vocab, width) = stored.dims2()?;
             let mut rng = swift_tuners_nn::init::Rng::new(seed);
@@ -94,17 +145,22 @@ impl LoraLayer {
         };
         let param = |x: &Array| -> Result<Param> { Ok(Param::new(x.to_dtype(dtype)?.to_device(&device)?, true)) };
         if let Some(base) = &start.base {
-            let base = if transposed { base.t()?.contiguous()? } else { base.clone() };
+            let base = kind.weight(base, stored.dims())?;
             weight.replace(base.to_dtype(stored.dtype())?.to_device(&device)?);
         }
-        let (a, b) = (param(&start.a)?, param(&start.b)?);
         let magnitude = if config.dora {
-            let dense = oriented(&weight.array()?, embedding, transposed)?;
-            let delta = (start.b.matmul(&start.a)? * scaling)?;
-            Some(param(&row_norms(&(dense + delta)?)?)?)
+            let dense = kind.matrix(&weight.array()?)?;
+            let delta = (start.b.matmul(&start.a)?.to_device(dense.device())? * scaling)?.to_dtype(dense.dtype())?;
+            let norms = row_norms(&(dense + delta)?)?;
+            Some(param(&if matches!(kind, Kind::Conv2d(_)) { norms.reshape((1, (), 1, 1))? } else { norms })?)
         } else {
             None
         };
+        if let (Kind::Conv2d(_), &[_, inp, height, width]) = (kind, stored.dims()) {
+            start.a = start.a.reshape((r, inp, height, width))?;
+            start.b = start.b.reshape(((), r, 1, 1))?;
+        }
+        let (a, b) = (param(&start.a)?, param(&start.b)?);
         let b_bias = if config.lora_bias {
             Some(param(&Array::zeros(dense.dims()[0], DType::F32, &candle_core::Device::Cpu)?)?)
         } else {
@@ -114,13 +170,13 @@ impl LoraLayer {
             LoraAdapter { id, name: name.to_owned(), a, b, b_bias, magnitude, scaling, dropout: config.dropout };
         match node.tuner_mut::<Self>() {
             Some(layer) => layer.adapters.push(adapter),
-            None => node.tuners.push(Box::new(Self { adapters: vec![adapter], embedding, merged: None })),
+            None => node.tuners.push(Box::new(Self { adapters: vec![adapter], kind, merged: None })),
         }
-        Ok(transposed)
+        Ok(kind == Kind::Linear { transposed: true })
     }
 
     pub fn is_embedding(&self) -> bool {
-        self.embedding
+        self.kind == Kind::Embedding
     }
 
     pub fn is_merged(&self, id: AdapterId) -> bool {
@@ -131,29 +187,19 @@ impl LoraLayer {
         self.merged.is_some()
     }
 
-    /// Removes an adapter; true when none is left and the layer can go.
-    pub fn detach(&mut self, id: AdapterId) -> bool {
-        self.adapters.retain(|a| a.id != id);
-        self.adapters.is_empty()
-    }
-
     pub fn adapter(&self, id: AdapterId) -> Option<&LoraAdapter> {
         self.adapters.iter().find(|a| a.id == id)
     }
 
-    /// `s · B A` as the base weight lies, in f32 or wider.
-    pub fn delta_weight(&self, id: AdapterId, transposed: bool) -> Result<Option<Array>> {
-        let Some(adapter) = self.adapter(id) else {
-            return Ok(None);
-        };
-        let delta = adapter.delta()?;
-        Ok(Some(if transposed || self.embedding { delta.t()?.contiguous()? } else { delta }))
+    /// `s · B A` as `[out, in]`, in f32 or wider.
+    pub fn delta_weight(&self, id: AdapterId) -> Result<Option<Array>> {
+        self.adapter(id).map(LoraAdapter::delta).transpose()
     }
 
     /// Adds the deltas of `ids` (those that are here and not merged yet) to the node's weight. The old weight is kept, so
     /// that unmerging restores it bit for bit.
     pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let Some((weight, bias, transposed)) = dense_weights(node) else {
+        let Some((weight, bias)) = dense_weights(node) else {
             return Ok(());
         };
         let Some(layer) = node.tuner_mut::<Self>() else {
@@ -166,21 +212,20 @@ impl LoraLayer {
         }
         let before = weight.array()?;
         let bias_before = bias.as_ref().map(Param::array).transpose()?;
-        let mut sum = oriented(&before, layer.embedding, transposed)?;
+        let mut sum = layer.kind.matrix(&before)?;
         let mut bias_sum = bias_before.as_ref().map(|b| b.to_dtype(compute_dtype(b.dtype()))).transpose()?;
         for &id in &fresh {
             let adapter = layer.adapter(id).expect("filtered above");
             sum = (sum + adapter.delta()?)?;
             if let Some(magnitude) = &adapter.magnitude {
-                let factor = (magnitude.array()?.to_dtype(sum.dtype())? / row_norms(&sum)?)?;
+                let factor = (magnitude.array()?.flatten_all()?.to_dtype(sum.dtype())? / row_norms(&sum)?)?;
                 sum = sum.broadcast_mul(&factor.unsqueeze(1)?)?;
             }
             if let (Some(b), Some(sum)) = (&adapter.b_bias, &mut bias_sum) {
                 *sum = (&*sum + (b.array()?.to_dtype(sum.dtype())? * adapter.scaling)?)?;
             }
         }
-        let merged = if transposed || layer.embedding { sum.t()?.contiguous()? } else { sum };
-        let merged = merged.to_dtype(before.dtype())?;
+        let merged = layer.kind.weight(&sum, before.dims())?.to_dtype(before.dtype())?;
         let bias_merged = match (&bias_before, bias_sum) {
             (Some(old), Some(new)) => Some(new.to_dtype(old.dtype())?),
             _ => None,
@@ -198,7 +243,7 @@ impl LoraLayer {
 
     /// Puts the weight from before the first merge back.
     pub fn unmerge(node: &mut Node) {
-        let Some((weight, bias, _)) = dense_weights(node) else {
+        let Some((weight, bias)) = dense_weights(node) else {
             return;
         };
         let Some(merged) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) else {
@@ -250,7 +295,7 @@ impl LoraLayer {
             let lora = ops::lora_linear(&dropped, None, &[term])?;
             match (&adapter.magnitude, &base) {
                 (Some(magnitude), Some((weight, bias, layout))) => {
-                    let factor = adapter.dora_factor(cx, magnitude, weight, *layout == WeightLayout::InOut, false)?;
+                    let factor = adapter.dora_factor(cx, magnitude, weight, self.kind)?;
                     let plain = if cx.training && adapter.dropout > 0. {
                         // With dropout the base product is taken over the dropped input, too.
                         let w = weight.value(cx.grad)?.to_dtype(dropped.dtype())?;
@@ -280,6 +325,42 @@ impl LoraLayer {
         Ok(y.to_dtype(dtype)?.into())
     }
 
+    fn convolve(&self, cx: &Context, args: Args, next: Next<'_>, shape: Conv2dShape) -> Result<Value> {
+        let x = args.tensor(0, "input")?.clone();
+        let base = match next.module().weights() {
+            Some(Weights::Conv2d { weight, bias, .. }) => Some((weight.clone(), bias.cloned())),
+            _ => None,
+        };
+        let mut y = next.run(cx, args)?.into_tensor()?;
+        let dtype = y.dtype();
+        for adapter in self.active(cx) {
+            let (a, b) = (adapter.a.value(cx.grad)?, adapter.b.value(cx.grad)?);
+            let dropped = cx.dropout(&x, adapter.dropout)?.to_dtype(a.dtype())?;
+            let bias = adapter.b_bias.as_ref().map(|b| b.value(cx.grad)).transpose()?;
+            let inner = ops::conv2d(&dropped, &a, None, shape)?;
+            let lora = ops::conv2d(&inner, &b, bias.as_ref(), Conv2dShape::default())?.affine(adapter.scaling, 0.)?;
+            let delta = match (&adapter.magnitude, &base) {
+                (Some(magnitude), Some((weight, bias))) => {
+                    let factor = adapter.dora_factor(cx, magnitude, weight, self.kind)?;
+                    let plain = match (cx.training && adapter.dropout > 0., bias) {
+                        // With dropout the base is convolved with the dropped input, too.
+                        (true, _) => {
+                            let w = weight.value(cx.grad)?.to_dtype(dropped.dtype())?;
+                            ops::conv2d(&dropped, &w, None, shape)?
+                        }
+                        (false, Some(b)) => y.sub(&b.value(cx.grad)?.reshape((1, b.numel(), 1, 1))?)?,
+                        (false, None) => y.clone(),
+                    };
+                    factor.affine(1., -1.)?.mul(&plain.to_dtype(factor.dtype())?)?.add(&factor.mul(&lora)?)?
+                }
+                _ => lora,
+            };
+            let wide = wider(y.dtype(), delta.dtype());
+            y = y.to_dtype(wide)?.add(&delta.to_dtype(wide)?)?;
+        }
+        Ok(y.to_dtype(dtype)?.into())
+    }
+
     fn look_up(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         let Value::Ints(ids) = args.get(0, "input").clone() else {
             return Err(Error::Argument("an embedding takes integer ids".into()));
@@ -298,7 +379,7 @@ impl LoraLayer {
             let wide = wider(y.dtype(), delta.dtype());
             y = y.to_dtype(wide)?;
             if let Some(magnitude) = &adapter.magnitude {
-                let factor = adapter.dora_factor(cx, magnitude, &weight, false, true)?;
+                let factor = adapter.dora_factor(cx, magnitude, &weight, self.kind)?;
                 y = y.mul(&factor)?;
                 delta = delta.mul(&factor)?;
             }
@@ -317,21 +398,14 @@ impl LoraAdapter {
     pub fn delta(&self) -> Result<Array> {
         let wide = compute_dtype(self.a.dtype());
         let (a, b) = (self.a.array()?.to_dtype(wide)?, self.b.array()?.to_dtype(wide)?);
-        Ok((b.matmul(&a)? * self.scaling)?)
+        Ok((b.flatten_from(1)?.matmul(&a.flatten_from(1)?)? * self.scaling)?)
     }
 
     /// `m / ‖W + s B A‖` per output. The norm is a constant for the gradient (section 4.3 of the paper).
-    fn dora_factor(
-        &self,
-        cx: &Context,
-        magnitude: &Param,
-        weight: &Param,
-        transposed: bool,
-        embedding: bool,
-    ) -> Result<Tensor> {
-        let sum = (oriented(&weight.array()?, embedding, transposed)? + self.delta()?)?;
+    fn dora_factor(&self, cx: &Context, magnitude: &Param, weight: &Param, kind: Kind) -> Result<Tensor> {
+        let sum = (kind.matrix(&weight.array()?)? + self.delta()?)?;
         let m = magnitude.value(cx.grad)?;
-        let norms: Tensor = row_norms(&sum)?.to_dtype(m.dtype())?.into();
+        let norms: Tensor = row_norms(&sum)?.to_dtype(m.dtype())?.reshape(m.dims())?.into();
         m.div(&norms)
     }
 }
@@ -346,23 +420,17 @@ fn wider(a: DType, b: DType) -> DType {
     }
 }
 
-/// A base weight as `[out, in]` in f32 or wider; an embedding counts as `[width, vocab]`.
-fn oriented(weight: &Array, embedding: bool, transposed: bool) -> Result<Array> {
-    let wide = weight.to_dtype(compute_dtype(weight.dtype()))?;
-    Ok(if embedding || transposed { wide.t()?.contiguous()? } else { wide })
-}
-
 fn row_norms(x: &Array) -> Result<Array> {
     Ok(x.sqr()?.sum(1)?.sqrt()?)
 }
 
-/// The node's weight and bias, and whether the weight lies `[in, out]`.
-fn dense_weights(node: &Node) -> Option<(Param, Option<Param>, bool)> {
+/// The node's weight and bias.
+fn dense_weights(node: &Node) -> Option<(Param, Option<Param>)> {
     match node.module().weights()? {
-        Weights::Linear { weight, bias, layout } => {
-            Some((weight.clone(), bias.cloned(), layout == WeightLayout::InOut))
+        Weights::Linear { weight, bias, .. } | Weights::Conv2d { weight, bias, .. } => {
+            Some((weight.clone(), bias.cloned()))
         }
-        Weights::Embedding { weight } => Some((weight.clone(), None, false)),
+        Weights::Embedding { weight } => Some((weight.clone(), None)),
     }
 }
 
@@ -371,16 +439,16 @@ impl Tuner for LoraLayer {
         if self.merged.is_some() || self.active(cx).next().is_none() {
             return next.run(cx, args);
         }
-        if self.embedding {
-            self.look_up(cx, args, next)
-        } else {
-            self.linear(cx, args, next)
+        match self.kind {
+            Kind::Embedding => self.look_up(cx, args, next),
+            Kind::Linear { .. } => self.linear(cx, args, next),
+            Kind::Conv2d(shape) => self.convolve(cx, args, next, shape),
         }
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
-        let (a, b) = if self.embedding { ("lora_embedding_A", "lora_embedding_B") } else { ("lora_A", "lora_B") };
-        let leaf = if self.embedding { "" } else { ".weight" };
+        let (a, b) = if self.is_embedding() { ("lora_embedding_A", "lora_embedding_B") } else { ("lora_A", "lora_B") };
+        let leaf = if self.is_embedding() { "" } else { ".weight" };
         v.scope("lora_dropout");
         v.scope(a);
         for x in &self.adapters {
@@ -401,23 +469,12 @@ impl Tuner for LoraLayer {
         }
     }
 
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        for x in &mut self.adapters {
-            for p in [Some(&mut x.a), Some(&mut x.b), x.b_bias.as_mut(), x.magnitude.as_mut()].into_iter().flatten() {
-                v.param("", p);
-            }
-        }
-    }
-
     fn base_name(&self) -> Option<&'static str> {
         Some("base_layer")
     }
 
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
+    fn detach(&mut self, id: AdapterId) -> bool {
+        self.adapters.retain(|a| a.id != id);
+        self.adapters.is_empty()
     }
 }

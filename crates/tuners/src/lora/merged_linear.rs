@@ -3,12 +3,12 @@
 use super::LoraConfig;
 use crate::config::check_adapter_name;
 use candle_core::DType;
-use std::any::Any;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, VisitorMut, Weights};
+use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, compute_dtype, LoraTerm, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// With g blocks enabled: `a [r g, in]`, `b [g · out / blocks, r]`; the k-th enabled block gets `s B_k A_k`.
+#[derive(Clone)]
 pub struct MergedLinear {
     pub id: AdapterId,
     pub name: String,
@@ -120,10 +120,6 @@ impl MergedLinear {
     pub fn has_merged(&self) -> bool {
         self.merged.is_some()
     }
-
-    pub fn unload(node: &mut Node, ids: &[AdapterId]) {
-        node.tuners.retain(|t| t.as_any().downcast_ref::<Self>().is_none_or(|l| !ids.contains(&l.id)));
-    }
 }
 
 impl Tuner for MergedLinear {
@@ -162,16 +158,7 @@ impl Tuner for MergedLinear {
         v.param("lora_B", &self.b);
     }
 
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        v.param("lora_A", &mut self.a);
-        v.param("lora_B", &mut self.b);
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
+    fn detach(&mut self, id: AdapterId) -> bool {
+        self.id == id
     }
 }

@@ -12,7 +12,7 @@ pub use merged_linear::MergedLinear;
 
 use crate::config::{AdapterConfig, Dialect};
 use crate::modules_to_save::ModulesToSave;
-use crate::registry::Entry;
+use crate::registry::{Entry, Traits};
 use crate::swift::{Attachment, TunedModel};
 use crate::target;
 use candle_core::DType;
@@ -22,7 +22,14 @@ use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{for_each_node_mut, named_nodes, NodeId};
 use swift_tuners_nn::{AdapterId, Error, Param, Result};
 
-pub static ENTRY: Entry = Entry { kind: "LORA", dialects: &[Dialect::Swift, Dialect::Peft], defaults, check, attach };
+pub static ENTRY: Entry = Entry {
+    kind: "LORA",
+    dialects: &[Dialect::Swift, Dialect::Peft],
+    defaults,
+    check,
+    attach,
+    traits: Traits { lora_layout: true, ..Traits::DEFAULT },
+};
 
 /// How the matrices start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +73,7 @@ pub enum Bias {
     LoraOnly,
 }
 
-fn defaults(dialect: Dialect) -> Map<String, Json> {
+pub(crate) fn defaults(dialect: Dialect) -> Map<String, Json> {
     let common = json!({
         "task_type": null, "peft_type": "LORA", "auto_mapping": null, "peft_version": null,
         "base_model_name_or_path": null, "revision": null, "inference_mode": false, "r": 8, "target_modules": null,
@@ -260,7 +267,13 @@ impl LoraConfig {
     }
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterConfig, seed: u64) -> Result<Attachment> {
+pub(crate) fn attach(
+    model: &mut TunedModel,
+    id: AdapterId,
+    name: &str,
+    config: &AdapterConfig,
+    seed: u64,
+) -> Result<Attachment> {
     let mut config = config.clone();
     if config.dialect == Dialect::Peft && config.text("task_type")? == Some("SEQ_CLS") {
         let mut saved = config.texts("modules_to_save")?.unwrap_or_default();
@@ -342,7 +355,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, config: &AdapterCon
     }
     // Corrected as Python corrects it, also in the saved configuration.
     config.fields.insert("fan_in_fan_out".into(), fan_in_fan_out.into());
-    Ok(Attachment { config, bias: lora.bias })
+    Ok(Attachment { config, bias: lora.bias, shared: Vec::new() })
 }
 
 /// With `ensure_weight_tying`, an adapted embedding's tied output projection is adapted too.

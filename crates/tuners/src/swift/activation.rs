@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use swift_tuners_nn::checkpoint::safetensors;
+use swift_tuners_nn::module::model_nodes;
 use swift_tuners_nn::{AdapterId, Array, Error, Param, Result};
 
 /// Where a deactivated adapter's tensors go.
@@ -38,7 +39,22 @@ impl TunedModel {
     }
 
     pub(super) fn edit_active(&self, thread: u64, edit: impl FnOnce(&mut Vec<AdapterId>)) {
-        edit(self.active.lock().entry(self.thread_key(thread)).or_default());
+        let mut all = self.active.lock();
+        let active = all.entry(self.thread_key(thread)).or_default();
+        edit(active);
+        self.show_inserted_blocks(active);
+    }
+
+    /// LLaMA-Pro's blocks are in the list, and in every name behind them, while their adapter is active.
+    fn show_inserted_blocks(&self, active: &[AdapterId]) {
+        // Looking for blocks walks the tree; switching must not, where there are none.
+        if self.adapters.values().any(|a| a.config.kind == "LLAMAPRO") {
+            for (_, node) in model_nodes(&self.model.root) {
+                if let Some(adapter) = node.inserted_for() {
+                    node.set_hidden(!active.contains(&adapter));
+                }
+            }
+        }
     }
 
     /// The ids that a pass on this thread runs with.

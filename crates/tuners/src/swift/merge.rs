@@ -3,7 +3,7 @@
 use super::{Flavor, TunedModel};
 use crate::lora::{LoraLayer, MergedLinear};
 use crate::modules_to_save::ModulesToSave;
-use swift_tuners_nn::module::{for_each_node_mut, named_nodes, Node};
+use swift_tuners_nn::module::{for_each_node_mut, named_nodes, Node, Tuner as _};
 use swift_tuners_nn::{AdapterId, Error, Result};
 
 impl TunedModel {
@@ -94,7 +94,7 @@ impl TunedModel {
         })?;
         for_each_node_mut(&mut self.model.root, &mut |node| {
             LoraLayer::unload(node, &removed);
-            MergedLinear::unload(node, &removed);
+            node.tuners.retain(|t| t.as_any().downcast_ref::<MergedLinear>().is_none_or(|l| !removed.contains(&l.id)));
             take_saved_copy(node, &merged, &removed);
         });
         for (_, p) in swift_tuners_nn::module::named_parameters(&self.model.root) {
@@ -137,7 +137,7 @@ impl TunedModel {
                 continue;
             };
             for &id in ids.iter() {
-                if let Some(delta) = layer.delta_weight(id, false)? {
+                if let Some(delta) = layer.delta_weight(id)? {
                     let sum = delta.abs()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
                     if !sum.is_finite() {
                         return Err(Error::Invalid(format!(

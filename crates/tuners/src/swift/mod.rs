@@ -13,8 +13,7 @@ pub use weighted::{Combination, SignMethod, WeightedOptions};
 
 use crate::config::{check_adapter_name, AdapterConfig, Dialect};
 use crate::formats::LoadReport;
-use crate::lora::{Bias, LoraLayer, MergedLinear};
-use crate::modules_to_save::ModulesToSave;
+use crate::lora::Bias;
 use crate::target::FullMatch;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -23,7 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_parameters};
+use swift_tuners_nn::module::{all_parameters, for_each_list_mut, for_each_node_mut, named_parameters};
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
 /// What a model has become through `prepareModel` or `fromPretrained`.
@@ -50,6 +49,14 @@ pub struct Attachment {
     /// The configuration with everything resolved, as it is saved.
     pub config: AdapterConfig,
     pub bias: Bias,
+    /// Base parameters that train and are saved with the adapter, by their names without tuners.
+    pub shared: Vec<String>,
+}
+
+impl Attachment {
+    pub fn new(config: &AdapterConfig) -> Self {
+        Self { config: config.clone(), bias: Bias::None, shared: Vec::new() }
+    }
 }
 
 /// An adapter of a model.
@@ -58,6 +65,8 @@ pub struct Adapter {
     pub id: AdapterId,
     pub config: AdapterConfig,
     pub bias: Bias,
+    /// [`Attachment::shared`]
+    shared: Vec<String>,
     /// Whether it was attached or loaded for training.
     trainable: Arc<AtomicBool>,
 }
@@ -82,6 +91,8 @@ pub struct TunedModel {
     unique_thread: bool,
     extra_state_keys: Vec<String>,
     pub load_reports: Vec<LoadReport>,
+    /// The base's parameters were switched off, which happens once.
+    frozen: bool,
     next_id: u32,
     /// Holds what was offloaded to `meta`; removed with the model.
     offload_dir: Mutex<Option<PathBuf>>,
@@ -103,6 +114,9 @@ struct Snapshot {
     flavor: Flavor,
     extra_state_keys: Vec<String>,
     reports: usize,
+    frozen: bool,
+    /// LLaMA-Pro changes it.
+    config: Json,
 }
 
 impl TunedModel {
@@ -116,6 +130,7 @@ impl TunedModel {
             unique_thread,
             extra_state_keys: Vec::new(),
             load_reports: Vec::new(),
+            frozen: false,
             next_id: 0,
             offload_dir: Mutex::default(),
         }
@@ -169,6 +184,8 @@ impl TunedModel {
             flavor: self.flavor,
             extra_state_keys: self.extra_state_keys.clone(),
             reports: self.load_reports.len(),
+            frozen: self.frozen,
+            config: self.model.config.clone(),
         };
         // A panic inside (a bug) must not leave half a change behind either: the boundary would catch it and go on.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(self)));
@@ -192,6 +209,8 @@ impl TunedModel {
         self.flavor = before.flavor;
         self.extra_state_keys = before.extra_state_keys;
         self.load_reports.truncate(before.reports);
+        self.frozen = before.frozen;
+        self.model.config = before.config;
         match result {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -200,15 +219,14 @@ impl TunedModel {
 
     fn remove_from_tree(&mut self, ids: &[AdapterId]) {
         for_each_node_mut(&mut self.model.root, &mut |node| {
-            for &id in ids {
-                if node.tuner_mut::<LoraLayer>().is_some_and(|l| l.detach(id)) {
-                    node.tuners.retain(|t| !t.as_any().is::<LoraLayer>());
-                }
-                if node.tuner_mut::<ModulesToSave>().is_some_and(|l| l.detach(id)) {
-                    node.tuners.retain(|t| !t.as_any().is::<ModulesToSave>());
-                }
+            node.tuners.retain_mut(|t| !ids.iter().any(|&id| t.detach(id)));
+        });
+        for_each_list_mut(&mut self.model.root, &mut |_, list| {
+            let before = list.items.len();
+            list.items.retain(|n| !n.inserted_for().is_some_and(|id| ids.contains(&id)));
+            if list.items.len() != before {
+                crate::llamapro::number_blocks(list);
             }
-            MergedLinear::unload(node, ids);
         });
     }
 
@@ -292,18 +310,17 @@ impl TunedModel {
         let entry = crate::registry::find(config.dialect, &config.kind)?;
         let id = AdapterId(self.next_id);
         self.next_id += 1;
-        if self.flavor == Flavor::Base {
+        if entry.traits.freezes && !self.frozen {
             for (_, p) in all_parameters(&self.model.root) {
                 p.set_requires_grad(false);
             }
+            self.frozen = true;
         }
         let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
         let attachment = (entry.attach)(self, id, name, config, seed)?;
         let first = self.adapters.is_empty();
-        self.adapters.insert(
-            name.to_owned(),
-            Adapter { id, config: attachment.config, bias: attachment.bias, trainable: Arc::default() },
-        );
+        let Attachment { config, bias, shared } = attachment;
+        self.adapters.insert(name.to_owned(), Adapter { id, config, bias, shared, trainable: Arc::default() });
         self.flavor = flavor;
         match flavor {
             // PEFT activates the first adapter only.
@@ -326,14 +343,14 @@ impl TunedModel {
         if let Some(adapter) = self.adapters.get(name) {
             adapter.trainable.store(on, Ordering::Relaxed);
         }
-        for slot in self.slots(name)?.iter().filter(|s| s.is_bias()) {
+        for slot in self.slots(name)?.iter().filter(|s| s.is_base_trained()) {
             slot.param.set_requires_grad(on);
         }
         Ok(())
     }
 
     fn set_own_trainable(&self, name: &str, on: bool) -> Result<()> {
-        for slot in self.slots(name)?.iter().filter(|s| s.is_own()) {
+        for slot in self.slots(name)?.iter().filter(|s| s.is_own() && !s.is_buffer()) {
             slot.param.set_requires_grad(on);
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::TunedModel;
 use crate::lora::{Bias, LoraLayer, MergedLinear};
 use crate::modules_to_save::ModulesToSave;
-use swift_tuners_nn::module::{all_parameters, named_nodes};
+use swift_tuners_nn::module::{all_parameters, model_nodes, own_parameters, TensorName};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -25,6 +25,11 @@ enum Part {
     Magnitude,
     MergedA,
     MergedB,
+    /// What a tuner says that it owns.
+    Own {
+        name: TensorName,
+        buffer: bool,
+    },
     /// A parameter of a `modules_to_save` copy.
     Saved(String),
     /// The module's own parameter beside the copy; written by Python in some cases, read here, never written.
@@ -40,6 +45,8 @@ enum Part {
 enum BaseKind {
     Bias,
     Embedding,
+    /// LongLoRA's embeddings and norms.
+    Shared,
 }
 
 /// One tensor of an adapter.
@@ -67,6 +74,8 @@ impl Slot {
             Part::Magnitude => named("lora_magnitude_vector", ".weight"),
             Part::MergedA => named("lora_A", ""),
             Part::MergedB => named("lora_B", ""),
+            Part::Own { name: TensorName::Named { before, after }, .. } => format!("{before}{adapter}{after}"),
+            Part::Own { name: TensorName::Plain(name), .. } => name.clone(),
             Part::Saved(leaf) => leaf.clone(),
             Part::Original(leaf) => format!("original_module.{leaf}"),
             Part::Base { leaf, .. } => leaf.clone(),
@@ -91,6 +100,14 @@ impl Slot {
             Part::Saved(leaf) => {
                 vec![at(format!("modules_to_save.{leaf}")), at(format!("modules_to_save.{adapter}.{leaf}"))]
             }
+            // A tuner that sits inside of a module that LoRA wraps.
+            Part::Own { name, .. } => {
+                let tail = match name {
+                    TensorName::Named { before, after } => format!("{before}{adapter}{after}"),
+                    TensorName::Plain(name) => name.clone(),
+                };
+                vec![at(format!("base_layer.{tail}"))]
+            }
             Part::Base { leaf, .. } if leaf.starts_with("base_layer.") => {
                 vec![at(leaf["base_layer.".len()..].to_owned())]
             }
@@ -103,8 +120,14 @@ impl Slot {
         !matches!(self.part, Part::Base { .. } | Part::Original(_))
     }
 
-    pub fn is_bias(&self) -> bool {
-        matches!(self.part, Part::Base { kind: BaseKind::Bias, .. })
+    /// Whether this is the base's, but trained with the adapter.
+    pub fn is_base_trained(&self) -> bool {
+        matches!(self.part, Part::Base { kind: BaseKind::Bias | BaseKind::Shared, .. })
+    }
+
+    /// Saved with the adapter, but never trained.
+    pub fn is_buffer(&self) -> bool {
+        matches!(self.part, Part::Own { buffer: true, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -140,7 +163,7 @@ impl TunedModel {
             .config
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
-        for (path, node) in named_nodes(&self.model.root) {
+        for (path, node) in model_nodes(&self.model.root) {
             let mut push =
                 |part: Part, param: &Param| out.push(Slot { module: path.clone(), part, param: param.clone() });
             if let Some(layer) = node.tuner::<LoraLayer>() {
@@ -182,6 +205,20 @@ impl TunedModel {
                     }
                 }
             }
+            for tensor in node.tuners.iter().flat_map(|t| t.tensors(id)) {
+                push(Part::Own { name: tensor.name, buffer: tensor.buffer }, &tensor.param);
+            }
+            if node.inserted_for() == Some(id) {
+                for (leaf, p) in own_parameters(node) {
+                    push(Part::Own { name: TensorName::Plain(leaf), buffer: false }, p);
+                }
+            }
+        }
+        if !adapter.shared.is_empty() {
+            for (path, param) in own_parameters(&self.model.root).into_iter().filter(|(p, _)| adapter.shared.contains(p)) {
+                let part = Part::Base { leaf: path, kind: BaseKind::Shared };
+                out.push(Slot { module: String::new(), part, param: param.clone() });
+            }
         }
         if adapter.bias == Bias::All {
             for (path, param) in all_parameters(&self.model.root) {
@@ -194,29 +231,4 @@ impl TunedModel {
         }
         Ok(out)
     }
-}
-
-/// The parameters of a node's module, without those of its tuners.
-fn own_parameters(node: &swift_tuners_nn::module::Node) -> Vec<(String, &Param)> {
-    struct Own<'a>(Vec<(String, &'a Param)>, String);
-    impl<'a> swift_tuners_nn::module::Visitor<'a> for Own<'a> {
-        fn param(&mut self, name: &str, param: &'a Param) {
-            self.0.push((format!("{}{name}", self.1), param));
-        }
-        fn node(&mut self, name: &str, node: &'a swift_tuners_nn::module::Node) {
-            let length = self.1.len();
-            self.1.push_str(name);
-            self.1.push('.');
-            node.module().visit(self);
-            self.1.truncate(length);
-        }
-        fn list(&mut self, name: &str, list: &'a swift_tuners_nn::module::NodeList) {
-            for (i, node) in list.items.iter().enumerate() {
-                self.node(&format!("{name}.{i}"), node);
-            }
-        }
-    }
-    let mut own = Own(Vec::new(), String::new());
-    node.module().visit(&mut own);
-    own.0
 }

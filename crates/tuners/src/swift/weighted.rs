@@ -183,8 +183,8 @@ impl TunedModel {
                 };
                 match computed.get(&path) {
                     Some(x) => {
-                        adapter.a.set(&x.a)?;
-                        adapter.b.set(&x.b)?;
+                        adapter.a.set(&x.a.reshape(adapter.a.shape())?)?;
+                        adapter.b.set(&x.b.reshape(adapter.b.shape())?)?;
                     }
                     None => adapter.b.set(&adapter.b.array()?.zeros_like()?)?,
                 }
@@ -213,8 +213,8 @@ fn combine(
     let mut a: Vec<Array> = Vec::new();
     let mut b: Vec<Array> = Vec::new();
     for (x, _) in &here {
-        a.push(super::activation::value_anywhere(&x.a)?.to_dtype(DType::F32)?);
-        b.push(super::activation::value_anywhere(&x.b)?.to_dtype(DType::F32)?);
+        a.push(super::activation::value_anywhere(&x.a)?.to_dtype(DType::F32)?.flatten_from(1)?);
+        b.push(super::activation::value_anywhere(&x.b)?.to_dtype(DType::F32)?.flatten_from(1)?);
     }
     let scaled: Vec<f64> = here.iter().map(|(x, w)| w * x.scaling).collect();
     let density = o.density.unwrap_or(1.);

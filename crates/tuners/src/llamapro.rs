@@ -1,0 +1,162 @@
+//! LLaMA-Pro: new blocks between the old ones, which start as identities.
+//!
+//! Wu et al. 2024 (arXiv 2401.02415); Python's `swift.tuners.llamapro`. The one tuner that changes the tree.
+
+use crate::config::{AdapterConfig, Dialect};
+use crate::registry::{swift_fields, Entry, Traits};
+use crate::swift::{Attachment, TunedModel};
+use serde_json::{json, Map, Value as Json};
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::models::Keys;
+use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, own_parameters, Node, NodeList};
+use swift_tuners_nn::{AdapterId, Error, Result};
+
+pub static ENTRY: Entry =
+    Entry { kind: "LLAMAPRO", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+
+fn defaults(_: Dialect) -> Map<String, Json> {
+    swift_fields("LLAMAPRO", json!({ "model_type": null, "num_new_blocks": null, "num_groups": null }))
+}
+
+/// The list of blocks, and inside of a block the two projections that end its branches.
+struct Layout {
+    blocks: String,
+    projections: [String; 2],
+}
+
+impl Layout {
+    fn new(c: &AdapterConfig) -> Result<Self> {
+        let name = c.text("model_type")?;
+        let inside = |field: &str, path: &str| {
+            path.split_once("{}.").map(|(_, rest)| rest.to_owned()).ok_or_else(|| {
+                Error::config(format!("model_key_mapping.{field}"), format!("{:?} has no {{}}", printable(path, 80)))
+            })
+        };
+        if let Some((blocks, o_proj, down_proj)) = name.and_then(Keys::swift_architecture) {
+            let projections = [inside("o_proj", o_proj)?, inside("down_proj", down_proj)?];
+            return Ok(Self { blocks: blocks.to_owned(), projections });
+        }
+        let Some(mapping) = c.get("model_key_mapping") else {
+            return Err(Error::config(
+                "model_type",
+                format!(
+                    "{:?} is no architecture that SWIFT knows (llama, phi3, qwen, …); give model_key_mapping instead",
+                    printable(name.unwrap_or(""), 60)
+                ),
+            ));
+        };
+        let text = |field: &str| {
+            mapping.get(field).and_then(|v| v.as_str()).ok_or_else(|| {
+                Error::config(format!("model_key_mapping.{field}"), "missing: LLaMA-Pro needs it")
+            })
+        };
+        Ok(Self {
+            blocks: text("module_list")?.to_owned(),
+            projections: [inside("o_proj", text("o_proj")?)?, inside("down_proj", text("down_proj")?)?],
+        })
+    }
+}
+
+fn check(c: &AdapterConfig) -> Result<()> {
+    c.size("num_new_blocks")?;
+    if c.get("num_groups").is_some() {
+        c.size("num_groups")?;
+    }
+    Layout::new(c).map(|_| ())
+}
+
+fn attach(model: &mut TunedModel, id: AdapterId, _: &str, c: &AdapterConfig, _: u64) -> Result<Attachment> {
+    let layout = Layout::new(c)?;
+    let new_blocks = c.size("num_new_blocks")?;
+    let groups = if c.get("num_groups").is_some() { c.size("num_groups")? } else { new_blocks };
+    let mut result: Option<Result<Inserted>> = None;
+    for_each_list_mut(&mut model.model.root, &mut |path, list| {
+        if path == layout.blocks {
+            result = Some(insert(list, id, new_blocks, groups, &layout));
+        }
+    });
+    let inserted = result.ok_or_else(|| {
+        Error::config("model_type", format!("the model has no list of blocks called {}", layout.blocks))
+    })??;
+    update_config(&mut model.model.config, &inserted);
+    let mut config = c.clone();
+    config.fields.insert("num_groups".into(), groups.into());
+    Ok(Attachment::new(&config))
+}
+
+/// What was done to the list of blocks.
+struct Inserted {
+    before: usize,
+    /// Old blocks for each new one.
+    stride: usize,
+    after: usize,
+}
+
+/// Puts a copy behind every `layers / groups`-th block.
+fn insert(list: &mut NodeList, id: AdapterId, new_blocks: usize, groups: usize, layout: &Layout) -> Result<Inserted> {
+    let layers = list.items.len();
+    if list.items.iter().any(|n| n.inserted_for().is_some()) {
+        return Err(Error::Invalid("LLaMA-Pro: the model has new blocks of another adapter already".into()));
+    }
+    if layers % new_blocks != 0 {
+        return Err(Error::config("num_new_blocks", format!("{new_blocks} do not divide {layers} layers")));
+    }
+    if layers / groups == 0 {
+        return Err(Error::config("num_groups", format!("{groups} groups of {layers} layers")));
+    }
+    let stride = layers / groups;
+    let mut copies = Vec::new();
+    for (i, block) in list.items.iter().enumerate().filter(|(i, _)| (i + 1) % stride == 0) {
+        let copy = block.deep_copy()?;
+        silence(&copy, layout)?;
+        copies.push((i, copy.insert_for(id)));
+    }
+    for (done, (i, copy)) in copies.into_iter().enumerate() {
+        list.items.insert(i + 1 + done, copy);
+    }
+    number_blocks(list);
+    Ok(Inserted { before: layers, stride, after: list.items.len() })
+}
+
+/// Zeroes the projections that end a block's branches, so that the block passes its input on.
+fn silence(block: &Node, layout: &Layout) -> Result<()> {
+    for (path, param) in own_parameters(block) {
+        param.set_requires_grad(true);
+        let of = |p: &String| path.strip_prefix(p.as_str()).is_some_and(|rest| [".weight", ".bias"].contains(&rest));
+        if layout.projections.iter().any(of) {
+            param.replace(param.array()?.zeros_like()?);
+        }
+    }
+    for projection in &layout.projections {
+        if !own_parameters(block).iter().any(|(path, _)| *path == format!("{projection}.weight")) {
+            return Err(Error::config("model_type", format!("a block has no {projection}")));
+        }
+    }
+    Ok(())
+}
+
+/// Tells every block its place among all of them, inserted ones included: that is its place in a key-value cache.
+pub fn number_blocks(list: &mut NodeList) {
+    for (i, block) in list.items.iter_mut().enumerate() {
+        for_each_node_mut(block, &mut |node| node.module_mut().set_layer_index(i));
+    }
+}
+
+/// `num_hidden_layers` and `layer_types` follow.
+fn update_config(config: &mut Json, inserted: &Inserted) {
+    for field in ["num_hidden_layers", "n_layer", "num_layers"] {
+        if config.get(field).is_some() {
+            config[field] = inserted.after.into();
+        }
+    }
+    if let Some(Json::Array(types)) = config.get_mut("layer_types") {
+        if types.len() == inserted.before {
+            for (i, kind) in std::mem::take(types).into_iter().enumerate() {
+                if (i + 1) % inserted.stride == 0 {
+                    types.push(kind.clone());
+                }
+                types.push(kind);
+            }
+        }
+    }
+}

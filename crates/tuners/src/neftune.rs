@@ -1,0 +1,82 @@
+//! NEFTune: noise on embeddings in training.
+//!
+//! Jain et al. 2023 (arXiv 2310.05914); Python's `swift.tuners.neftune`.
+
+use crate::config::{AdapterConfig, Dialect};
+use crate::registry::{swift_fields, Entry, Traits};
+use crate::swift::{Attachment, TunedModel};
+use serde_json::{json, Map, Value as Json};
+use swift_tuners_nn::init::Rng;
+use swift_tuners_nn::module::{for_each_node_mut, Args, Next, Own, Tuner, Value, Weights};
+use swift_tuners_nn::{AdapterId, Context, Error, Result};
+
+pub static ENTRY: Entry = Entry {
+    kind: "neftune",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    traits: Traits { freezes: false, has_tensors: false, ..Traits::DEFAULT },
+};
+
+fn defaults(_: Dialect) -> Map<String, Json> {
+    swift_fields("neftune", json!({ "noise_alpha": 5.0 }))
+}
+
+fn check(c: &AdapterConfig) -> Result<()> {
+    match c.float("noise_alpha")? {
+        Some(alpha) if alpha >= 0. => Ok(()),
+        Some(alpha) => Err(Error::config("noise_alpha", format!("expected a number ≥ 0, found {alpha}"))),
+        None => Err(Error::config("noise_alpha", "missing")),
+    }
+}
+
+fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, _: u64) -> Result<Attachment> {
+    let alpha = c.float("noise_alpha")?.unwrap_or(5.);
+    let mut second = false;
+    let mut found = false;
+    for_each_node_mut(&mut model.model.root, &mut |node| {
+        if !matches!(node.module().weights(), Some(Weights::Embedding { .. })) {
+            return;
+        }
+        second |= node.tuners.iter().any(|t| t.as_any().is::<NefTune>());
+        found = true;
+        let own = Own { adapter: id, before: "neftune_", name: name.to_owned(), params: Vec::new() };
+        // Innermost: a LoRA on the embedding adds to what is noisy already.
+        node.tuners.insert(0, Box::new(NefTune { own, alpha }));
+    });
+    if second {
+        return Err(Error::Invalid("NEFTune does not support a second tuner".into()));
+    }
+    if !found {
+        return Err(Error::Target { pattern: "an embedding".into(), nearest: Vec::new() });
+    }
+    Ok(Attachment::new(c))
+}
+
+/// Adds `U(-m, m)` to an embedding's output `[.., D1, D2]` in training, with `m = noise_alpha / sqrt(D1 · D2)`.
+#[derive(Clone)]
+struct NefTune {
+    own: Own,
+    alpha: f64,
+}
+
+impl Tuner for NefTune {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        let value = next.run(cx, args)?;
+        if !cx.training || !cx.is_active(self.own.adapter) {
+            return Ok(value);
+        }
+        let x = value.into_tensor()?;
+        let size: usize = x.dims().iter().rev().take(2).product();
+        let bound = self.alpha / (size.max(1) as f64).sqrt();
+        let noise = Rng::new(cx.next_seed()).uniform_array(x.dims(), bound, x.dtype(), x.device())?;
+        Ok(x.add(&noise.into())?.into())
+    }
+
+    fn visit<'a>(&'a self, _: &mut dyn swift_tuners_nn::module::Visitor<'a>) {}
+
+    fn own(&self) -> Option<&Own> {
+        Some(&self.own)
+    }
+}

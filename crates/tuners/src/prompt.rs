@@ -1,0 +1,185 @@
+//! (Visual) prompt tuning: trained positions in a layer's sequence.
+//!
+//! Jia et al. 2022 (arXiv 2203.12119); Python's `swift.tuners.prompt`.
+
+use crate::blocks::Init;
+use crate::config::{AdapterConfig, Dialect};
+use crate::registry::{swift_fields, Entry, Traits};
+use crate::swift::{Attachment, TunedModel};
+use crate::target::{attach_at, SwiftRule};
+use serde_json::{json, Map, Value as Json};
+use swift_tuners_nn::module::{Args, Next, Own, Position, Tuner, Value};
+use swift_tuners_nn::ops::Mask;
+use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
+
+pub static ENTRY: Entry =
+    Entry { kind: "PROMPT", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+
+fn defaults(_: Dialect) -> Map<String, Json> {
+    let own = json!({
+        "dim": null, "target_modules": null, "embedding_pos": null, "attention_mask_pos": null,
+        "attention_mask_value": 0.0, "prompt_length": 16, "attach_front": true, "extract_embedding": false,
+    });
+    swift_fields("PROMPT", own)
+}
+
+fn check(c: &AdapterConfig) -> Result<()> {
+    c.sizes("dim")?;
+    c.size("prompt_length")?;
+    if c.position("embedding_pos")?.is_none() {
+        return Err(Error::config("embedding_pos", "missing: where is the hidden state among the layer's arguments?"));
+    }
+    c.position("attention_mask_pos")?;
+    c.float("attention_mask_value")?;
+    c.flag("attach_front")?;
+    c.flag("extract_embedding")?;
+    SwiftRule::new(c, "target_modules", true).map(|_| ())
+}
+
+fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
+    let places = SwiftRule::new(c, "target_modules", true)?.places(&model.model, c, "target_modules")?;
+    let dims = c.sizes("dim")?;
+    let length = c.size("prompt_length")?;
+    let mut layers = Vec::new();
+    for place in &places {
+        let number: Option<usize> = place.path.rsplit('.').next().and_then(|n| n.parse().ok());
+        layers.push(number.ok_or_else(|| {
+            Error::config("target_modules", format!("{:?} is no layer of a list: its path ends in no number", place.path))
+        })?);
+    }
+    let grows = layers.contains(&0);
+    let mut tokens = Vec::new();
+    for (i, place) in places.iter().enumerate() {
+        let dim = dims.at(i)?;
+        // Xavier over [1, length, dim], as PyTorch counts the fans of three dimensions.
+        let bound = (6. / (length * dim + dim) as f64).sqrt();
+        tokens.push(Init::new(&model.model, seed, &place.path).uniform(&[1, length, dim], bound)?);
+    }
+    let embedding = c.position("embedding_pos")?.ok_or_else(|| Error::config("embedding_pos", "missing"))?;
+    let mask = c.position("attention_mask_pos")?;
+    let mask_value = c.float("attention_mask_value")?.unwrap_or(0.);
+    let (front, extract) = (c.flag("attach_front")?, c.flag("extract_embedding")?);
+    attach_at(&mut model.model.root, &places, |i, node| {
+        let token = tokens[i].clone();
+        let params = vec![("prompt_token".to_owned(), token.clone())];
+        let own = Own { adapter: id, before: "prompt_", name: name.to_owned(), params };
+        node.tuners.push(Box::new(Prompt {
+            own,
+            token,
+            first: layers[i] == 0,
+            grows,
+            embedding: embedding.clone(),
+            mask: mask.clone(),
+            mask_value,
+            front,
+            extract,
+        }));
+        Ok(())
+    })?;
+    Ok(Attachment::new(c))
+}
+
+/// Layer 0 of a stack gets the prompt before (or behind) its sequence; in every other layer the first (last) positions are
+/// overwritten by it.
+#[derive(Clone)]
+struct Prompt {
+    own: Own,
+    /// `[1, length, dim]`
+    token: Param,
+    first: bool,
+    /// Whether the sequence of this adapter's layers has grown, because layer 0 is among them.
+    grows: bool,
+    embedding: Position,
+    mask: Option<Position>,
+    mask_value: f64,
+    front: bool,
+    /// Cut the prompt's positions from the layer's output.
+    extract: bool,
+}
+
+impl Prompt {
+    fn length(&self) -> usize {
+        self.token.shape()[1]
+    }
+
+    fn prompted(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let (length, width) = (self.length(), self.token.shape()[2]);
+        let fits = x.rank() == 3 && x.last_dim() == width && (self.first || x.dim(1) >= length);
+        if !fits {
+            return Err(Error::Shape {
+                path: format!("prompt of {}", self.own.name),
+                expected: vec![x.dims().first().copied().unwrap_or(1), length, width],
+                actual: x.dims().to_vec(),
+            });
+        }
+        let token = self.token.value(cx.grad)?.to_dtype(x.dtype())?.broadcast_to(&[x.dim(0), length, width])?;
+        let rest = if self.first {
+            x.clone()
+        } else {
+            x.narrow(1, if self.front { length } else { 0 }, x.dim(1) - length)?
+        };
+        Tensor::cat(&if self.front { [&token, &rest] } else { [&rest, &token] }, 1)
+    }
+
+    /// The mask with places for the prompt.
+    fn widened(&self, mask: &Mask) -> Result<Mask> {
+        let wide = |m: &Array| -> Result<Array> {
+            let axis = m.rank() - 1;
+            let mut shape = m.dims().to_vec();
+            shape[axis] = self.length();
+            let added = Array::full(self.mask_value as f32, shape, m.device())?.to_dtype(m.dtype())?;
+            Ok(Array::cat(&if self.front { [&added, m] } else { [m, &added] }, axis)?)
+        };
+        // A dense mask has a row per query, too: what a prompt sees is what the nearest position of the sequence sees.
+        let tall = |m: Array| -> Result<Array> {
+            let rows = m.dims()[2];
+            if rows == 1 {
+                return Ok(m);
+            }
+            let nearest = m.narrow(2, if self.front { 0 } else { rows - 1 }, 1)?;
+            let added = nearest.repeat((1, 1, self.length(), 1))?;
+            Ok(Array::cat(&if self.front { [&added, &m] } else { [&m, &added] }, 2)?)
+        };
+        Ok(Mask {
+            keys: mask.keys.as_ref().map(wide).transpose()?,
+            dense: mask.dense.as_ref().map(|m| wide(m).and_then(tall)).transpose()?,
+            ..mask.clone()
+        })
+    }
+}
+
+impl Tuner for Prompt {
+    fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
+        // In a decoding step the prompt is among the positions that the cache holds.
+        let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
+        if decoding || !cx.is_active(self.own.adapter) {
+            return next.run(cx, args);
+        }
+        match args.get_mut(&self.embedding)? {
+            Value::Tensor(x) => *x = self.prompted(cx, x)?,
+            other => {
+                return Err(Error::Argument(format!(
+                    "embedding_pos: the argument {} is {}, not a tensor",
+                    self.embedding,
+                    other.kind()
+                )))
+            }
+        }
+        if let (Some(position), true) = (&self.mask, self.grows) {
+            // Layers are called without a mask where nothing is hidden.
+            if let Ok(Value::Mask(mask)) = args.get_mut(position) {
+                *mask = self.widened(mask)?;
+            }
+        }
+        let mut value = next.run(cx, args)?;
+        if self.extract {
+            let y = value.element_mut(&Some(Position::Index(0)))?;
+            *y = y.narrow(1, if self.front { self.length() } else { 0 }, y.dim(1) - self.length())?;
+        }
+        Ok(value)
+    }
+
+    fn own(&self) -> Option<&Own> {
+        Some(&self.own)
+    }
+}

@@ -1,0 +1,534 @@
+//! ReFT: interventions on the hidden states of chosen layers and positions.
+//!
+//! Wu et al. 2024 (arXiv 2404.03592); Python's `swift.tuners.reft` over `pyreft`.
+
+use crate::blocks::{Dense, Init};
+use crate::config::{AdapterConfig, Dialect};
+use crate::registry::{swift_fields, Entry, Traits};
+use crate::swift::{Attachment, TunedModel};
+use crate::target::{attach_at, Place};
+use serde_json::{json, Map, Value as Json};
+use std::path::{Path, PathBuf};
+use swift_tuners_nn::checkpoint::{torch_bin, Tensors};
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::models::Keys;
+use swift_tuners_nn::module::{model_nodes, Args, Next, OwnTensor, Position, TensorName, Tuner, Value};
+use swift_tuners_nn::module::Visitor;
+use swift_tuners_nn::ops::{self, Activation, WeightLayout};
+use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
+
+pub static ENTRY: Entry = Entry {
+    kind: "reft",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    traits: Traits { read_other: Some(read_pyreft), ..Traits::DEFAULT },
+};
+
+fn defaults(_: Dialect) -> Map<String, Json> {
+    let own = json!({
+        "model_type": null, "layer_key": null, "layers": null, "r": 4, "intervention_type": "LoreftIntervention",
+        "args": {},
+    });
+    swift_fields("reft", own)
+}
+
+/// The formulas, with `R [dim, r]` orthonormal, `W`, `P` `[r, dim]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `h + (act(h Wᵀ + b) − h R) Rᵀ`
+    Loreft,
+    /// `h + (act(h Wᵀ + b) − (h Pᵀ + p)) P`
+    Noreft,
+    /// `h + (c − h R) Rᵀ`
+    Consreft,
+    /// `h + c Rᵀ`
+    Lobireft,
+    /// `h + act(h Wᵀ + b) Rᵀ`
+    Direft,
+    /// `h + act(h Wᵀ + b) P`
+    Nodireft,
+}
+
+impl Kind {
+    const ALL: [(&'static str, Self); 6] = [
+        ("LoreftIntervention", Self::Loreft),
+        ("NoreftIntervention", Self::Noreft),
+        ("ConsreftIntervention", Self::Consreft),
+        ("LobireftIntervention", Self::Lobireft),
+        ("DireftIntervention", Self::Direft),
+        ("NodireftIntervention", Self::Nodireft),
+    ];
+
+    fn projects(self) -> bool {
+        matches!(self, Self::Noreft | Self::Nodireft)
+    }
+
+    fn constant(self) -> bool {
+        matches!(self, Self::Consreft | Self::Lobireft)
+    }
+}
+
+/// What `args` holds.
+struct Options {
+    kind: Kind,
+    r: usize,
+    add_bias: bool,
+    act: Activation,
+    dropout: f64,
+}
+
+impl Options {
+    fn new(c: &AdapterConfig) -> Result<Self> {
+        let names: Vec<&str> = Kind::ALL.iter().map(|(n, _)| *n).collect();
+        let name = c.choice("intervention_type", &names)?;
+        let kind = Kind::ALL.iter().find(|(n, _)| *n == name).map_or(Kind::Loreft, |(_, k)| *k);
+        let args = arguments(c)?;
+        let add_bias = match args.get("add_bias") {
+            Some(Json::Bool(b)) => *b,
+            None | Some(Json::Null) if !kind.projects() => false,
+            None | Some(Json::Null) => {
+                return Err(Error::config("args.add_bias", format!("missing: {name} needs true or false")))
+            }
+            Some(v) => return Err(Error::config("args.add_bias", format!("found {}", printable(&v.to_string(), 40)))),
+        };
+        let act = match args.get("act_fn") {
+            None | Some(Json::Null) => Activation::Identity,
+            Some(Json::String(name)) => Activation::parse(name, "args.act_fn")?,
+            Some(v) => return Err(Error::config("args.act_fn", format!("found {}", printable(&v.to_string(), 40)))),
+        };
+        let dropout = match args.get("dropout") {
+            None | Some(Json::Null) => 0.,
+            Some(v) => v.as_f64().filter(|p| (0. ..1.).contains(p)).ok_or_else(|| {
+                Error::config("args.dropout", format!("expected a probability, found {}", printable(&v.to_string(), 40)))
+            })?,
+        };
+        Ok(Self { kind, r: c.size("r")?, add_bias, act, dropout })
+    }
+}
+
+/// `args`: JSON text when it is given, an object once it was saved.
+fn arguments(c: &AdapterConfig) -> Result<Map<String, Json>> {
+    match c.get("args") {
+        None => Ok(Map::new()),
+        Some(Json::Object(map)) => Ok(map.clone()),
+        Some(Json::String(text)) => match serde_json::from_str(text) {
+            Ok(Json::Object(map)) => Ok(map),
+            _ => Err(Error::config("args", format!("expected an object as JSON text, found {:?}", printable(text, 80)))),
+        },
+        Some(v) => Err(Error::config("args", format!("found {}", printable(&v.to_string(), 80)))),
+    }
+}
+
+/// The list of layers that interventions go to.
+fn list_path(c: &AdapterConfig) -> Result<String> {
+    if let Some(key) = c.text("layer_key")? {
+        return Ok(key.to_owned());
+    }
+    if let Some(key) = c.get("model_key_mapping").and_then(|m| m.get("module_list")).and_then(|v| v.as_str()) {
+        return Ok(key.to_owned());
+    }
+    let name = c.text("model_type")?.unwrap_or("");
+    match Keys::swift_architecture(name) {
+        Some((blocks, _, _)) => Ok(blocks.to_owned()),
+        None => Err(Error::config(
+            "model_type",
+            format!("{:?} is no architecture that SWIFT knows (llama, phi3, …); give layer_key", printable(name, 60)),
+        )),
+    }
+}
+
+fn check(c: &AdapterConfig) -> Result<()> {
+    Options::new(c)?;
+    c.integers("layers")?;
+    list_path(c).map(|_| ())
+}
+
+fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
+    if model.model.root.tuners.iter().any(|t| t.as_any().is::<Interventions>()) {
+        return Err(Error::Invalid("ReFT: the model has interventions of another adapter already".into()));
+    }
+    let options = Options::new(c)?;
+    let list = list_path(c)?;
+    let layers = c.integers("layers")?.unwrap_or_default();
+    let width = ["hidden_size", "n_embd", "d_model"].iter().find_map(|k| model.model.config.get(*k)?.as_u64());
+    let Some(width) = width.map(|w| w as usize) else {
+        return Err(Error::Invalid("ReFT: config.json has no hidden_size".into()));
+    };
+    if options.r >= width {
+        return Err(Error::config("r", format!("{} must be below the hidden size {width}", options.r)));
+    }
+    let mut places = Vec::new();
+    for (path, node) in model_nodes(&model.model.root) {
+        let index = path.strip_prefix(&list).and_then(|p| p.strip_prefix('.')).and_then(|n| n.parse::<u64>().ok());
+        if let Some(index) = index.filter(|i| layers.is_empty() || layers.contains(i)) {
+            places.push((index, Place { id: node.id(), path }));
+        }
+    }
+    if places.is_empty() {
+        return Err(Error::Target { pattern: format!("layers of {:?}", printable(&list, 80)), nearest: Vec::new() });
+    }
+    let mut parts = Vec::new();
+    for (index, place) in &places {
+        let mut init = Init::new(&model.model, seed, &place.path);
+        let component = list.replace('.', "_");
+        parts.push((format!("comp_{component}[{index}]_output_unit_pos_nunit_1#0"), Parts::new(&options, width, &mut init)?));
+    }
+    let holder = Interventions { id, parts: parts.clone() };
+    model.model.root.tuners.push(Box::new(holder));
+    let places: Vec<Place> = places.into_iter().map(|(_, p)| p).collect();
+    attach_at(&mut model.model.root, &places, |i, node| {
+        node.tuners.push(Box::new(Intervention {
+            id,
+            name: name.to_owned(),
+            index: i,
+            parts: parts[i].1.clone(),
+            kind: options.kind,
+            act: options.act,
+            dropout: options.dropout,
+        }));
+        Ok(())
+    })?;
+    let mut config = c.clone();
+    config.fields.insert("args".into(), Json::Object(arguments(c)?));
+    Ok(Attachment::new(&config))
+}
+
+/// The tensors of one intervention.
+#[derive(Clone)]
+struct Parts {
+    rotation: Option<Rotation>,
+    /// A linear layer, or a constant `[r]`.
+    source: Source,
+    projection: Option<Dense>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Linear(Dense),
+    Constant(Param),
+}
+
+impl Parts {
+    fn new(o: &Options, width: usize, init: &mut Init) -> Result<Self> {
+        Ok(Self {
+            rotation: if o.kind.projects() { None } else { Some(Rotation::new(width, o.r, init)?) },
+            source: if o.kind.constant() {
+                let uniform = init.uniform(&[o.r], 0.5)?;
+                uniform.replace((uniform.array()? + 0.5)?);
+                Source::Constant(uniform)
+            } else {
+                Source::Linear(init.dense(width, o.r, true)?)
+            },
+            projection: if o.kind.projects() { Some(init.dense(width, o.r, o.add_bias)?) } else { None },
+        })
+    }
+
+    /// Name, tensor and whether it is a buffer, in pyreft's order.
+    fn tensors(&self) -> Vec<(String, Param, bool)> {
+        let mut out = Vec::new();
+        if let Source::Constant(c) = &self.source {
+            out.push(("learned_source".to_owned(), c.clone(), false));
+        }
+        if let Some(r) = &self.rotation {
+            out.push((ORIGINAL.to_owned(), r.original.clone(), false));
+            out.push((BASE.to_owned(), r.base.clone(), true));
+        }
+        if let Some(p) = &self.projection {
+            out.extend(p.params("proj_layer").into_iter().map(|(n, p)| (n, p, false)));
+        }
+        if let Source::Linear(d) = &self.source {
+            out.extend(d.params("learned_source").into_iter().map(|(n, p)| (n, p, false)));
+        }
+        out
+    }
+}
+
+const ORIGINAL: &str = "rotate_layer.parametrizations.weight.original";
+const BASE: &str = "rotate_layer.parametrizations.weight.0.base";
+
+/// `R = base · H₁ … H_r I · signs`: a product of Householder reflections whose vectors are the columns of `original` below its
+/// diagonal, the signs its diagonal. `torch.nn.utils.parametrizations.orthogonal` of a tall matrix.
+#[derive(Clone)]
+struct Rotation {
+    /// `[dim, r]`
+    original: Param,
+    /// `[dim, dim]`, constant.
+    base: Param,
+}
+
+impl Rotation {
+    fn new(width: usize, r: usize, init: &mut Init) -> Result<Self> {
+        let start = init.normal(&[width, r], 1.)?.array()?;
+        let (original, base) = from_columns(&start)?;
+        let param = |x: &Array, trained: bool| -> Result<Param> {
+            Ok(Param::new(x.to_dtype(init.dtype)?.to_device(&init.device)?, trained))
+        };
+        Ok(Self { original: param(&original, true)?, base: param(&base, false)? })
+    }
+
+    fn matrix(&self, cx: &Context) -> Result<Tensor> {
+        let original = self.original.value(cx.grad)?;
+        let (n, r) = (original.dim(0), original.dim(1));
+        let (dtype, device) = (original.dtype(), original.device().clone());
+        let fill = |f: &dyn Fn(usize, usize) -> bool| -> Result<Tensor> {
+            let values: Vec<f32> =
+                (0..n).flat_map(|i| (0..r).map(move |j| (i, j))).map(|(i, j)| f32::from(u8::from(f(i, j)))).collect();
+            Ok(Array::from_vec(values, (n, r), &candle_core::Device::Cpu)?.to_dtype(dtype)?.to_device(&device)?.into())
+        };
+        let unit = fill(&|i, j| i == j)?;
+        let vectors = original.mul(&fill(&|i, j| i > j)?)?;
+        let tau = vectors.sqr()?.sum(Some(&[0]), true)?.affine(1., 1.)?; // [1, r], 2 / τ
+        let vectors = vectors.add(&unit)?;
+        let mut q = unit.clone();
+        for j in (0..r).rev() {
+            let v = vectors.narrow(1, j, 1)?.contiguous()?; // [n, 1]
+            let reflected = v.matmul(&v.transpose(0, 1)?.contiguous()?.matmul(&q)?)?.affine(2., 0.)?;
+            q = q.sub(&reflected.div(&tau.narrow(1, j, 1)?)?)?;
+        }
+        // The signs are constants for the gradient.
+        // Python truncates them to integers, so that weight decay turns a column off: -0.99 becomes 0. Here the sign counts.
+        let signs = original.data().mul(unit.data())?.sum_keepdim(0)?.sign()?;
+        let q = q.mul(&signs.into())?;
+        Tensor::from(self.base.array()?).matmul(&q)
+    }
+}
+
+/// Householder parameters that give orthonormal columns in the span of `columns [dim, r]` (the columns themselves when they
+/// are orthonormal): no reflection, and a base that completes them.
+fn from_columns(columns: &Array) -> Result<(Array, Array)> {
+    let (n, r) = columns.dims2()?;
+    let values: Vec<Vec<f32>> =
+        columns.to_dtype(candle_core::DType::F32)?.to_device(&candle_core::Device::Cpu)?.to_vec2()?;
+    // Gram and Schmidt, twice over, first over the columns and then over the axes until the basis is complete.
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(n);
+    let candidates = (0..r).map(|j| values.iter().map(|row| f64::from(row[j])).collect::<Vec<f64>>());
+    let axes = (0..n).map(|i| (0..n).map(|k| f64::from(u8::from(i == k))).collect::<Vec<f64>>());
+    for mut v in candidates.chain(axes) {
+        if basis.len() == n {
+            break;
+        }
+        let length = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let before = length(&v);
+        for _ in 0..2 {
+            for b in &basis {
+                let dot: f64 = b.iter().zip(&v).map(|(x, y)| x * y).sum();
+                v.iter_mut().zip(b).for_each(|(x, y)| *x -= dot * y);
+            }
+        }
+        let after = length(&v);
+        if after > 1e-6 * before.max(1e-30) {
+            v.iter_mut().for_each(|x| *x /= after);
+            basis.push(v);
+        } else if basis.len() < r {
+            return Err(Error::Invalid("ReFT: the rotation's columns are linearly dependent".into()));
+        }
+    }
+    let base: Vec<f32> = (0..n).flat_map(|i| basis.iter().map(move |b| b[i] as f32)).collect();
+    let cpu = &candle_core::Device::Cpu;
+    let mut original = vec![0f32; n * r];
+    (0..r).for_each(|j| original[j * r + j] = -1.);
+    Ok((Array::from_vec(original, (n, r), cpu)?, Array::from_vec(base, (n, n), cpu)?))
+}
+
+/// Has the parameters at the root, where Python keeps them.
+#[derive(Clone)]
+struct Interventions {
+    id: AdapterId,
+    /// Key and tensors, by layer.
+    parts: Vec<(String, Parts)>,
+}
+
+impl Tuner for Interventions {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if let (Some(locations), true) = (&cx.locations, cx.is_active(self.id)) {
+            let fits = matches!(locations.shape[..], [_, interventions, _] if interventions == self.parts.len());
+            if !fits {
+                return Err(Error::Shape {
+                    path: "interventionLocations ([batch, interventions, positions])".into(),
+                    expected: vec![locations.shape.first().copied().unwrap_or(1), self.parts.len(), 1],
+                    actual: locations.shape.clone(),
+                });
+            }
+        }
+        next.run(cx, args)
+    }
+
+    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
+        v.scope("interventions");
+        for (key, parts) in &self.parts {
+            v.scope(&format!("interventions.{key}"));
+            let at = |leaf: &str| format!("interventions.{key}.{leaf}");
+            if let Source::Constant(c) = &parts.source {
+                v.param(&at("learned_source"), c);
+            }
+            if let Some(r) = &parts.rotation {
+                v.param(&at(ORIGINAL), &r.original);
+            }
+            let source = if let Source::Linear(d) = &parts.source { Some(d) } else { None };
+            for (name, dense) in [("proj_layer", parts.projection.as_ref()), ("learned_source", source)] {
+                if let Some(d) = dense {
+                    v.param(&at(&format!("{name}.weight")), &d.weight);
+                    if let Some(b) = &d.bias {
+                        v.param(&at(&format!("{name}.bias")), b);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tensors(&self, adapter: AdapterId) -> Vec<OwnTensor> {
+        let mut out = Vec::new();
+        for (key, parts) in self.parts.iter().filter(|_| adapter == self.id) {
+            for (name, param, buffer) in parts.tensors() {
+                let name = TensorName::Plain(format!("interventions.{key}.{name}"));
+                out.push(OwnTensor { name, param, buffer });
+            }
+        }
+        out
+    }
+
+    fn detach(&mut self, adapter: AdapterId) -> bool {
+        adapter == self.id
+    }
+}
+
+/// Edits a layer's output, everywhere or at the positions that the pass names.
+#[derive(Clone)]
+struct Intervention {
+    id: AdapterId,
+    name: String,
+    index: usize,
+    parts: Parts,
+    kind: Kind,
+    act: Activation,
+    dropout: f64,
+}
+
+impl Intervention {
+    fn edit(&self, cx: &Context, h: &Tensor) -> Result<Tensor> {
+        let source = match &self.parts.source {
+            Source::Linear(dense) => self.act.forward(&dense.apply(cx, h)?)?,
+            Source::Constant(c) => c.value(cx.grad)?,
+        };
+        let delta = match (&self.parts.rotation, &self.parts.projection) {
+            (Some(rotation), _) => {
+                let r = rotation.matrix(cx)?; // [dim, r]
+                let low = match self.kind {
+                    Kind::Loreft | Kind::Consreft => source.sub(&ops::linear(h, &r, None, WeightLayout::InOut)?)?,
+                    _ => source,
+                };
+                ops::linear(&low, &r, None, WeightLayout::OutIn)?
+            }
+            (None, Some(p)) => {
+                let low = if self.kind == Kind::Noreft { source.sub(&p.apply(cx, h)?)? } else { source };
+                ops::linear(&low, &p.weight.value(cx.grad)?, None, WeightLayout::InOut)?
+            }
+            (None, None) => return Err(Error::Invalid("ReFT: an intervention without weights".into())),
+        };
+        cx.dropout(&h.add(&delta)?, self.dropout)
+    }
+
+    /// 1 at the positions that change, `[batch, seq, 1]`.
+    fn chosen(&self, cx: &Context, h: &Tensor) -> Result<Option<Tensor>> {
+        let Some(locations) = &cx.locations else {
+            return Ok(None);
+        };
+        let (batch, seq) = (h.dim(0), h.dim(1));
+        let [rows, interventions, positions] = locations.shape[..] else {
+            return Err(Error::Argument("interventionLocations: expected three dimensions".into()));
+        };
+        if rows != batch {
+            return Err(Error::Shape {
+                path: format!("interventionLocations for {}", self.name),
+                expected: vec![batch, interventions, positions],
+                actual: locations.shape.clone(),
+            });
+        }
+        let mut mask = vec![0f32; batch * seq];
+        for row in 0..batch {
+            let start = (row * interventions + self.index) * positions;
+            for &at in &locations.data[start..start + positions] {
+                if at < 0 || at >= seq as i64 {
+                    return Err(Error::Argument(format!(
+                        "interventionLocations: position {at} is not in a sequence of {seq}"
+                    )));
+                }
+                mask[row * seq + at as usize] = 1.;
+            }
+        }
+        let mask = Array::from_vec(mask, (batch, seq, 1), &candle_core::Device::Cpu)?;
+        Ok(Some(mask.to_dtype(h.dtype())?.to_device(h.device())?.into()))
+    }
+}
+
+impl Tuner for Intervention {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        // Positions are those of the prompt; what is decoded afterwards is left alone when they were named.
+        let decoding = cx.locations.is_some() && cx.cache.as_ref().is_some_and(|c| !c.is_empty());
+        let mut value = next.run(cx, args)?;
+        if decoding || !cx.is_active(self.id) {
+            return Ok(value);
+        }
+        let out = value.element_mut(&Some(Position::Index(0)))?;
+        let dtype = self.parts.tensors().first().map_or(out.dtype(), |(_, p, _)| p.dtype());
+        let h = out.to_dtype(dtype)?;
+        let edited = self.edit(cx, &h)?;
+        let edited = match self.chosen(cx, &h)? {
+            Some(mask) => edited.mul(&mask)?.add(&h.mul(&mask.affine(-1., 1.)?)?)?,
+            None => edited,
+        };
+        *out = edited.to_dtype(out.dtype())?;
+        Ok(value)
+    }
+
+    fn visit<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
+
+    fn detach(&mut self, adapter: AdapterId) -> bool {
+        adapter == self.id
+    }
+}
+
+/// pyreft's files: a pickle of tensors per intervention, `intkey_<key>.bin`.
+fn read_pyreft(folder: &Path) -> Result<Option<(PathBuf, Tensors)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let entry = entry.map_err(|e| Error::io(folder, e))?;
+        if let Some(name) = entry.file_name().to_str() {
+            if let Some(key) = name.strip_prefix("intkey_").and_then(|n| n.strip_suffix(".bin")) {
+                files.push((key.to_owned(), entry.path()));
+            }
+        }
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    files.sort();
+    let mut out = Tensors::new();
+    for (key, path) in &files {
+        let at = |leaf: &str| format!("interventions.{key}.{leaf}");
+        for (name, tensor) in torch_bin::read(path)? {
+            match name.as_str() {
+                // Sizes that pyvene keeps beside the weights.
+                "embed_dim" | "interchange_dim" => {}
+                // LoReFT's state is its linear layer and the rotation that is in effect.
+                "weight" | "bias" => drop(out.insert(at(&format!("learned_source.{name}")), tensor)),
+                "rotate_layer" => {
+                    if tensor.rank() != 2 || tensor.dims()[1] >= tensor.dims()[0] {
+                        return Err(Error::Mismatch {
+                            path: path.clone(),
+                            message: format!("tensor rotate_layer: shape {:?} is no tall matrix", tensor.dims()),
+                        });
+                    }
+                    let (original, base) = from_columns(&tensor)
+                        .map_err(|e| Error::Mismatch { path: path.clone(), message: format!("tensor rotate_layer: {e}") })?;
+                    out.insert(at(ORIGINAL), original);
+                    out.insert(at(BASE), base);
+                }
+                _ => drop(out.insert(at(&name), tensor)),
+            }
+        }
+    }
+    Ok(Some((files.swap_remove(0).1, out)))
+}

@@ -1,0 +1,174 @@
+//! SCEdit: tunes what skip connections carry.
+//!
+//! Jiang et al. 2023 (arXiv 2312.11392); Python's `swift.tuners.scetuning`.
+
+use crate::blocks::{over_channels, Bottleneck, Init};
+use crate::config::{AdapterConfig, Dialect};
+use crate::registry::{swift_fields, Entry, Traits};
+use crate::swift::{Attachment, TunedModel};
+use crate::target::{attach_at, nothing_found, Place, SwiftRule};
+use serde_json::{json, Map, Value as Json};
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value};
+use swift_tuners_nn::ops::Activation;
+use swift_tuners_nn::{AdapterId, Context, Error, Model, Result, Tensor};
+
+pub static ENTRY: Entry =
+    Entry { kind: "SCETuning", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+
+fn defaults(_: Dialect) -> Map<String, Json> {
+    let own = json!({
+        "dims": null, "target_modules": null, "hint_modules": null, "tuner_mode": "decoder", "tuner_op": "SCEAdapter",
+        "down_ratio": 1.0,
+    });
+    swift_fields("SCETuning", own)
+}
+
+const MODES: [&str; 3] = ["encoder", "decoder", "identity"];
+
+fn check(c: &AdapterConfig) -> Result<()> {
+    c.sizes("dims")?;
+    c.choice("tuner_mode", &MODES)?;
+    c.choice("tuner_op", &["SCEAdapter"])?;
+    let ratio = c.float("down_ratio")?.unwrap_or(1.);
+    if ratio <= 0. || ratio > 1024. {
+        return Err(Error::config("down_ratio", format!("expected a positive number, found {ratio}")));
+    }
+    for field in ["target_modules", "hint_modules"] {
+        if field == "target_modules" || c.get(field).is_some() {
+            SwiftRule::new(c, field, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// The places of a field: a pattern in the model's order, or exact paths in the list's; a `ModuleList` means its last module.
+fn places(model: &Model, c: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
+    let nodes = model_nodes(&model.root);
+    let last_of = |list: &str| {
+        let inside = |path: &str| path.strip_prefix(list)?.strip_prefix('.')?.parse::<usize>().ok();
+        nodes.iter().filter(|(path, _)| inside(path).is_some()).max_by_key(|(path, _)| inside(path))
+    };
+    let place = |(path, node): &(String, &swift_tuners_nn::module::Node)| Place { id: node.id(), path: path.clone() };
+    if let SwiftRule::Pattern(pattern) = SwiftRule::new(c, field, true)? {
+        let mut out = Vec::new();
+        let mut lists: Vec<&str> = Vec::new();
+        for found in &nodes {
+            // A list stands before its modules in Python's order.
+            if let Some((list, _)) = found.0.rsplit_once('.').filter(|(_, last)| last.parse::<usize>().is_ok()) {
+                let is_list = nodes.iter().all(|(path, _)| path != list);
+                if is_list && !lists.contains(&list) {
+                    lists.push(list);
+                    if pattern.matches(list)? {
+                        out.extend(last_of(list).map(place));
+                    }
+                }
+            }
+            if pattern.matches(&found.0)? {
+                out.push(place(found));
+            }
+        }
+        return if out.is_empty() { Err(nothing_found(model, c, field)) } else { Ok(out) };
+    }
+    let listed = c.texts(field)?.unwrap_or_default();
+    let find = |path: &String| {
+        let found = nodes.iter().find(|(p, _)| p == path).or_else(|| last_of(path)).map(place);
+        found.ok_or_else(|| match nothing_found(model, c, field) {
+            Error::Target { nearest, .. } => {
+                Error::Target { pattern: format!("{field} {:?}", printable(path, 120)), nearest }
+            }
+            other => other,
+        })
+    };
+    if listed.is_empty() {
+        return Err(nothing_found(model, c, field));
+    }
+    listed.iter().map(find).collect()
+}
+
+fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
+    let places_ = places(&model.model, c, "target_modules")?;
+    if c.get("hint_modules").is_some() {
+        // Checked as Python checks them; what they give has no part in Python's result either.
+        let hints = places(&model.model, c, "hint_modules")?;
+        if hints.len() != places_.len() {
+            return Err(Error::config(
+                "hint_modules",
+                format!("{} modules for {} targets; there must be one each", hints.len(), places_.len()),
+            ));
+        }
+    }
+    let dims = c.sizes("dims")?;
+    let ratio = c.float("down_ratio")?.unwrap_or(1.);
+    let decoder = c.choice("tuner_mode", &MODES)? == "decoder";
+    let mut nets = Vec::new();
+    for (i, place) in places_.iter().enumerate() {
+        let dim = dims.at(i)?;
+        let length = (dim as f64 * ratio) as usize;
+        if length == 0 {
+            return Err(Error::config("down_ratio", format!("{ratio} of {dim} channels leaves none")));
+        }
+        let mut init = Init::new(&model.model, seed, &place.path);
+        let (down, up) = (init.dense(dim, length, true)?, init.zeros(length, dim)?);
+        nets.push(Bottleneck { down, up, act: Activation::Gelu });
+    }
+    attach_at(&mut model.model.root, &places_, |i, node| {
+        let params = nets[i].params(["tuner_op.ln1", "tuner_op.ln2"]);
+        let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params };
+        node.tuners.push(Box::new(SceTuner { own, net: nets[i].clone(), dim: dims.at(i)?, decoder }));
+        Ok(())
+    })?;
+    Ok(Attachment::new(c))
+}
+
+/// `x + gelu(x W1ᵀ + b1) W2ᵀ + b2` over channels: on the target's output, or (decoder) on the last `dim` channels of its
+/// input, which are the skip connection.
+#[derive(Clone)]
+struct SceTuner {
+    own: Own,
+    net: Bottleneck,
+    dim: usize,
+    decoder: bool,
+}
+
+impl SceTuner {
+    fn tune(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
+        let wide = x.to_dtype(self.net.dtype())?;
+        wide.add(&over_channels(&wide, |x| self.net.apply(cx, x))?)?.to_dtype(x.dtype())
+    }
+}
+
+impl Tuner for SceTuner {
+    fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
+        if !cx.is_active(self.own.adapter) {
+            return next.run(cx, args);
+        }
+        if !self.decoder {
+            let mut value = next.run(cx, args)?;
+            // Of a tuple Python keeps the first element only.
+            let x = value.element_mut(&Some(Position::Index(0)))?;
+            *x = self.tune(cx, x)?;
+            return Ok(value);
+        }
+        match args.get_mut(&Position::Index(0))? {
+            Value::Tensor(x) if x.rank() > 1 && x.dim(1) > self.dim => {
+                let kept = x.dim(1) - self.dim;
+                let (hidden, skip) = (x.narrow(1, 0, kept)?, x.narrow(1, kept, self.dim)?);
+                *x = Tensor::cat(&[&hidden, &self.tune(cx, &skip.contiguous()?)?], 1)?;
+            }
+            other => {
+                let actual = if let Value::Tensor(x) = other { x.dims().to_vec() } else { Vec::new() };
+                return Err(Error::Shape {
+                    path: format!("input of the SCETuning adapter {} (more than dims channels)", self.own.name),
+                    expected: vec![self.dim + 1],
+                    actual,
+                });
+            }
+        }
+        next.run(cx, args)
+    }
+
+    fn own(&self) -> Option<&Own> {
+        Some(&self.own)
+    }
+}
