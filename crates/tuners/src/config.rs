@@ -187,6 +187,14 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// Fails unless a list has one size for each of `places`.
+    pub fn check_count(&self, places: usize) -> Result<()> {
+        if self.each && self.values.len() != places {
+            return Err(Error::config(&self.name, format!("{} sizes for {places} places", self.values.len())));
+        }
+        Ok(())
+    }
+
     /// The size of place `index`.
     pub fn at(&self, index: usize) -> Result<usize> {
         let found = if self.each { self.values.get(index) } else { self.values.first() };

@@ -99,6 +99,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         }
     }
     let dims = c.sizes("dims")?;
+    dims.check_count(places_.len())?;
     let ratio = c.float("down_ratio")?.unwrap_or(1.);
     let decoder = c.choice("tuner_mode", &MODES)? == "decoder";
     let mut nets = Vec::new();

@@ -224,9 +224,10 @@ impl Layers {
         let indices = config.integers("layers_to_transform")?.filter(|l| !l.is_empty());
         let named = config.texts("layers_pattern")?.unwrap_or_default();
         let sources = if named.is_empty() {
-            vec![r"\A.*\.[^.]*\.(\d+)\.".to_owned()]
+            // The first number of a path is its layer; experts and sub-layers have numbers, too (PEFT 0.20; before, the last).
+            vec![r"\A.*?\.[^.]*\.(\d+)\.".to_owned()]
         } else {
-            named.iter().map(|p| format!(r"\A.*\.{p}\.(\d+)\.")).collect()
+            named.iter().map(|p| format!(r"\A.*?\.{p}\.(\d+)\.")).collect()
         };
         let patterns = sources
             .iter()
