@@ -6,6 +6,8 @@ export {
   AutoModel, type GenerateOptions, type LoadOptions, Model, type ModelHandle, type ModelInputs, type ModelOutput, type ParameterInfo,
   type SaveOptions,
 } from './src/model.js'
+export { type Hub, type HubOptions, snapshotDownload } from './src/hub.js'
+export { type ContainerSpec, type ModuleSpec, nn } from './src/nn.js'
 export { Parameter } from './src/parameter.js'
 export { AutoTokenizer } from './src/tokenizer.js'
 export {
@@ -19,5 +21,8 @@ export {
   PeftModelForSequenceClassification, PeftModelForTokenClassification,
 } from './src/peft-model.js'
 export { type FromPretrainedOptions, type PrepareOptions, Swift } from './src/swift.js'
-export { AdamW, Optimizer } from './src/optimizer.js'
+export {
+  Adafactor, type AdafactorOptions, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type GaLoreConfig, Muon, Optimizer,
+  QGaLoreAdamW, SGD,
+} from './src/optimizer.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

@@ -2,9 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
-import { printable, resolveModel } from './hub.js'
+import { type HubOptions, printable, resolveModel } from './hub.js'
 import * as binding from './native/binding.js'
 import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, NativeParameter, type NativeTensor } from './native/binding.js'
+import type { ContainerSpec } from './nn.js'
 import { Parameter } from './parameter.js'
 import { type Device, type DType, type NestedNumbers, stateDict, Tensor } from './tensor.js'
 
@@ -53,15 +54,12 @@ export interface ModelOutput {
   loss?: Tensor
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends HubOptions {
   /** Default cpu. */
   device?: Device
   /** Default: as stored. */
   dtype?: DType
-  /** Branch, tag or commit of a hub id. */
-  revision?: string
-  signal?: AbortSignal
-  /** `loaded` and `total` count tensors. */
+  /** Bytes while a file is downloaded, then tensors while they are read. */
   onProgress?: (event: { file: string; loaded: number; total: number }) => void
 }
 
@@ -335,6 +333,14 @@ export class AutoModel {
         + (surplus.length > 5 ? ` and ${surplus.length - 5} more` : ''))
     }
     return new Model(handle)
+  }
+
+  /**
+   * A network of `nn` modules with fresh random weights; the outermost is a `nn.sequential`. It takes `input` (or
+   * `inputIds`, where it begins with an embedding) and gives `logits`. Saved and loaded as any model.
+   */
+  static fromModules(module: ContainerSpec, options: LoadOptions & { seed?: number; config?: Record<string, unknown> } = {}): Promise<Model> {
+    return AutoModel.fromConfig({ architectures: ['CustomModel'], ...options.config, model_type: 'custom', module }, options)
   }
 
   /** The same architecture with fresh random weights. */

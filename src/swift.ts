@@ -2,7 +2,7 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { PeftConfig, SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
-import { resolveModel } from './hub.js'
+import { type HubOptions, resolveModel } from './hub.js'
 import { Model, wrap } from './model.js'
 import * as binding from './native/binding.js'
 import { PeftModel } from './peft-model.js'
@@ -20,15 +20,13 @@ export interface PrepareOptions {
   signal?: AbortSignal
 }
 
-export interface FromPretrainedOptions {
+export interface FromPretrainedOptions extends HubOptions {
   /** One, several, or { saved name: new name }; all tuners of the directory when absent. */
   adapterName?: string | string[] | Record<string, string>
-  revision?: string
   /** Default true: the tuners are loaded frozen; false leaves them trainable. */
   inferenceMode?: boolean
   /** Missing or surplus tensors become an error (ERR_CHECKPOINT_MISMATCH) and not a warning. */
   strict?: boolean
-  signal?: AbortSignal
 }
 
 /** SWIFT's entry points. */

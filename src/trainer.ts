@@ -4,7 +4,7 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { native, SwiftTunersError } from './errors.js'
 import { Model, type ModelInputs, nativeInputs } from './model.js'
-import { scheduleFactor } from './native/binding.js'
+import { NativeLisa, scheduleFactor } from './native/binding.js'
 import type { Optimizer } from './optimizer.js'
 import { TunedModel } from './swift-model.js'
 import { readSafetensors, Tensor, writeSafetensors } from './tensor.js'
@@ -27,8 +27,13 @@ export interface TrainerOptions {
   resume?: boolean
   /** One JSON object per step, appended. */
   logFile?: string
-  /** Seed of dropout. Default 0. */
+  /** Seed of dropout, noise and LISA. Default 0. */
   seed?: number
+  /**
+   * LISA: only so many of the model's layers train at a time, drawn anew every `stepInterval` steps; everything outside of
+   * the layers trains on. The optimizer needs the parameters of all layers. Pan et al. 2024 (arXiv 2403.17919).
+   */
+  lisa?: { activatedLayers: number; stepInterval: number }
 }
 
 export interface TrainingStep {
@@ -80,6 +85,7 @@ export class Trainer {
     native(() => o.model.native.setSeed(o.seed ?? 0, at.drawn))
     o.model.train()
     const accumulate = o.gradientAccumulation ?? 1
+    const lisa = o.lisa && native(() => new NativeLisa(o.model.native, o.lisa!.activatedLayers, o.lisa!.stepInterval, o.seed ?? 0))
     const totalSteps = o.schedule?.totalSteps ?? Infinity
     let checked = at.step > 0
     if (o.logFile) await mkdir(dirname(o.logFile), { recursive: true })
@@ -93,6 +99,8 @@ export class Trainer {
           ? native(() => scheduleFactor(o.schedule!.name, at.step, o.schedule!.warmupSteps ?? 0, totalSteps))
           : 1
         o.optimizer.zeroGrad()
+        // What a step trains depends on its number alone, so that a resumed run goes on as it would have.
+        if (lisa) native(() => lisa.apply(at.step))
         let loss = 0
         for (const batch of group) {
           const inputs = nativeInputs(batch)
@@ -169,8 +177,12 @@ export class Trainer {
     const dir = join(root!, `step-${at.step}`)
     if (model instanceof TunedModel) await model.savePretrained(dir)
     else await mkdir(dir, { recursive: true })
+    // Also what the optimizer trains at other steps, as LISA does.
+    const names = new Set(model.parameters().map(p => p.name))
+    const known = new Set(model.namedParameters().map(p => p.name))
+    for (const p of optimizer.paramGroups.flatMap(g => g.params)) if (known.has(p.name)) names.add(p.name)
     const trainable: Record<string, Tensor> = {}
-    for (const p of model.parameters()) trainable[p.name] = model.parameter(p.name)
+    for (const name of names) trainable[name] = model.parameter(name)
     await writeSafetensors(join(dir, 'trainable.safetensors'), trainable)
     await writeSafetensors(join(dir, 'optimizer.safetensors'), optimizer.stateDict())
     await writeFile(join(dir, 'trainer.json.tmp'), JSON.stringify(at))
@@ -201,7 +213,7 @@ export class Trainer {
 }
 
 function rowsOf(batch: ModelInputs): number {
-  const first = batch.inputIds ?? batch.inputsEmbeds ?? batch.pixelValues
+  const first = batch.inputIds ?? batch.inputsEmbeds ?? batch.pixelValues ?? batch.sample ?? batch.input
   return first instanceof Tensor ? first.shape[0] : (first?.length ?? 1)
 }
 

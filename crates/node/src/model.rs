@@ -180,6 +180,13 @@ pub struct NativeParamGroup {
 }
 
 #[napi(object)]
+pub struct NativeGaLoreGroup {
+    pub names: Vec<String>,
+    pub projected: bool,
+    pub weight_decay: f64,
+}
+
+#[napi(object)]
 pub struct NativePrepareOptions {
     pub extra_state_keys: Vec<String>,
     pub inference_mode: bool,
@@ -838,6 +845,23 @@ impl NativeModel {
                 weight_decay: g.weight_decay,
             };
             Ok(m.param_groups(lr, weight_decay)?.into_iter().map(one).collect())
+        })
+    }
+
+    #[napi]
+    pub fn galore_groups(
+        &self,
+        targets: Vec<String>,
+        weight_decay: f64,
+        each: bool,
+    ) -> napi::Result<Vec<NativeGaLoreGroup>> {
+        self.read(|m| {
+            let one = |g: swift_tuners_tuners::swift::GaLoreGroup| NativeGaLoreGroup {
+                names: g.names,
+                projected: g.projected,
+                weight_decay: g.weight_decay,
+            };
+            Ok(m.galore_groups(&targets, weight_decay, each).into_iter().map(one).collect())
         })
     }
 

@@ -1,4 +1,4 @@
-//! AdamW over a model's parameters.
+//! Optimizers over a model's parameters.
 
 use crate::error::guard;
 use crate::job::job;
@@ -10,7 +10,10 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
-use swift_tuners_train::{clip_grad_norm, AdamW, AdamWOptions, Group, Schedule};
+use swift_tuners_train::{
+    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Lisa, Muon, Optimizer, ProjType,
+    Projection, QGaLoreAdamW, Quantisation, Schedule, Sgd, DEFAULT_QUANTISATION,
+};
 
 /// A trainable parameter by reference: a model's, or one that JavaScript made for a head of its own.
 #[napi]
@@ -65,13 +68,108 @@ impl NativeParameter {
     }
 }
 
+/// The settings of every optimizer; each reads its own.
 #[napi(object)]
-pub struct NativeAdamWOptions {
+pub struct NativeOptimizerOptions {
     pub lr: f64,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub eps: f64,
     pub weight_decay: f64,
+    pub beta1: Option<f64>,
+    pub beta2: Option<f64>,
+    pub eps: Option<f64>,
+    pub eps2: Option<f64>,
+    pub momentum: Option<f64>,
+    pub dampening: Option<f64>,
+    pub nesterov: Option<bool>,
+    pub clip_threshold: Option<f64>,
+    pub decay_rate: Option<f64>,
+    pub scale_parameter: Option<bool>,
+    pub relative_step: Option<bool>,
+    pub warmup_init: Option<bool>,
+    pub correct_bias: Option<bool>,
+    pub ns_coefficients: Option<Vec<f64>>,
+    pub ns_steps: Option<u32>,
+    pub adjust_lr_fn: Option<String>,
+}
+
+/// GaLore's settings of a group.
+#[napi(object)]
+pub struct NativeProjection {
+    pub rank: u32,
+    pub update_proj_gap: f64,
+    pub scale: f64,
+    pub proj_type: String,
+    pub quant_n_bit: Option<u32>,
+    pub quant_group_size: Option<u32>,
+    pub cos_threshold: Option<f64>,
+    pub gamma_proj: Option<f64>,
+    pub queue_size: Option<u32>,
+}
+
+fn projection(p: &NativeProjection) -> swift_tuners_nn::Result<Projection> {
+    let d = DEFAULT_QUANTISATION;
+    let quantised = p.quant_n_bit.is_some() || p.quant_group_size.is_some() || p.queue_size.is_some();
+    let out = Projection {
+        rank: p.rank as usize,
+        update_proj_gap: p.update_proj_gap as u64,
+        scale: p.scale,
+        proj_type: ProjType::parse(&p.proj_type)?,
+        quantisation: quantised.then(|| Quantisation {
+            bits: p.quant_n_bit.unwrap_or(d.bits),
+            group_size: p.quant_group_size.map_or(d.group_size, |n| n as usize),
+            cos_threshold: p.cos_threshold.unwrap_or(d.cos_threshold),
+            gamma: p.gamma_proj.unwrap_or(d.gamma),
+            queue_size: p.queue_size.map_or(d.queue_size, |n| n as usize),
+        }),
+    };
+    out.check()?;
+    Ok(out)
+}
+
+fn build(kind: &str, groups: Vec<Group>, o: &NativeOptimizerOptions) -> swift_tuners_nn::Result<Optimizer> {
+    let betas = (o.beta1.unwrap_or(0.9), o.beta2.unwrap_or(0.999));
+    let eps = |default: f64| o.eps.unwrap_or(default);
+    let (lr, decay) = (o.lr, o.weight_decay);
+    match kind {
+        "AdamW" => Optimizer::new(groups, lr, decay, AdamW::new(betas, eps(1e-8))?),
+        "AdamW8bit" => Optimizer::new(groups, lr, decay, AdamW8bit::new(betas, eps(1e-8))?),
+        "SGD" => {
+            let (momentum, dampening) = (o.momentum.unwrap_or(0.), o.dampening.unwrap_or(0.));
+            Optimizer::new(groups, lr, decay, Sgd::new(momentum, dampening, o.nesterov.unwrap_or(false))?)
+        }
+        "Adafactor" | "GaLoreAdafactor" => {
+            let options = AdafactorOptions {
+                eps: (eps(1e-30), o.eps2.unwrap_or(1e-3)),
+                clip_threshold: o.clip_threshold.unwrap_or(1.),
+                decay_rate: o.decay_rate.unwrap_or(-0.8),
+                beta1: o.beta1,
+                scale_parameter: o.scale_parameter.unwrap_or(true),
+                relative_step: o.relative_step.unwrap_or(true),
+                warmup_init: o.warmup_init.unwrap_or(false),
+            };
+            Optimizer::new(groups, lr, decay, Adafactor::new(options, kind == "GaLoreAdafactor")?)
+        }
+        "GaLoreAdamW" => {
+            let correct = o.correct_bias.unwrap_or(true);
+            Optimizer::new(groups, lr, decay, GaLoreAdamW::new(betas, eps(1e-6), correct)?)
+        }
+        "QGaLoreAdamW" => Optimizer::new(groups, lr, decay, QGaLoreAdamW::new(betas, eps(1e-8))?),
+        "Muon" => {
+            let ns = o.ns_coefficients.as_deref().unwrap_or(&[3.4445, -4.7750, 2.0315]);
+            let &[a, b, c] = ns else {
+                return Err(Error::config("nsCoefficients", format!("expected three numbers, found {}", ns.len())));
+            };
+            let muon = Muon {
+                momentum: o.momentum.unwrap_or(0.95),
+                nesterov: o.nesterov.unwrap_or(true),
+                ns_coefficients: (a, b, c),
+                eps: eps(1e-7),
+                ns_steps: o.ns_steps.map_or(5, |n| n as usize),
+                adjust: AdjustLr::parse(o.adjust_lr_fn.as_deref().unwrap_or("original"))?,
+            };
+            Optimizer::new(groups, lr, decay, muon.check()?)
+        }
+        other => Err(Error::Argument(format!("no optimizer is called {other:?}"))),
+    }
 }
 
 /// Settings of one group; what is absent is the optimizer's.
@@ -84,7 +182,7 @@ pub struct NativeGroupOptions {
 /// Parameters in groups, collected one by one: napi hands over no lists of class instances.
 #[napi]
 pub struct NativeGroups {
-    groups: Vec<Vec<(String, Param)>>,
+    groups: Vec<(Vec<(String, Param)>, Option<Projection>)>,
     models: Vec<Arc<Shared>>,
 }
 
@@ -97,8 +195,12 @@ impl NativeGroups {
     }
 
     #[napi]
-    pub fn add_group(&mut self) {
-        self.groups.push(Vec::new());
+    pub fn add_group(&mut self, low_rank: Option<NativeProjection>) -> napi::Result<()> {
+        guard(|| {
+            let low_rank = low_rank.as_ref().map(projection).transpose()?;
+            self.groups.push((Vec::new(), low_rank));
+            Ok(())
+        })
     }
 
     /// Adds to the newest group.
@@ -109,32 +211,29 @@ impl NativeGroups {
                 self.models.push(shared.clone());
             }
         }
-        if let Some(group) = self.groups.last_mut() {
+        if let Some((group, _)) = self.groups.last_mut() {
             group.push((parameter.name.clone(), parameter.param.clone()));
         }
     }
 }
 
 #[napi]
-pub struct NativeAdamW {
-    inner: Arc<Mutex<AdamW>>,
+pub struct NativeOptimizer {
+    inner: Arc<Mutex<Optimizer>>,
     models: Vec<Arc<Shared>>,
 }
 
 #[napi]
-impl NativeAdamW {
+impl NativeOptimizer {
     #[napi(constructor)]
-    pub fn new(groups: &NativeGroups, options: NativeAdamWOptions) -> napi::Result<Self> {
+    pub fn new(kind: String, groups: &NativeGroups, options: NativeOptimizerOptions) -> napi::Result<Self> {
         guard(|| {
-            let made =
-                groups.groups.iter().map(|params| Group { params: params.clone(), lr: None, weight_decay: None });
-            let options = AdamWOptions {
-                lr: options.lr,
-                betas: (options.beta1, options.beta2),
-                eps: options.eps,
-                weight_decay: options.weight_decay,
-            };
-            let inner = Arc::new(Mutex::new(AdamW::new(made.collect(), options)?));
+            let made = groups.groups.iter().map(|(params, projection)| Group {
+                params: params.clone(),
+                projection: *projection,
+                ..Group::default()
+            });
+            let inner = Arc::new(Mutex::new(build(&kind, made.collect(), &options)?));
             Ok(Self { inner, models: groups.models.clone() })
         })
     }
@@ -161,10 +260,10 @@ impl NativeAdamW {
     ) -> napi::Result<Object<'env>> {
         let (inner, models) = (self.inner.clone(), self.models.clone());
         job(env, move || {
-            let mut adamw = inner.lock();
+            let mut optimizer = inner.lock();
             if require_all {
                 let without =
-                    adamw.groups.iter().flat_map(|g| &g.params).find(|(_, p)| p.requires_grad() && p.grad().is_none());
+                    optimizer.groups.iter().flat_map(|g| &g.params).find(|(_, p)| p.requires_grad() && p.grad().is_none());
                 if let Some((name, _)) = without {
                     return Err(Error::Invalid(format!(
                         "{name} is trainable but received no gradient in the first step: it has no part in the loss"
@@ -172,10 +271,10 @@ impl NativeAdamW {
                 }
             }
             let _passes: Vec<_> = models.iter().map(|m| m.passes.write()).collect();
-            let params: Vec<Param> = adamw.params().cloned().collect();
+            let params: Vec<Param> = optimizer.params().cloned().collect();
             let norm =
                 if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };
-            adamw.step(lr_scale)?;
+            optimizer.step(lr_scale)?;
             Ok(norm)
         })
     }
@@ -204,4 +303,32 @@ pub fn schedule_factor(name: String, step: f64, warmup: f64, total: f64) -> napi
             .ok_or_else(|| Error::config("schedule.name", "expected constant, linear or cosine"))?;
         Ok(schedule.factor(step as u64, warmup as u64, total as u64))
     })
+}
+
+/// Which layers of a model train when.
+#[napi]
+pub struct NativeLisa {
+    lisa: Lisa,
+    shared: Arc<Shared>,
+}
+
+#[napi]
+impl NativeLisa {
+    #[napi(constructor)]
+    pub fn new(model: &NativeModel, active: u32, interval: f64, seed: f64) -> napi::Result<Self> {
+        guard(|| {
+            let shared = model.get()?;
+            let lisa = Lisa::new(&shared.tree.read_recursive().model, active as usize, interval as u64, seed as u64)?;
+            Ok(Self { lisa, shared })
+        })
+    }
+
+    /// Makes the layers of a step (from 0) train and freezes the others; resolves to their indices.
+    #[napi]
+    pub fn apply(&self, step: f64) -> napi::Result<Vec<u32>> {
+        guard(|| {
+            let tree = self.shared.tree.read_recursive();
+            Ok(self.lisa.apply(&tree.model, step as u64).into_iter().map(|i| i as u32).collect())
+        })
+    }
 }

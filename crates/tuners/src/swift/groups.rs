@@ -5,7 +5,8 @@
 use super::{Flavor, TunedModel};
 use crate::lora::LoraLayer;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{named_nodes, named_parameters};
+use swift_tuners_nn::module::{named_nodes, named_parameters, Weights};
+use swift_tuners_nn::ops::WeightLayout;
 use swift_tuners_nn::Result;
 
 /// Parameters that share settings; an absent learning rate is the optimizer's own.
@@ -83,6 +84,69 @@ impl TunedModel {
             });
         }
         Ok(groups)
+    }
+}
+
+/// A group of [`TunedModel::galore_groups`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct GaLoreGroup {
+    pub names: Vec<String>,
+    /// Whether its matrices get a low-rank space.
+    pub projected: bool,
+    pub weight_decay: f64,
+}
+
+impl TunedModel {
+    /// The trainable parameters as SWIFT groups them for GaLore: the weights of linear layers and embeddings whose path
+    /// contains one of `targets` (all blocks' when empty), then the rest with and without decay. `each`: a group per parameter
+    /// (`optim_per_parameter`), all with decay.
+    pub fn galore_groups(&self, targets: &[String], weight_decay: f64, each: bool) -> Vec<GaLoreGroup> {
+        let prefix = self.flavor.prefix();
+        let blocks = format!("{}.", self.model.keys.blocks);
+        let wanted = |path: &str| {
+            if targets.is_empty() {
+                path.starts_with(&blocks)
+            } else {
+                targets.iter().any(|t| path.contains(t.as_str()))
+            }
+        };
+        let mut projected: HashSet<usize> = HashSet::new();
+        for (path, node) in named_nodes(&self.model.root) {
+            let weight = match node.module().weights() {
+                // A Conv1D is no torch.nn.Linear.
+                Some(Weights::Linear { weight, layout: WeightLayout::OutIn, .. }) => weight,
+                Some(Weights::Embedding { weight }) => weight,
+                _ => continue,
+            };
+            if wanted(&path) && weight.requires_grad() {
+                projected.insert(weight.id());
+            }
+        }
+        let all = named_parameters(&self.model.root);
+        let trainable = all.iter().filter(|(_, p)| p.requires_grad());
+        let name = |n: &str| format!("{prefix}{n}");
+        if each {
+            let one = |(n, p): &(String, &swift_tuners_nn::Param)| GaLoreGroup {
+                names: vec![name(n)],
+                projected: projected.contains(&p.id()),
+                weight_decay,
+            };
+            return trainable.map(one).collect();
+        }
+        let mut groups = [
+            GaLoreGroup { names: Vec::new(), projected: true, weight_decay },
+            GaLoreGroup { names: Vec::new(), projected: false, weight_decay },
+            GaLoreGroup { names: Vec::new(), projected: false, weight_decay: 0. },
+        ];
+        for (n, p) in trainable {
+            let at = match projected.contains(&p.id()) {
+                true => 0,
+                false if n.contains("bias") || is_norm(n) => 2,
+                false => 1,
+            };
+            groups[at].names.push(name(n));
+        }
+        groups.into()
     }
 }
 

@@ -7,7 +7,7 @@ mod slots;
 mod weighted;
 
 pub use activation::Offload;
-pub use groups::ParamGroup;
+pub use groups::{GaLoreGroup, ParamGroup};
 pub use slots::{Format, Slot};
 pub use weighted::{Combination, SignMethod, WeightedOptions};
 
