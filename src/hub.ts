@@ -145,7 +145,9 @@ abstract class Repository {
         problem = error
       }
       if (response && response.status < 500 && response.status !== 429 && response.status !== 408) return response
-      if (attempt >= ATTEMPTS) {
+      // Nobody at that address: waiting does not help.
+      const nobody = /^(ENOTFOUND|ECONNREFUSED)$/.test(String((problem as { cause?: { code?: string } })?.cause?.code))
+      if (attempt >= (nobody ? 2 : ATTEMPTS)) {
         await response?.body?.cancel().catch(() => {})
         const why = response ? `status ${response.status}` : String((problem as Error)?.cause ?? problem)
         throw new Unreachable(`${this.id}: ${new URL(url).host} does not answer (${printable(why)})`, { cause: problem })
