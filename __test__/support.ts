@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import type { ExecutionContext } from 'ava'
-import { AutoModel, type Device, LoRAConfig, type Model, type Tensor } from '../index.js'
+import { AutoModel, type Device, LoRAConfig, type Model, Tensor } from '../index.js'
 
 export const root = resolve(__dirname, '../..')
 export const fixtures = join(root, '__test__/fixtures')
@@ -37,6 +37,21 @@ export function gap(a: ArrayLike<number>, b: ArrayLike<number>): number {
   }
   return worst
 }
+
+/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+export function rng(seed: number): () => number {
+  let a = seed
+  return () => {
+    a = (a + 0x6d2b79f5) | 0
+    let x = Math.imul(a ^ (a >>> 15), 1 | a)
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Uniform in ±scale. */
+export const randomTensor = (shape: number[], next: () => number, scale = 1) =>
+  Tensor.from(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => (2 * next() - 1) * scale), shape)
 
 /** Every file below a folder with its bytes. */
 export function snapshot(dir: string): Record<string, string> {

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device};
 use swift_tuners_nn::init::Rng;
+use swift_tuners_nn::module::{Args, Next, Own, Tuner, Value, Visitor};
 use swift_tuners_nn::ops::{self, compute_dtype, Activation, WeightLayout};
-use swift_tuners_nn::{Array, Context, Model, Param, Result, Tensor};
+use swift_tuners_nn::{Array, Context, Error, Model, Param, Result, Tensor};
 
 /// Makes a tuner's first values: in the model's compute type, on its device, from a seed and the tuner's place.
 pub struct Init {
@@ -102,4 +103,42 @@ pub fn over_channels(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> R
     };
     let y = f(&x.reshape((batch, channels, height * width))?.transpose(1, 2)?.contiguous()?)?;
     y.transpose(1, 2)?.contiguous()?.reshape((batch, y.last_dim(), height, width))
+}
+
+/// Notes what a module takes in or gives out, detached, for tuners of the same adapter further on.
+#[derive(Clone)]
+pub struct Probe {
+    pub own: Own,
+    /// The value's place among the adapter's taps.
+    pub at: usize,
+    /// What the module gives out; otherwise its first argument.
+    pub output: bool,
+}
+
+impl Tuner for Probe {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if !cx.is_active(self.own.adapter) {
+            return next.run(cx, args);
+        }
+        let note = |value: &Value| -> Result<()> {
+            cx.put_tap(self.own.adapter, self.at, value.clone().into_tensor()?.detach().into());
+            Ok(())
+        };
+        if self.output {
+            let value = next.run(cx, args)?;
+            note(&value)?;
+            return Ok(value);
+        }
+        match args.positional.first() {
+            Some(first) => note(first)?,
+            None => return Err(Error::Argument("a probed module is called without positional arguments".into())),
+        }
+        next.run(cx, args)
+    }
+
+    fn visit<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
+
+    fn own(&self) -> Option<&Own> {
+        Some(&self.own)
+    }
 }

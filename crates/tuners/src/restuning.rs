@@ -2,7 +2,7 @@
 //!
 //! Jiang et al. 2023 (arXiv 2310.19859); Python's `swift.tuners.restuning`.
 
-use crate::blocks::{over_channels, Bottleneck, Dense, Init};
+use crate::blocks::{over_channels, Bottleneck, Dense, Init, Probe};
 use crate::config::{AdapterConfig, Dialect};
 use crate::registry::{swift_fields, Entry, Traits};
 use crate::swift::{Attachment, TunedModel};
@@ -244,42 +244,6 @@ impl Tuner for Holder {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         next.run(cx, args)
     }
-
-    fn own(&self) -> Option<&Own> {
-        Some(&self.own)
-    }
-}
-
-/// Notes what a module takes in or gives out, detached.
-#[derive(Clone)]
-struct Probe {
-    own: Own,
-    at: usize,
-    output: bool,
-}
-
-impl Tuner for Probe {
-    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if !cx.is_active(self.own.adapter) {
-            return next.run(cx, args);
-        }
-        let note = |value: &Value| -> Result<()> {
-            cx.put_tap(self.own.adapter, self.at, value.clone().into_tensor()?.detach().into());
-            Ok(())
-        };
-        if self.output {
-            let value = next.run(cx, args)?;
-            note(&value)?;
-            return Ok(value);
-        }
-        match args.positional.first() {
-            Some(first) => note(first)?,
-            None => return Err(Error::Argument("a probed module is called without positional arguments".into())),
-        }
-        next.run(cx, args)
-    }
-
-    fn visit<'a>(&'a self, _: &mut dyn swift_tuners_nn::module::Visitor<'a>) {}
 
     fn own(&self) -> Option<&Own> {
         Some(&self.own)

@@ -2,7 +2,7 @@
 //!
 //! Jiang et al. 2023 (arXiv 2312.11392); Python's `swift.tuners.scetuning`.
 
-use crate::blocks::{over_channels, Bottleneck, Init};
+use crate::blocks::{over_channels, Bottleneck, Init, Probe};
 use crate::config::{AdapterConfig, Dialect};
 use crate::registry::{swift_fields, Entry, Traits};
 use crate::swift::{Attachment, TunedModel};
@@ -88,15 +88,15 @@ fn places(model: &Model, c: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
 
 fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
     let places_ = places(&model.model, c, "target_modules")?;
-    if c.get("hint_modules").is_some() {
-        // Checked as Python checks them; what they give has no part in Python's result either.
-        let hints = places(&model.model, c, "hint_modules")?;
-        if hints.len() != places_.len() {
-            return Err(Error::config(
-                "hint_modules",
-                format!("{} modules for {} targets; there must be one each", hints.len(), places_.len()),
-            ));
-        }
+    let hints = match c.get("hint_modules") {
+        Some(_) => places(&model.model, c, "hint_modules")?,
+        None => Vec::new(),
+    };
+    if !hints.is_empty() && hints.len() != places_.len() {
+        return Err(Error::config(
+            "hint_modules",
+            format!("{} modules for {} targets; there must be one each", hints.len(), places_.len()),
+        ));
     }
     let dims = c.sizes("dims")?;
     dims.check_count(places_.len())?;
@@ -113,29 +113,55 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         let (down, up) = (init.dense(dim, length, true)?, init.zeros(length, dim)?);
         nets.push(Bottleneck { down, up, act: Activation::Gelu });
     }
+    attach_at(&mut model.model.root, &hints, |at, node| {
+        let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params: Vec::new() };
+        node.tuners.push(Box::new(Probe { own, at, output: true }));
+        Ok(())
+    })?;
     attach_at(&mut model.model.root, &places_, |i, node| {
         let params = nets[i].params(["tuner_op.ln1", "tuner_op.ln2"]);
         let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params };
-        node.tuners.push(Box::new(SceTuner { own, net: nets[i].clone(), dim: dims.at(i)?, decoder }));
+        let hint = hints.get(i).map(|place| (i, place.path.clone()));
+        node.tuners.push(Box::new(SceTuner { own, net: nets[i].clone(), dim: dims.at(i)?, decoder, hint }));
         Ok(())
     })?;
     Ok(Attachment::new(c))
 }
 
-/// `x + gelu(x W1ᵀ + b1) W2ᵀ + b2` over channels: on the target's output, or (decoder) on the last `dim` channels of its
-/// input, which are the skip connection.
+/// `x + gelu((x + hint) W1ᵀ + b1) W2ᵀ + b2` over channels: on the target's output, or (decoder) on the last `dim` channels
+/// of its input, which are the skip connection. The hint is the paper's control signal (CSC-Tuner); Python's code raises on
+/// one.
 #[derive(Clone)]
 struct SceTuner {
     own: Own,
     net: Bottleneck,
     dim: usize,
     decoder: bool,
+    /// The place among the pass's taps, and the module's path.
+    hint: Option<(usize, String)>,
 }
 
 impl SceTuner {
     fn tune(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         let wide = x.to_dtype(self.net.dtype())?;
-        wide.add(&over_channels(&wide, |x| self.net.apply(cx, x))?)?.to_dtype(x.dtype())
+        let hinted = match self.hint(cx, x)? {
+            Some(hint) => wide.add(&hint.to_dtype(self.net.dtype())?)?,
+            None => wide.clone(),
+        };
+        wide.add(&over_channels(&hinted, |x| self.net.apply(cx, x))?)?.to_dtype(x.dtype())
+    }
+
+    fn hint(&self, cx: &Context, x: &Tensor) -> Result<Option<Tensor>> {
+        let Some((at, path)) = &self.hint else { return Ok(None) };
+        match cx.tap(self.own.adapter, *at) {
+            Some(Value::Tensor(hint)) if hint.dims() == x.dims() => Ok(Some(hint)),
+            Some(Value::Tensor(hint)) => Err(Error::Shape {
+                path: format!("hint {path} of the SCETuning adapter {}", self.own.name),
+                expected: x.dims().to_vec(),
+                actual: hint.dims().to_vec(),
+            }),
+            _ => Err(Error::Invalid(format!("SCETuning adapter {}: a target runs before its hint {path}", self.own.name))),
+        }
     }
 }
 

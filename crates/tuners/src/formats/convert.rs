@@ -1,6 +1,6 @@
 //! `Swift.save_to_peft_format`: a SWIFT checkpoint of LoRAs as PEFT reads it, without a model.
 
-use super::{python_line, split_config, BIN, CONFIG, EXTRA, SAFE};
+use super::{python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, SAFE};
 use crate::config::{check_adapter_name, AdapterConfig, Dialect};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, json, safetensors};
@@ -112,7 +112,7 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
 /// The small files beside the adapters (the model card, `configuration.json`).
 fn other_files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
-    for name in ["README.md", "configuration.json"] {
+    for name in ["README.md", CONFIGURATION] {
         let path = dir.join(name);
         if path.is_file() {
             out.push((name.to_owned(), files::read_bounded(&path, 16 << 20)?));

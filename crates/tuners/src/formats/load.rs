@@ -1,6 +1,6 @@
 //! `Swift.from_pretrained` and `PeftModel.from_pretrained`.
 
-use super::{LoadReport, BIN, CONFIG, EXTRA, SAFE};
+use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
 use crate::config::{check_adapter_name, AdapterConfig, Dialect};
 use crate::swift::{Flavor, Format, PrepareOptions, TunedModel};
 use candle_core::DType;
@@ -213,6 +213,8 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
         }
     }
     subfolders.sort();
+    let order = adapter_order(&configuration(dir));
+    subfolders.sort_by_key(|name| order.iter().position(|n| n == name).unwrap_or(usize::MAX));
     let in_root =
         |config: &AdapterConfig, name: &str| config.dialect == Dialect::Peft || !subfolders.iter().any(|s| s == name);
     let pairs: Vec<(String, String)> = match names {

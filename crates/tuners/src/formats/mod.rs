@@ -9,11 +9,17 @@ pub use load::{FromPretrainedOptions, NameSelection};
 pub use save::SaveOptions;
 
 use serde_json::{Map, Value as Json};
+use std::path::Path;
+use swift_tuners_nn::checkpoint::json;
 
 pub const CONFIG: &str = "adapter_config.json";
 pub const SAFE: &str = "adapter_model.safetensors";
 pub const BIN: &str = "adapter_model.bin";
 pub const EXTRA: &str = "extra_states";
+/// ModelScope's description of a repository; SWIFT writes an empty one.
+pub const CONFIGURATION: &str = "configuration.json";
+/// The field of it that lists adapters in the order of attaching.
+const ORDER: &str = "adapter_order";
 
 /// SWIFT's additions to a LoRA configuration, which a plain PEFT configuration does not know.
 const SWIFT_FIELDS: [&str; 8] = [
@@ -40,6 +46,19 @@ pub struct LoadReport {
     pub warnings: Vec<String>,
     /// What needs no attention, such as converted dtypes.
     pub notes: Vec<String>,
+}
+
+/// What a folder's `configuration.json` holds: nothing where it is missing or no object, as nothing depends on it.
+fn configuration(dir: &Path) -> Map<String, Json> {
+    match json::read(&dir.join(CONFIGURATION)) {
+        Ok(Json::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn adapter_order(configuration: &Map<String, Json>) -> Vec<String> {
+    let listed = configuration.get(ORDER).and_then(Json::as_array).into_iter().flatten();
+    listed.filter_map(|n| n.as_str().map(str::to_owned)).collect()
 }
 
 /// Splits a configuration into PEFT's own fields and `additional_config.json`.

@@ -1,9 +1,11 @@
 //! `SwiftModel.save_pretrained` and `PeftModel.save_pretrained`.
 
-use super::{python_line, split_config, BIN, CONFIG, EXTRA, SAFE};
+use super::{
+    adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE,
+};
 use crate::swift::{Flavor, Format, TunedModel};
 use crate::target::FullMatch;
-use serde_json::{json, Value as Json};
+use serde_json::{json, Map, Value as Json};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
 use swift_tuners_nn::module::named_parameters;
@@ -61,7 +63,9 @@ impl TunedModel {
                 files::write_file(&staging.join("README.md"), self.card().as_bytes())?;
             }
             if self.flavor != Flavor::Peft {
-                files::write_file(&staging.join("configuration.json"), b"{}")?;
+                let saved: Vec<&str> = written.iter().filter(|w| !w.in_root).map(|w| w.name.as_str()).collect();
+                let text = Json::Object(self.configuration(dir, &saved)).to_string();
+                files::write_file(&staging.join(CONFIGURATION), text.as_bytes())?;
             }
             for w in &written {
                 let folder = if w.in_root { staging.to_owned() } else { staging.join(&w.name) };
@@ -79,6 +83,23 @@ impl TunedModel {
             Ok(())
         })?;
         Ok(unknown)
+    }
+
+    /// ModelScope's own file, in which Python notes nothing: adapters that were not attached in the order of their names
+    /// are listed, as adapters on one module nest in that order. What a folder's file holds otherwise is kept.
+    fn configuration(&self, dir: &Path, saved: &[&str]) -> Map<String, Json> {
+        let mut fields = configuration(dir);
+        let before = adapter_order(&fields);
+        let here = |name: &String| saved.contains(&name.as_str()) || dir.join(name).join(CONFIG).exists();
+        let own = self.adapters().keys().cloned();
+        let order: Vec<String> =
+            own.chain(before.into_iter().filter(|n| !self.adapters().contains_key(n))).filter(here).collect();
+        if order.is_sorted() {
+            fields.remove(ORDER);
+        } else {
+            fields.insert(ORDER.into(), order.into());
+        }
+        fields
     }
 
     fn written(&self, name: &str, peft: bool) -> Result<Written> {
