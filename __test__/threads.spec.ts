@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { AutoModel, Swift, type SwiftModel } from '../index.js'
-import { failsWith, fixtures, logits, lora } from './support.js'
+import { failsWith, fixtures, logits, lora, rng } from './support.js'
 
 interface Report {
   start: string[]
@@ -37,11 +37,14 @@ test.serial('with USE_UNIQUE_THREAD=0 each thread has its own set, and outputs e
     expected[name] = await logits(model)
   }
   model.setActiveAdapters('a')
-  const names = ['b', 'a', 'b', 'b', 'a', 'a', 'b', 'a']
-  const reports = await Promise.all([names, names.toReversed(), names].map(n => inWorker(model, n)))
+  const reports = await Promise.all(Array.from({ length: 8 }, (_, worker) => {
+    const next = rng(worker)
+    return inWorker(model, Array.from({ length: 200 }, () => (next() < 0.5 ? 'a' : 'b')))
+  }))
   for (const { start, results } of reports) {
     t.deepEqual(start, [], 'a new thread starts with nothing active')
-    for (const [name, output] of results) t.deepEqual(output, expected[name])
+    t.is(results.length, 200)
+    t.true(results.every(([name, output]) => output.every((v, i) => v === expected[name][i])))
   }
   t.deepEqual(model.activeAdapters, ['a'])
   t.deepEqual(await logits(model), expected.a)

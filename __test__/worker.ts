@@ -20,6 +20,7 @@ async function switches(all: string[]): Promise<void> {
 
 async function call(message: { op: string; names: string | string[] }): Promise<void> {
   try {
+    if (message.op === 'switches') return await switches(message.names as string[])
     if (message.op === 'forward') return parentPort!.postMessage({ logits: await logits() })
     if (message.op === 'set_active_adapters') model.setActiveAdapters(message.names)
     else if (message.op === 'activate_adapter') model.activateAdapter(message.names as string)

@@ -18,10 +18,17 @@ mod tokenizer;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Milliseconds that free pages are kept: longer than a training step, short enough to give memory back when idle.
+/// Milliseconds that free pages are kept: longer than a training step. Later allocations give them back; an idle process
+/// keeps them.
 const PURGE_DELAY: std::ffi::c_long = 1000;
 /// `mi_option_purge_delay`, which the binding crate does not name.
 const PURGE_DELAY_OPTION: libmimalloc_sys::mi_option_t = 15;
+
+/// Gives free pages back to the system at once: for calls whose purpose is to free memory.
+pub(crate) fn release_free_memory() {
+    // SAFETY: may be called at any time, from any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
 
 #[napi_derive::module_init]
 fn init() {

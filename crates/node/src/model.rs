@@ -748,7 +748,9 @@ impl NativeModel {
     pub fn set_active(&self, names: Vec<String>, offload: Option<String>, thread: f64) -> napi::Result<Vec<String>> {
         self.read(|m| {
             let offload = offload.map(|o| Offload::parse(&o)).transpose()?;
-            m.set_active(thread as u64, &names, offload)
+            let unknown = m.set_active(thread as u64, &names, offload)?;
+            offload.inspect(|_| crate::release_free_memory());
+            Ok(unknown)
         })
     }
 
@@ -761,7 +763,9 @@ impl NativeModel {
     pub fn deactivate(&self, name: String, offload: Option<String>, thread: f64) -> napi::Result<()> {
         self.read(|m| {
             let offload = offload.map(|o| Offload::parse(&o)).transpose()?;
-            m.deactivate(thread as u64, &name, offload)
+            m.deactivate(thread as u64, &name, offload)?;
+            offload.inspect(|_| crate::release_free_memory());
+            Ok(())
         })
     }
 

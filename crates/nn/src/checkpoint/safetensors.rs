@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Device};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -187,15 +188,19 @@ pub fn read(path: &Path) -> Result<Tensors> {
 
 /// Writes a file and flushes it. The caller stages and renames.
 pub fn write(path: &Path, tensors: &[(String, Array)], metadata: &HashMap<String, String>) -> Result<()> {
+    let fault = RefCell::new(None);
     let mut views = Vec::with_capacity(tensors.len());
     for (name, array) in tensors {
-        views.push((name.clone(), View::new(array)?));
+        views.push((name.clone(), View::new(array, &fault)?));
     }
     let failed = |e: ::safetensors::SafeTensorError| match e {
         ::safetensors::SafeTensorError::IoError(source) => Error::io(path, source),
         other => Error::Argument(format!("{}: {other}", path.display())),
     };
     ::safetensors::serialize_to_file(views, Some(metadata.clone()), path).map_err(failed)?;
+    if let Some(e) = fault.take() {
+        return Err(e);
+    }
     let file = File::options().write(true).open(path).map_err(|e| Error::io(path, e))?;
     #[cfg(unix)]
     {
@@ -218,14 +223,16 @@ fn umask() -> u32 {
         .unwrap_or(0o022)
 }
 
-struct View {
+/// One tensor of a file that is being written: its bytes exist while they are written only.
+struct View<'a> {
     dtype: ::safetensors::Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+    array: &'a Array,
+    /// The trait cannot fail; what went wrong on the way from a device.
+    fault: &'a RefCell<Option<Error>>,
 }
 
-impl View {
-    fn new(array: &Array) -> Result<Self> {
+impl<'a> View<'a> {
+    fn new(array: &'a Array, fault: &'a RefCell<Option<Error>>) -> Result<Self> {
         use ::safetensors::Dtype;
         let dtype = match array.dtype() {
             DType::F64 => Dtype::F64,
@@ -237,22 +244,26 @@ impl View {
             DType::U8 => Dtype::U8,
             other => return Err(Error::Argument(format!("{other:?} cannot be stored"))),
         };
-        Ok(Self { dtype, shape: array.dims().to_vec(), bytes: bytes(array)? })
+        Ok(Self { dtype, array, fault })
     }
 }
 
-impl ::safetensors::View for View {
+impl ::safetensors::View for View<'_> {
     fn dtype(&self) -> ::safetensors::Dtype {
         self.dtype
     }
     fn shape(&self) -> &[usize] {
-        &self.shape
+        self.array.dims()
     }
     fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        (&self.bytes).into()
+        let bytes = bytes(self.array).unwrap_or_else(|e| {
+            *self.fault.borrow_mut() = Some(e);
+            vec![0; self.data_len()]
+        });
+        bytes.into()
     }
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.array.elem_count() * self.array.dtype().size_in_bytes()
     }
 }
 
@@ -260,7 +271,13 @@ impl ::safetensors::View for View {
 pub(crate) fn bytes(array: &Array) -> Result<Vec<u8>> {
     macro_rules! collect {
         ($t:ty) => {
-            flat(array)?.to_vec1::<$t>()?.into_iter().flat_map(|v| v.to_le_bytes()).collect()
+            flat(array)?.to_vec1::<$t>()?.into_iter().fold(
+                Vec::with_capacity(array.elem_count() * size_of::<$t>()),
+                |mut out, v| {
+                    out.extend_from_slice(&v.to_le_bytes());
+                    out
+                },
+            )
         };
     }
     Ok(match array.dtype() {
