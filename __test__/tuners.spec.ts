@@ -2,10 +2,10 @@
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  AdamW, AdapterConfig, LLaMAProConfig, LoRAConfig, LongLoRAConfig, type Model, type ModelInputs, NEFTuneConfig, PartConfig, PromptConfig,
-  ReftConfig, ResTuningConfig, SCETuningConfig, SideConfig, Swift, SwiftConfig, type SwiftModel, Tensor,
+  AdamW, AdapterConfig, AutoModel, LLaMAProConfig, LoRAConfig, LongLoRAConfig, type Model, type ModelInputs, NEFTuneConfig, nn, PartConfig,
+  PromptConfig, ReftConfig, ResTuningConfig, SCETuningConfig, SideConfig, Swift, SwiftConfig, type SwiftModel, Tensor,
 } from '../index.js'
-import { base, failsWith, fixtures, numbers, readJson, randomTensor, rng, snapshot, temp, IDS } from './support.js'
+import { base, failsWith, fixtures, gap, numbers, readJson, randomTensor, rng, snapshot, temp, IDS } from './support.js'
 
 const output = async (model: Model, inputs: ModelInputs) => {
   const o = await model.forward(inputs)
@@ -206,4 +206,100 @@ test('what Python refuses or cannot run is refused by name here, or runs', async
     if (typeof found[0][1] === 'string') await failsWith(t, found[0][1], run)
     else t.deepEqual(await run(), found[0][1], e.comment)
   }
+})
+
+test('NEFTune: uniform noise of the paper\'s size on embeddings, in training only, drawn anew each pass', async t => {
+  const net = nn.sequential({ embed: nn.embedding(30, 16), act: nn.identity() })
+  const inputs = { inputIds: Array.from({ length: 40 }, (_, i) => Array.from({ length: 10 }, (_, j) => (i + j) % 30)) }
+  const model = await AutoModel.fromModules(net, { seed: 1 })
+  const clean = await output(model, inputs)
+  const tuned = await Swift.prepareModel(model, { noisy: new NEFTuneConfig({ noiseAlpha: 3 }) })
+  t.true(tuned.namedParameters().every(p => p.requiresGrad), 'alone it freezes nothing')
+  tuned.eval()
+  t.deepEqual(await output(tuned, inputs), clean)
+  tuned.train()
+  const noise = async () => (await output(tuned, inputs)).map((v, i) => v - clean[i])
+  const [first, second] = [await noise(), await noise()]
+  const bound = 3 / Math.sqrt(10 * 16)
+  t.true(first.every(v => Math.abs(v) <= bound + 1e-6) && Math.max(...first) > 0.99 * bound && Math.min(...first) < -0.99 * bound)
+  const mean = (v: number[]) => v.reduce((a, b) => a + b) / v.length
+  t.true(Math.abs(mean(first)) < 0.03 * bound)
+  t.true(Math.abs(mean(first.map(v => v * v)) / (bound ** 2 / 3) - 1) < 0.05, 'the variance of a uniform distribution')
+  t.notDeepEqual(first, second)
+  tuned.setActiveAdapters([])
+  t.deepEqual(await output(tuned, inputs), clean)
+  await failsWith(t, 'ERR_INVALID_STATE', () => Swift.prepareModel(tuned, { again: new NEFTuneConfig() }))
+})
+
+test('LLaMA-Pro starts as the base, decodes with the cache as without it, and names its blocks as SWIFT', async t => {
+  for (const name of ['llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma3', 'qwen3-moe', 'gpt2']) {
+    const model = await base(name)
+    const before = await output(model, { inputIds: IDS })
+    // GPT-2 is laid out as SWIFT's first Qwen.
+    const modelType = ({ phi3: 'phi3', gpt2: 'qwen' } as Record<string, string>)[name] ?? 'llama'
+    const layers = Number(model.config.num_hidden_layers ?? model.config.n_layer)
+    const tuned = await Swift.prepareModel(model, { pro: new LLaMAProConfig({ modelType, numNewBlocks: 2, numGroups: 2 }) })
+    t.true(gap(await output(tuned, { inputIds: IDS }), before) < 1e-6, `${name}: new blocks are identities`)
+    t.is(tuned.namedModules().filter(n => /(layers|h)\.\d+$/.test(n)).length, layers + 2, name)
+    t.true(tuned.parameters().length > 0 && new Set(tuned.parameters().map(p => /(?:layers|h)\.(\d+)\./.exec(p.name)![1])).size === 2, name)
+    stir(tuned, new Set(), rng(9))
+    const tokens = async (ids: number[]) => {
+      const out: number[] = []
+      for (let i = 0; i < 5; i++) {
+        const { logits } = await tuned.forward({ inputIds: [[...ids, ...out]] })
+        out.push(Number(logits!.narrow(1, ids.length + i - 1, 1).argmax(-1).dataSync()[0]))
+      }
+      return out
+    }
+    const decoded: number[] = []
+    for await (const step of tuned.generate({ inputIds: [[5, 9, 2]] }, { maxNewTokens: 5 })) decoded.push(step[0])
+    t.deepEqual(decoded, (await tokens([5, 9, 2])).slice(0, decoded.length), name)
+    t.is(decoded.length, 5)
+  }
+})
+
+test('a second ReFT, and one with another tuner that it cannot meet, are refused without a trace', async t => {
+  const model = await Swift.prepareModel(await base(), { reft: new ReftConfig({ modelType: 'llama', layers: [0], r: 2 }) })
+  const held = state(model)
+  await failsWith(t, 'ERR_INVALID_STATE', () => Swift.prepareModel(model, { more: new ReftConfig({ modelType: 'llama', layers: [1], r: 2 }) }))
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => Swift.prepareModel(model, { far: new AdapterConfig({ dim: 63, targetModules: ['mlp'] }), worse: new LoRAConfig({ r: 0 }) }))
+  t.is(state(model), held)
+})
+
+test('ReFT keeps its own layout: one safetensors file that loads again, trained', async t => {
+  const model = await Swift.prepareModel(await base(), { reft: new ReftConfig({ modelType: 'llama', layers: [0, 3], r: 2 }) }, { seed: 4 })
+  const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
+  const losses: number[] = []
+  for (let i = 0; i < 6; i++) {
+    const { loss } = await model.forward({ inputIds: IDS, labels: IDS })
+    losses.push(loss!.item())
+    await loss!.backward()
+    await optimizer.step()
+    model.zeroGrad()
+  }
+  t.true(losses[5] < losses[0], String(losses))
+  const dir = temp()
+  await model.savePretrained(dir)
+  t.true(Object.keys(snapshot(dir)).includes('reft/adapter_model.safetensors'), String(Object.keys(snapshot(dir))))
+  const again = await Swift.fromPretrained(await base(), dir)
+  t.deepEqual(await output(again, { inputIds: IDS }), await output(model, { inputIds: IDS }))
+  // The rotations stay orthogonal, whatever the optimizer does.
+  for (const p of model.namedParameters().filter(q => q.name.includes('rotate') && q.shape.length === 2)) {
+    const w = model.parameter(p.name)
+    const [rows, cols] = w.shape
+    if (rows < cols || p.name.includes('original')) continue
+    const gram = numbers(w.transpose(0, 1).matmul(w))
+    t.true(gram.every((v, i) => Math.abs(v - (i % (cols + 1) === 0 ? 1 : 0)) < 1e-4), p.name)
+  }
+})
+
+test('Side with AlexNet runs on images and trains', async t => {
+  const config = { ...readJson(join(fixtures, 'models/vit/config.json')), image_size: 64 }
+  const model = await Swift.prepareModel(await AutoModel.fromConfig(config), {
+    side: new SideConfig({ dim: 5, targetModules: '', sideModuleName: 'alexnet', sourceHiddenPos: 'pixel_values', targetHiddenPos: 'logits' }),
+  })
+  const o = await model.forward({ pixelValues: randomTensor([2, 3, 64, 64], rng(1)), labels: [0, 4] })
+  t.deepEqual(o.logits!.shape, [2, 5])
+  await o.loss!.backward()
+  t.true(model.parameters().every(p => p.grad !== null))
 })

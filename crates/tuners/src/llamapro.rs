@@ -120,15 +120,23 @@ fn insert(list: &mut NodeList, id: AdapterId, new_blocks: usize, groups: usize, 
 
 /// Zeroes the projections that end a block's branches, so that the block passes its input on.
 fn silence(block: &Node, layout: &Layout) -> Result<()> {
-    for (path, param) in own_parameters(block) {
+    let params = own_parameters(block);
+    for (_, param) in &params {
         param.set_requires_grad(true);
-        let of = |p: &String| path.strip_prefix(p.as_str()).is_some_and(|rest| [".weight", ".bias"].contains(&rest));
-        if layout.projections.iter().any(of) {
-            param.replace(param.array()?.zeros_like()?);
-        }
     }
     for projection in &layout.projections {
-        if !own_parameters(block).iter().any(|(path, _)| *path == format!("{projection}.weight")) {
+        let (parent, leaf) = projection.rsplit_once('.').unwrap_or(("", projection));
+        // In a mixture of experts each expert has one, below the same parent.
+        let is_projection = |path: &str| {
+            let own = path.strip_suffix(".weight").or_else(|| path.strip_suffix(".bias")).unwrap_or(path);
+            own == projection || own.starts_with(parent) && own.rsplit('.').next() == Some(leaf)
+        };
+        let mut silenced = false;
+        for (_, param) in params.iter().filter(|(path, _)| is_projection(path)) {
+            param.replace(param.array()?.zeros_like()?);
+            silenced = true;
+        }
+        if !silenced {
             return Err(Error::config("model_type", format!("a block has no {projection}")));
         }
     }
