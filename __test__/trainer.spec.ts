@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { AdamW, AutoModel, AutoTokenizer, Swift, SwiftModel, Trainer, type TrainingStep } from '../index.js'
 import { collate, encodeRow, readRows } from '../examples/support/chat.js'
-import { base, demo, failsWith, gap, IDS, logits, lora, readJson, temp } from './support.js'
+import { train } from './killed.js'
+import { base, demo, failsWith, gap, IDS, logits, lora, readJson, rng, snapshot, temp } from './support.js'
 
 const batches = Array.from({ length: 6 }, (_, i) => ({ inputIds: IDS.map(r => r.map(x => (x + 7 * i) % 160)), labels: IDS.map(r => r.map(x => (x + 7 * i) % 160)) }))
 const prepared = async (fields: Record<string, unknown> = {}) => Swift.prepareModel(await base(), { a: lora(fields) }, { seed: 3 })
@@ -83,6 +86,27 @@ test('a run that is cut off and resumed ends in the same bits, with dropout', as
   t.deepEqual(await logits(rest.model.eval()), await logits(whole.model.eval()))
   const saved = (await Swift.fromPretrained(await base(), join(dir, 'step-12'))) as SwiftModel
   t.deepEqual(await logits(saved), await logits(rest.model))
+})
+
+test('a process that is killed at any moment and started again ends in the same files', async t => {
+  const whole = temp()
+  await train(whole)
+  const next = rng(8)
+  for (const kills of [3, 6]) {
+    const dir = temp()
+    for (let kill = 0; kill < kills; kill++) {
+      const child = spawn(process.execPath, [join(__dirname, 'killed.js'), dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const exit = once(child, 'exit')
+      // One that finds nothing left to do prints nothing.
+      await Promise.race([once(child.stdout, 'data'), exit])
+      await new Promise(done => setTimeout(done, next() * 25))
+      child.kill('SIGKILL')
+      await exit
+    }
+    await train(dir)
+    t.deepEqual(readdirSync(dir), ['step-12'], 'nothing half written is left')
+    t.deepEqual(snapshot(dir), snapshot(whole))
+  }
 })
 
 test('a trainable parameter without a gradient stops the first step', async t => {

@@ -226,10 +226,20 @@ impl Args {
 
 /// The weights that low-rank tuners and merging work on.
 pub enum Weights<'a> {
-    Linear { weight: &'a Param, bias: Option<&'a Param>, layout: WeightLayout },
-    Embedding { weight: &'a Param },
+    Linear {
+        weight: &'a Param,
+        bias: Option<&'a Param>,
+        layout: WeightLayout,
+    },
+    Embedding {
+        weight: &'a Param,
+    },
     /// `weight [out, in / groups, height, width]`
-    Conv2d { weight: &'a Param, bias: Option<&'a Param>, shape: Conv2dShape },
+    Conv2d {
+        weight: &'a Param,
+        bias: Option<&'a Param>,
+        shape: Conv2dShape,
+    },
 }
 
 /// What an adapter's tensor is called below the module that it sits on. Python joins the adapter's name in different ways.
@@ -468,10 +478,10 @@ impl Clone for Node {
             id: NodeId::next(),
             module: self.module.boxed_clone(),
             tuners: self.tuners.iter().map(|t| t.boxed_clone()).collect(),
-            inserted: self.inserted.as_ref().map(|i| Inserted {
-                adapter: i.adapter,
-                hidden: AtomicBool::new(i.hidden.load(Ordering::Relaxed)),
-            }),
+            inserted: self
+                .inserted
+                .as_ref()
+                .map(|i| Inserted { adapter: i.adapter, hidden: AtomicBool::new(i.hidden.load(Ordering::Relaxed)) }),
         }
     }
 }

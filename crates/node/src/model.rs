@@ -696,6 +696,7 @@ impl NativeModel {
     }
 
     #[napi(ts_return_type = "Promise<string[]>")]
+    #[allow(clippy::too_many_arguments)]
     pub fn save_pretrained<'env>(
         &self,
         env: &'env Env,

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
 use swift_tuners_train::{
-    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Lisa, Muon, Optimizer, ProjType,
-    Projection, QGaLoreAdamW, Quantisation, Schedule, Sgd, DEFAULT_QUANTISATION,
+    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Lisa, Muon, Optimizer,
+    ProjType, Projection, QGaLoreAdamW, Quantisation, Schedule, Sgd, DEFAULT_QUANTISATION,
 };
 
 /// A trainable parameter by reference: a model's, or one that JavaScript made for a head of its own.
@@ -182,7 +182,7 @@ pub struct NativeGroupOptions {
 /// Parameters in groups, collected one by one: napi hands over no lists of class instances.
 #[napi]
 pub struct NativeGroups {
-    groups: Vec<(Vec<(String, Param)>, Option<Projection>)>,
+    groups: Vec<Group>,
     models: Vec<Arc<Shared>>,
 }
 
@@ -198,7 +198,7 @@ impl NativeGroups {
     pub fn add_group(&mut self, low_rank: Option<NativeProjection>) -> napi::Result<()> {
         guard(|| {
             let low_rank = low_rank.as_ref().map(projection).transpose()?;
-            self.groups.push((Vec::new(), low_rank));
+            self.groups.push(Group { projection: low_rank, ..Group::default() });
             Ok(())
         })
     }
@@ -211,8 +211,8 @@ impl NativeGroups {
                 self.models.push(shared.clone());
             }
         }
-        if let Some((group, _)) = self.groups.last_mut() {
-            group.push((parameter.name.clone(), parameter.param.clone()));
+        if let Some(group) = self.groups.last_mut() {
+            group.params.push((parameter.name.clone(), parameter.param.clone()));
         }
     }
 }
@@ -228,12 +228,7 @@ impl NativeOptimizer {
     #[napi(constructor)]
     pub fn new(kind: String, groups: &NativeGroups, options: NativeOptimizerOptions) -> napi::Result<Self> {
         guard(|| {
-            let made = groups.groups.iter().map(|(params, projection)| Group {
-                params: params.clone(),
-                projection: *projection,
-                ..Group::default()
-            });
-            let inner = Arc::new(Mutex::new(build(&kind, made.collect(), &options)?));
+            let inner = Arc::new(Mutex::new(build(&kind, groups.groups.clone(), &options)?));
             Ok(Self { inner, models: groups.models.clone() })
         })
     }
@@ -262,8 +257,11 @@ impl NativeOptimizer {
         job(env, move || {
             let mut optimizer = inner.lock();
             if require_all {
-                let without =
-                    optimizer.groups.iter().flat_map(|g| &g.params).find(|(_, p)| p.requires_grad() && p.grad().is_none());
+                let without = optimizer
+                    .groups
+                    .iter()
+                    .flat_map(|g| &g.params)
+                    .find(|(_, p)| p.requires_grad() && p.grad().is_none());
                 if let Some((name, _)) = without {
                     return Err(Error::Invalid(format!(
                         "{name} is trainable but received no gradient in the first step: it has no part in the loss"

@@ -227,7 +227,8 @@ mod tests {
         let moved = norm(&(p.array().unwrap() - &start).unwrap());
         let apart = norm(&(p.array().unwrap() - q.array().unwrap()).unwrap());
         assert!(apart < 0.05 * moved, "{apart} of {moved}");
-        let size: usize = bytes.state_dict().unwrap().iter().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
+        let size: usize =
+            bytes.state_dict().unwrap().iter().map(|(_, t)| t.elem_count() * t.dtype().size_in_bytes()).sum();
         assert!(size < 64 * 80 * 2 + 400, "{size} bytes for two moments of {} elements", 64 * 80);
     }
 

@@ -142,7 +142,7 @@ impl Projector {
         let (left, right) = projection.proj_type.sides(rows, cols);
         let present = (left.then(|| state.get(LEFT).cloned()), right.then(|| state.get(RIGHT).cloned()));
         let known = !matches!(present, (Some(None), _) | (_, Some(None)));
-        let due = (state.step - 1) % projection.update_proj_gap == 0;
+        let due = (state.step - 1).is_multiple_of(projection.update_proj_gap);
         if known && !due {
             return Ok(Self { left: present.0.flatten(), right: present.1.flatten(), scale: projection.scale });
         }
@@ -266,10 +266,11 @@ impl QGaLoreAdamW {
     fn basis(&self, options: &Projection, g: &Array, state: &mut State) -> Result<Array> {
         let (rows, cols) = g.dims2()?;
         let q = options.quantisation.unwrap_or(DEFAULT_QUANTISATION);
-        let number = |t: Option<&Array>| t.and_then(|t| t.flatten_all().ok()?.to_dtype(DType::F64).ok()?.to_vec1().ok());
+        let number =
+            |t: Option<&Array>| t.and_then(|t| t.flatten_all().ok()?.to_dtype(DType::F64).ok()?.to_vec1().ok());
         let gap = number(state.get("gap")).and_then(|v: Vec<f64>| v.first().map(|&n| n as u64));
         let gap = gap.filter(|&n| n > 0).unwrap_or(options.update_proj_gap);
-        if let Some(stored) = state.get("basis").filter(|_| (state.step - 1) % gap != 0) {
+        if let Some(stored) = state.get("basis").filter(|_| !(state.step - 1).is_multiple_of(gap)) {
             return dequantise(stored, state, q.group_size);
         }
         let right = rows >= cols;
@@ -323,7 +324,7 @@ pub const DEFAULT_QUANTISATION: Quantisation =
 /// Rows of `group` values with a scale and a zero point each. Leaves integers, scales and zero points in the state.
 fn quantise(basis: &Array, bits: u32, group: usize, state: &mut State) -> Result<()> {
     let count = basis.elem_count();
-    if group > 0 && count % group != 0 {
+    if group > 0 && !count.is_multiple_of(group) {
         return Err(Error::config("projGroupSize", format!("{group} does not divide a basis of {count} values")));
     }
     let width = if group > 0 { group } else { basis.dims()[1] };
@@ -481,10 +482,8 @@ pub(crate) mod tests {
     pub fn replay(case: &str, algorithm: impl Fn(&serde_json::Value) -> Box<dyn Algorithm>) {
         let (info, inputs, expected) = fixture(case);
         let options = projection(&info["group"]);
-        let (weight, plain) = (
-            Param::new(inputs["weight.0"].clone(), true),
-            inputs.get("plain.0").map(|p| Param::new(p.clone(), true)),
-        );
+        let (weight, plain) =
+            (Param::new(inputs["weight.0"].clone(), true), inputs.get("plain.0").map(|p| Param::new(p.clone(), true)));
         let arguments = &info["arguments"];
         let projected =
             Group { params: vec![("w".into(), weight.clone())], projection: Some(options), ..Group::default() };

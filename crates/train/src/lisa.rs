@@ -52,7 +52,7 @@ impl Lisa {
 
     /// Whether [`Lisa::at`] differs from the step before.
     pub fn draws_at(&self, step: u64) -> bool {
-        step % self.interval == 0 || step == 1
+        step.is_multiple_of(self.interval) || step == 1
     }
 
     /// Makes the layers of `step` train and freezes the others; what is outside of the list stays as it is.

@@ -69,7 +69,8 @@ impl Muon {
         let round = |x: Array| -> Result<Array> { Ok(x.to_dtype(DType::BF16)?.to_dtype(DType::F32)?) };
         let tall = g.dims()[0] > g.dims()[1];
         let mut x = round(if tall { g.t()?.contiguous()? } else { g.clone() })?;
-        let norm = f64::from(x.sqr()?.sum_all()?.sqrt()?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?.to_scalar::<f32>()?);
+        let norm =
+            f64::from(x.sqr()?.sum_all()?.sqrt()?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?.to_scalar::<f32>()?);
         x = round((x / norm.max(self.eps))?)?;
         for _ in 0..self.ns_steps {
             let gram = round(x.matmul(&x.t()?)?)?;
@@ -149,12 +150,12 @@ mod tests {
     }
 
     const ORIGINAL: [f32; 12] = [
-        -0.107624, 0.597151, 0.926381, 0.833233, 0.398355, -0.209668, -0.748482, -0.976406, -0.729677, -0.043888, 0.537615,
-        0.978925,
+        -0.107624, 0.597151, 0.926381, 0.833233, 0.398355, -0.209668, -0.748482, -0.976406, -0.729677, -0.043888,
+        0.537615, 0.978925,
     ];
     const MATCHED: [f32; 12] = [
-        -0.037282, 0.619534, 0.952170, 0.841598, 0.352582, -0.297337, -0.817598, -0.967580, -0.657147, -0.004433, 0.607090,
-        0.972114,
+        -0.037282, 0.619534, 0.952170, 0.841598, 0.352582, -0.297337, -0.817598, -0.967580, -0.657147, -0.004433,
+        0.607090, 0.972114,
     ];
 
     #[test]

@@ -7,7 +7,7 @@ use swift_tuners_nn::ops::compute_dtype;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
 /// Parameters with settings of their own; what is absent is the optimizer's.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Group {
     pub params: Vec<(String, Param)>,
     pub lr: Option<f64>,
@@ -272,7 +272,11 @@ pub(crate) mod testing {
     }
 
     /// A state that was saved and restored goes on bit for bit.
-    pub fn restores_exactly(shape: &[usize], group: impl Fn() -> Group, algorithm: impl Fn() -> Box<dyn Fn(Vec<Group>) -> Optimizer>) {
+    pub fn restores_exactly(
+        shape: &[usize],
+        group: impl Fn() -> Group,
+        algorithm: impl Fn() -> Box<dyn Fn(Vec<Group>) -> Optimizer>,
+    ) {
         let count: usize = shape.iter().product();
         let values = |seed: usize| -> Array {
             let v: Vec<f32> = (0..count).map(|i| (((i * 7919 + seed * 104_729) % 1013) as f32 / 506.5) - 1.).collect();

@@ -46,9 +46,10 @@ impl Layout {
             ));
         };
         let text = |field: &str| {
-            mapping.get(field).and_then(|v| v.as_str()).ok_or_else(|| {
-                Error::config(format!("model_key_mapping.{field}"), "missing: LLaMA-Pro needs it")
-            })
+            mapping
+                .get(field)
+                .and_then(|v| v.as_str())
+                .ok_or_else(|| Error::config(format!("model_key_mapping.{field}"), "missing: LLaMA-Pro needs it"))
         };
         Ok(Self {
             blocks: text("module_list")?.to_owned(),
@@ -98,7 +99,7 @@ fn insert(list: &mut NodeList, id: AdapterId, new_blocks: usize, groups: usize, 
     if list.items.iter().any(|n| n.inserted_for().is_some()) {
         return Err(Error::Invalid("LLaMA-Pro: the model has new blocks of another adapter already".into()));
     }
-    if layers % new_blocks != 0 {
+    if !layers.is_multiple_of(new_blocks) {
         return Err(Error::config("num_new_blocks", format!("{new_blocks} do not divide {layers} layers")));
     }
     if layers / groups == 0 {

@@ -62,7 +62,9 @@ fn check(c: &AdapterConfig) -> Result<()> {
     match c.text("model_type")? {
         None => Ok(()),
         Some(kind) if kind.eq_ignore_ascii_case("llama") => Ok(()),
-        Some(other) => Err(Error::config("model_type", format!("expected llama or null, found {:?}", printable(other, 40)))),
+        Some(other) => {
+            Err(Error::config("model_type", format!("expected llama or null, found {:?}", printable(other, 40))))
+        }
     }
 }
 

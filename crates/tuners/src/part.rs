@@ -36,8 +36,8 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
             Some(parts) => parts.copies.push(copy),
             None => {
                 // Inside of a LoRA, which goes on applying to the copy; Python skips modules that LoRA wraps already.
-                let wraps = |t: &Box<dyn Tuner>| t.as_any().is::<LoraLayer>() || t.as_any().is::<MergedLinear>();
-                let at = node.tuners.iter().position(wraps).unwrap_or(node.tuners.len());
+                let wraps = |t: &dyn Tuner| t.as_any().is::<LoraLayer>() || t.as_any().is::<MergedLinear>();
+                let at = node.tuners.iter().position(|t| wraps(t.as_ref())).unwrap_or(node.tuners.len());
                 node.tuners.insert(at, Box::new(Parts { copies: vec![copy] }));
             }
         }

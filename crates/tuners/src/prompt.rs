@@ -44,7 +44,10 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     for place in &places {
         let number: Option<usize> = place.path.rsplit('.').next().and_then(|n| n.parse().ok());
         layers.push(number.ok_or_else(|| {
-            Error::config("target_modules", format!("{:?} is no layer of a list: its path ends in no number", place.path))
+            Error::config(
+                "target_modules",
+                format!("{:?} is no layer of a list: its path ends in no number", place.path),
+            )
         })?);
     }
     let grows = layers.contains(&0);
@@ -113,11 +116,8 @@ impl Prompt {
             });
         }
         let token = self.token.value(cx.grad)?.to_dtype(x.dtype())?.broadcast_to(&[x.dim(0), length, width])?;
-        let rest = if self.first {
-            x.clone()
-        } else {
-            x.narrow(1, if self.front { length } else { 0 }, x.dim(1) - length)?
-        };
+        let rest =
+            if self.first { x.clone() } else { x.narrow(1, if self.front { length } else { 0 }, x.dim(1) - length)? };
         Tensor::cat(&if self.front { [&token, &rest] } else { [&rest, &token] }, 1)
     }
 

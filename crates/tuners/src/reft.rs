@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
-use swift_tuners_nn::module::{model_nodes, Args, Next, OwnTensor, Position, TensorName, Tuner, Value};
 use swift_tuners_nn::module::Visitor;
+use swift_tuners_nn::module::{model_nodes, Args, Next, OwnTensor, Position, TensorName, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
@@ -101,7 +101,10 @@ impl Options {
         let dropout = match args.get("dropout") {
             None | Some(Json::Null) => 0.,
             Some(v) => v.as_f64().filter(|p| (0. ..1.).contains(p)).ok_or_else(|| {
-                Error::config("args.dropout", format!("expected a probability, found {}", printable(&v.to_string(), 40)))
+                Error::config(
+                    "args.dropout",
+                    format!("expected a probability, found {}", printable(&v.to_string(), 40)),
+                )
             })?,
         };
         Ok(Self { kind, r: c.size("r")?, add_bias, act, dropout })
@@ -115,7 +118,9 @@ fn arguments(c: &AdapterConfig) -> Result<Map<String, Json>> {
         Some(Json::Object(map)) => Ok(map.clone()),
         Some(Json::String(text)) => match serde_json::from_str(text) {
             Ok(Json::Object(map)) => Ok(map),
-            _ => Err(Error::config("args", format!("expected an object as JSON text, found {:?}", printable(text, 80)))),
+            _ => {
+                Err(Error::config("args", format!("expected an object as JSON text, found {:?}", printable(text, 80))))
+            }
         },
         Some(v) => Err(Error::config("args", format!("found {}", printable(&v.to_string(), 80)))),
     }
@@ -173,7 +178,10 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     for (index, place) in &places {
         let mut init = Init::new(&model.model, seed, &place.path);
         let component = list.replace('.', "_");
-        parts.push((format!("comp_{component}[{index}]_output_unit_pos_nunit_1#0"), Parts::new(&options, width, &mut init)?));
+        parts.push((
+            format!("comp_{component}[{index}]_output_unit_pos_nunit_1#0"),
+            Parts::new(&options, width, &mut init)?,
+        ));
     }
     let holder = Interventions { id, parts: parts.clone() };
     model.model.root.tuners.push(Box::new(holder));
@@ -521,8 +529,10 @@ fn read_pyreft(folder: &Path) -> Result<Option<(PathBuf, Tensors)>> {
                             message: format!("tensor rotate_layer: shape {:?} is no tall matrix", tensor.dims()),
                         });
                     }
-                    let (original, base) = from_columns(&tensor)
-                        .map_err(|e| Error::Mismatch { path: path.clone(), message: format!("tensor rotate_layer: {e}") })?;
+                    let (original, base) = from_columns(&tensor).map_err(|e| Error::Mismatch {
+                        path: path.clone(),
+                        message: format!("tensor rotate_layer: {e}"),
+                    })?;
                     out.insert(at(ORIGINAL), original);
                     out.insert(at(BASE), base);
                 }

@@ -23,6 +23,9 @@ pub struct Entry {
     pub traits: Traits,
 }
 
+/// Gives the file and its tensors, or nothing where the folder has no such file.
+pub type ReadOther = fn(&Path) -> Result<Option<(PathBuf, Tensors)>>;
+
 /// [`Entry::traits`]; the default is what most tuners are like.
 #[derive(Clone, Copy)]
 pub struct Traits {
@@ -33,7 +36,7 @@ pub struct Traits {
     /// LoRA's files: PEFT's layout on request, and conversion to it.
     pub lora_layout: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
-    pub read_other: Option<fn(&Path) -> Result<Option<(PathBuf, Tensors)>>>,
+    pub read_other: Option<ReadOther>,
 }
 
 impl Traits {

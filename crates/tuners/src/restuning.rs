@@ -205,7 +205,8 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     }
     let mut params = Vec::new();
     for (i, block) in built.iter().enumerate() {
-        let tuners = [("lateral", Some(&block.lateral)), ("vertical", Some(&block.vertical)), ("aux", block.aux.as_ref())];
+        let tuners =
+            [("lateral", Some(&block.lateral)), ("vertical", Some(&block.vertical)), ("aux", block.aux.as_ref())];
         for (side, tuner) in tuners {
             let named = tuner.map(ResTuner::params).unwrap_or_default().into_iter();
             params.extend(named.map(|(n, p)| (format!("bypass_blocks.{i}.{side}_tuner.tuner.{n}"), p)));
@@ -338,13 +339,26 @@ struct At {
     zero: bool,
 }
 
+/// Parameters by their names inside of a tuner.
+type Named = Vec<(String, Param)>;
+
 enum ResTuner {
     Identity,
     Zero,
-    Adapter { net: Bottleneck, scaling: Scaling },
+    Adapter {
+        net: Bottleneck,
+        scaling: Scaling,
+    },
     /// Channels in heads that share one network, the head's index running fastest.
-    GroupAdapter { net: Bottleneck, heads: usize, scaling: Scaling },
-    Upsample { conv: Option<(Param, Param)>, channels: usize },
+    GroupAdapter {
+        net: Bottleneck,
+        heads: usize,
+        scaling: Scaling,
+    },
+    Upsample {
+        conv: Option<(Param, Param)>,
+        channels: usize,
+    },
 }
 
 impl ResTuner {
@@ -353,7 +367,9 @@ impl ResTuner {
             None | Some(Json::Null) => Ok(default),
             Some(v) => match v.as_u64() {
                 Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
-                _ => Err(Error::config(format!("tuner_cfg.{name}"), format!("found {}", printable(&v.to_string(), 60)))),
+                _ => {
+                    Err(Error::config(format!("tuner_cfg.{name}"), format!("found {}", printable(&v.to_string(), 60))))
+                }
             },
         };
         Ok(match spec {
@@ -363,7 +379,8 @@ impl ResTuner {
                 let length = match options.get("adapter_length") {
                     Some(Json::Array(list)) => {
                         let one = list.get(at.index).and_then(|v| v.as_u64()).filter(|n| (1..=1 << 20).contains(n));
-                        one.ok_or_else(|| Error::config("tuner_cfg.adapter_length", "expected a size per block"))? as usize
+                        one.ok_or_else(|| Error::config("tuner_cfg.adapter_length", "expected a size per block"))?
+                            as usize
                     }
                     _ => size(options, "adapter_length", 32)?,
                 };
@@ -399,7 +416,7 @@ impl ResTuner {
         })
     }
 
-    fn params(&self) -> Vec<(String, Param)> {
+    fn params(&self) -> Named {
         match self {
             Self::Identity | Self::Zero => Vec::new(),
             Self::Adapter { net, scaling } | Self::GroupAdapter { net, scaling, .. } => {
@@ -487,7 +504,10 @@ impl Scaling {
             None | Some(Json::Null) => return Ok(Self::None),
             Some(Json::String(kind)) => kind,
             Some(v) => {
-                return Err(Error::config("tuner_cfg.adapter_weight", format!("found {}", printable(&v.to_string(), 60))))
+                return Err(Error::config(
+                    "tuner_cfg.adapter_weight",
+                    format!("found {}", printable(&v.to_string(), 60)),
+                ))
             }
         };
         Ok(match kind.as_str() {
@@ -505,7 +525,7 @@ impl Scaling {
     }
 
     /// Parameters of its own, and those of its module.
-    fn params(&self) -> (Vec<(String, Param)>, Vec<(String, Param)>) {
+    fn params(&self) -> (Named, Named) {
         match self {
             Self::None | Self::Constant(_) => (Vec::new(), Vec::new()),
             Self::Scale(p) => (vec![("scaling".to_owned(), p.clone())], Vec::new()),

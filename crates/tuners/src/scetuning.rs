@@ -160,7 +160,10 @@ impl SceTuner {
                 expected: x.dims().to_vec(),
                 actual: hint.dims().to_vec(),
             }),
-            _ => Err(Error::Invalid(format!("SCETuning adapter {}: a target runs before its hint {path}", self.own.name))),
+            _ => Err(Error::Invalid(format!(
+                "SCETuning adapter {}: a target runs before its hint {path}",
+                self.own.name
+            ))),
         }
     }
 }

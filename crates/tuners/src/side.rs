@@ -59,7 +59,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     let mut made = Vec::new();
     for place in &places {
         let mut init = Init::new(&model.model, seed, &place.path);
-        made.push((init.constant(&[], 0.)?, Net::new(kind, dim, &mut init)?));
+        made.push((init.constant(&[], 0.)?, Network::new(kind, dim, &mut init)?));
     }
     attach_at(&mut model.model.root, &places, |i, node| {
         let (alpha, net) = made[i].clone();
@@ -79,7 +79,7 @@ struct Side {
     own: Own,
     /// A scalar.
     alpha: Param,
-    net: Net,
+    net: Network,
     source: Position,
     target: Option<Position>,
 }
@@ -114,10 +114,10 @@ impl Tuner for Side {
 }
 
 #[derive(Clone)]
-enum Net {
+enum Network {
     Mlp(Bottleneck),
-    Fcn4 { stages: Vec<Stage>, fc: Dense },
-    AlexNet { convolutions: Vec<Convolution>, fc: Dense },
+    Fcn { stages: Vec<Stage>, fc: Dense },
+    Alex { convolutions: Vec<Convolution>, fc: Dense },
 }
 
 /// Convolution, group norm of two groups, ReLU.
@@ -150,7 +150,7 @@ const ALEXNET: [(usize, usize, usize, usize, usize, usize, bool); 5] = [
     (10, 256, 256, 3, 1, 1, true),
 ];
 
-impl Net {
+impl Network {
     fn new(kind: Kind, dim: usize, init: &mut Init) -> Result<Self> {
         let shape = |stride, padding| Conv2dShape { stride, padding, ..Default::default() };
         let fan = |inp: usize, kernel: usize| 1. / ((inp * kernel * kernel) as f64).sqrt();
@@ -170,7 +170,7 @@ impl Net {
                         shape: shape(stride, padding),
                     });
                 }
-                Self::Fcn4 { stages, fc: init.dense(64, dim, true)? }
+                Self::Fcn { stages, fc: init.dense(64, dim, true)? }
             }
             Kind::AlexNet => {
                 let mut convolutions = Vec::new();
@@ -183,7 +183,7 @@ impl Net {
                         pooled,
                     });
                 }
-                Self::AlexNet { convolutions, fc: init.dense(9216, dim, false)? }
+                Self::Alex { convolutions, fc: init.dense(9216, dim, false)? }
             }
         })
     }
@@ -192,7 +192,7 @@ impl Net {
         let mut out = Vec::new();
         match self {
             Self::Mlp(net) => out.extend(net.params(["side_net.fc1", "side_net.fc2"])),
-            Self::Fcn4 { stages, fc } => {
+            Self::Fcn { stages, fc } => {
                 for (i, s) in stages.iter().enumerate() {
                     let stage = format!("side_net.conv{}", i + 1);
                     out.push((format!("{stage}.0.weight"), s.weight.clone()));
@@ -201,7 +201,7 @@ impl Net {
                 }
                 out.extend(fc.params("side_net.fc"));
             }
-            Self::AlexNet { convolutions, fc } => {
+            Self::Alex { convolutions, fc } => {
                 for c in convolutions {
                     out.push((format!("side_net.features.{}.weight", c.index), c.weight.clone()));
                     out.push((format!("side_net.features.{}.bias", c.index), c.bias.clone()));
@@ -215,7 +215,7 @@ impl Net {
     fn apply(&self, cx: &Context, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Mlp(net) => net.apply(cx, x),
-            Self::Fcn4 { stages, fc } => {
+            Self::Fcn { stages, fc } => {
                 let mut x = x.clone();
                 for s in stages {
                     let y = ops::conv2d(&x, &s.weight.value(cx.grad)?, None, s.shape)?;
@@ -223,7 +223,7 @@ impl Net {
                 }
                 fc.apply(cx, &x.mean(Some(&[-2, -1]), false)?)
             }
-            Self::AlexNet { convolutions, fc } => {
+            Self::Alex { convolutions, fc } => {
                 let mut x = x.clone();
                 for c in convolutions {
                     x = ops::conv2d(&x, &c.weight.value(cx.grad)?, Some(&c.bias.value(cx.grad)?), c.shape)?.relu()?;

@@ -241,7 +241,8 @@ impl Module for Encoder {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let mut hidden = args.tensor(0, "hidden_states")?.clone();
         for layer in &self.layer.items {
-            let call = Args { positional: vec![hidden.into(), args.named("attention_mask").clone()], named: Vec::new() };
+            let call =
+                Args { positional: vec![hidden.into(), args.named("attention_mask").clone()], named: Vec::new() };
             hidden = run_block(cx, layer, call)?;
         }
         Ok(hidden_output(hidden))

@@ -74,7 +74,8 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
         map.iter()
             .map(|(name, v)| {
                 check_name(name, &at)?;
-                let wrapped = Config::of_value(v).map_err(|_| Error::config(format!("{at}.{name}"), "expected an object"))?;
+                let wrapped =
+                    Config::of_value(v).map_err(|_| Error::config(format!("{at}.{name}"), "expected an object"))?;
                 Ok((name.clone(), make(&wrapped, &b.at(name), &format!("{at}.{name}"), depth + 1)?.node()))
             })
             .collect()
@@ -174,7 +175,8 @@ impl Module for Custom {
     }
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let found = ["input", "pixel_values", "inputs_embeds", "sample"].into_iter().find_map(|n| args.optional_tensor(n));
+        let found =
+            ["input", "pixel_values", "inputs_embeds", "sample"].into_iter().find_map(|n| args.optional_tensor(n));
         let input = match (found, args.ints("input_ids")) {
             (Some(x), None) => Value::Tensor(x.clone()),
             (None, Some(ids)) => Value::Ints(ids.clone()),
@@ -192,9 +194,7 @@ struct Sequential {
 
 impl Sequential {
     fn run(&self, cx: &Context, input: Value) -> Result<Value> {
-        self.items.iter().try_fold(input, |x, (_, node)| {
-            node.call(cx, Args { positional: vec![x], named: Vec::new() })
-        })
+        self.items.iter().try_fold(input, |x, (_, node)| node.call(cx, Args { positional: vec![x], named: Vec::new() }))
     }
 }
 
@@ -233,7 +233,10 @@ impl Module for ListInTurn {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let first = args.get(0, "input").clone();
-        self.items.items.iter().try_fold(first, |x, node| node.call(cx, Args { positional: vec![x], named: Vec::new() }))
+        self.items
+            .items
+            .iter()
+            .try_fold(first, |x, node| node.call(cx, Args { positional: vec![x], named: Vec::new() }))
     }
 }
 

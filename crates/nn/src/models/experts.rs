@@ -54,7 +54,7 @@ impl MoeConfig {
     }
 
     pub fn has_layer(&self, index: usize) -> bool {
-        !self.dense_layers.contains(&(index as u64)) && (index + 1) % self.step == 0
+        !self.dense_layers.contains(&(index as u64)) && (index + 1).is_multiple_of(self.step)
     }
 }
 

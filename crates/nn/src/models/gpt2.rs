@@ -2,7 +2,9 @@
 
 use super::config::Config;
 use super::llama::keep_last;
-use super::{activation, dropout, hidden_output, logits_output, padding_mask, positions, run_block, token_shape, Builder};
+use super::{
+    activation, dropout, hidden_output, logits_output, padding_mask, positions, run_block, token_shape, Builder,
+};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};

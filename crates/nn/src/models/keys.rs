@@ -204,14 +204,14 @@ impl Keys {
                 Some(("model.layers", "model.layers.{}.self_attn.o_proj", "model.layers.{}.mlp.down_proj"))
             }
             "qwen" => Some(("transformer.h", "transformer.h.{}.attn.c_proj", "transformer.h.{}.mlp.c_proj")),
-            "telechat" => Some(("transformer.h", "transformer.h.{}.self_attention.dense", "transformer.h.{}.mlp.down_proj")),
+            "telechat" => {
+                Some(("transformer.h", "transformer.h.{}.self_attention.dense", "transformer.h.{}.mlp.down_proj"))
+            }
             "internlm2" => Some(("model.layers", "model.layers.{}.attention.wo", "model.layers.{}.feed_forward.w2")),
             "phi2" => Some(("model.layers", "model.layers.{}.self_attn.dense", "model.layers.{}.mlp.fc2")),
-            "codefuse" => Some((
-                "gpt_neox.layers",
-                "gpt_neox.layers.{}.attention.dense",
-                "gpt_neox.layers.{}.mlp.dense_4h_to_h",
-            )),
+            "codefuse" => {
+                Some(("gpt_neox.layers", "gpt_neox.layers.{}.attention.dense", "gpt_neox.layers.{}.mlp.dense_4h_to_h"))
+            }
             "chatglm" => Some((
                 "transformer.encoder.layers",
                 "transformer.encoder.layers.{}.self_attention.dense",

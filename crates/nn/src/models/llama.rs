@@ -167,13 +167,19 @@ fn windows(c: &Config, kind: &str, layers: usize) -> Result<Vec<Option<usize>>> 
             .collect();
     }
     if kind == "gemma3_text" {
-        let name = if c.get("sliding_window_pattern").is_some() { "sliding_window_pattern" } else { "_sliding_window_pattern" };
+        let name = if c.get("sliding_window_pattern").is_some() {
+            "sliding_window_pattern"
+        } else {
+            "_sliding_window_pattern"
+        };
         let (every, window) = (c.size_or(name, 6)?, window.or(Some(4096)));
         return Ok((0..layers).map(|i| window.filter(|_| (i + 1) % every != 0)).collect());
     }
     let first = match kind {
         "mistral" | "phi3" => 0,
-        "qwen2" | "qwen3" | "qwen3_moe" if c.flag("use_sliding_window", false)? => c.size_or("max_window_layers", 28)?,
+        "qwen2" | "qwen3" | "qwen3_moe" if c.flag("use_sliding_window", false)? => {
+            c.size_or("max_window_layers", 28)?
+        }
         _ => return Ok(vec![None; layers]),
     };
     Ok((0..layers).map(|i| window.filter(|_| i >= first)).collect())
@@ -219,9 +225,8 @@ fn decoder_layer(
         let qkv_proj = a.at("qkv_proj").linear(f.hidden, q + 2 * kv, false)?;
         Node::new(FusedAttention { o_proj, qkv_proj, shape: shared })
     } else {
-        let norm = |name: &str| -> Result<Option<Node>> {
-            f.qk_norm.then(|| f.norm(&a.at(name), f.head_dim)).transpose()
-        };
+        let norm =
+            |name: &str| -> Result<Option<Node>> { f.qk_norm.then(|| f.norm(&a.at(name), f.head_dim)).transpose() };
         Node::new(Attention {
             q_proj: a.at("q_proj").linear(f.hidden, q, f.qkv_bias)?,
             k_proj: a.at("k_proj").linear(f.hidden, kv, f.qkv_bias)?,

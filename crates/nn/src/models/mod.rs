@@ -80,11 +80,7 @@ impl<'a> Builder<'a> {
     }
 
     fn rms_norm(&self, width: usize, eps: f64) -> Result<Node> {
-        Ok(Node::new(layers::RmsNorm {
-            weight: self.param("weight", &[width], Init::Ones)?,
-            eps,
-            offset: 0.,
-        }))
+        Ok(Node::new(layers::RmsNorm { weight: self.param("weight", &[width], Init::Ones)?, eps, offset: 0. }))
     }
 
     fn conv2d(&self, inp: usize, out: usize, kernel: usize, bias: bool, shape: Conv2dShape) -> Result<Node> {
@@ -95,7 +91,7 @@ impl<'a> Builder<'a> {
     }
 
     fn group_norm(&self, groups: usize, channels: usize, eps: f64) -> Result<Node> {
-        if groups == 0 || channels % groups != 0 {
+        if groups == 0 || !channels.is_multiple_of(groups) {
             return Err(Error::config(
                 "config.json: norm_num_groups",
                 format!("{groups} groups do not divide {channels} channels"),

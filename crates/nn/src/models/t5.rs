@@ -45,7 +45,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<T5ForConditionalGeneratio
         buckets: c.size_or("relative_attention_num_buckets", 32)?,
         max_distance: c.size_or("relative_attention_max_distance", 128)?,
     };
-    if flags.buckets % 4 != 0 || flags.max_distance <= flags.buckets / 2 {
+    if !flags.buckets.is_multiple_of(4) || flags.max_distance <= flags.buckets / 2 {
         return Err(Error::config(
             "config.json: relative_attention_num_buckets",
             format!("{} buckets up to distance {}", flags.buckets, flags.max_distance),

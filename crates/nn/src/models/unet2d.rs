@@ -235,7 +235,7 @@ fn attentions(
 }
 
 fn transformer(b: &Builder, f: &Flags, width: usize, heads: usize, depth: usize) -> Result<Node> {
-    if width % heads != 0 {
+    if !width.is_multiple_of(heads) {
         return Err(Error::config("config.json: attention_head_dim", format!("{heads} heads do not divide {width}")));
     }
     let attention = |a: Builder, source: usize| -> Result<Node> {
@@ -367,10 +367,7 @@ impl Module for UNet2DConditionModel {
             let states: Vec<Value> = skips.split_off(rest).into_iter().map(Value::Tensor).collect();
             // Odd sizes: the next skip connection says what size to return to.
             let size = match skips.last() {
-                Some(next) => Value::Tuple(vec![
-                    Value::Number(next.dim(2) as f64),
-                    Value::Number(next.dim(3) as f64),
-                ]),
+                Some(next) => Value::Tuple(vec![Value::Number(next.dim(2) as f64), Value::Number(next.dim(3) as f64)]),
                 None => Value::None,
             };
             let call = call(x).with("res_hidden_states_tuple", Value::Tuple(states)).with("upsample_size", size);

@@ -72,10 +72,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<VitClassifier> {
         layers: NodeList { items: blocks },
         layernorm: v.at("layernorm").layer_norm(width, eps)?,
     };
-    Ok(VitClassifier {
-        vit: Node::new(vit),
-        classifier: b.at("classifier").linear(width, c.num_labels()?, true)?,
-    })
+    Ok(VitClassifier { vit: Node::new(vit), classifier: b.at("classifier").linear(width, c.num_labels()?, true)? })
 }
 
 #[derive(Clone)]

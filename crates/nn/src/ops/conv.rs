@@ -354,12 +354,8 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_channels_is_a_shape_error() {
-        let error = conv2d(
-            &values(&[1, 2, 4, 4], 1).into(),
-            &values(&[3, 3, 3, 3], 2).into(),
-            None,
-            Conv2dShape::default(),
-        );
+        let error =
+            conv2d(&values(&[1, 2, 4, 4], 1).into(), &values(&[3, 3, 3, 3], 2).into(), None, Conv2dShape::default());
         assert_eq!(error.unwrap_err().code(), "ERR_SHAPE");
     }
 }

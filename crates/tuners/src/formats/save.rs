@@ -1,8 +1,6 @@
 //! `SwiftModel.save_pretrained` and `PeftModel.save_pretrained`.
 
-use super::{
-    adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE,
-};
+use super::{adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE};
 use crate::swift::{Flavor, Format, TunedModel};
 use crate::target::FullMatch;
 use serde_json::{json, Map, Value as Json};
@@ -53,9 +51,10 @@ impl TunedModel {
         let extra = self.extra_states()?;
         // Tuners without modules of their own train the base itself: it is what there is to save.
         let whole = !self.adapters().is_empty()
-            && self.adapters().values().all(|a| {
-                crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|e| !e.traits.has_tensors)
-            });
+            && self
+                .adapters()
+                .values()
+                .all(|a| crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|e| !e.traits.has_tensors));
         files::replace_dir(dir, &mut |staging| {
             if whole {
                 write_model(&self.model, staging, options.safe, options.max_shard)?;

@@ -215,7 +215,9 @@ impl TunedModel {
             }
         }
         if !adapter.shared.is_empty() {
-            for (path, param) in own_parameters(&self.model.root).into_iter().filter(|(p, _)| adapter.shared.contains(p)) {
+            for (path, param) in
+                own_parameters(&self.model.root).into_iter().filter(|(p, _)| adapter.shared.contains(p))
+            {
                 let part = Part::Base { leaf: path, kind: BaseKind::Shared };
                 out.push(Slot { module: String::new(), part, param: param.clone() });
             }
