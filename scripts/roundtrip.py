@@ -7,25 +7,41 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from swift.tuners import Swift
-from transformers import AutoModelForCausalLM, logging
+from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoModelForSequenceClassification, logging
 
 warnings.filterwarnings('ignore')
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+
+
+def load_base(folder):
+    kind = json.load(open(f'{folder}/config.json')).get('architectures', ['UNet'])[0]
+    if kind == 'UNet':
+        from diffusers import UNet2DConditionModel
+        return UNet2DConditionModel.from_pretrained(folder).eval()
+    auto = {
+        'ViTForImageClassification': AutoModelForImageClassification,
+        'BertForSequenceClassification': AutoModelForSequenceClassification,
+    }.get(kind, AutoModelForCausalLM)
+    return auto.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 failed = 0
 plan = json.load(open(sys.argv[1]))
 for case in plan:
-    base = AutoModelForCausalLM.from_pretrained(case['base'], dtype=torch.float32).eval()
-    expected = load_file(case['expected'])
+    base = load_base(case['base'])
+    inputs = load_file(case['expected'])
+    expected = inputs.pop('expected')
     try:
         if case['kind'] == 'swift':
             model = Swift.from_pretrained(base, case['dir'])
         else:
             model = PeftModel.from_pretrained(base, case['dir'])
         with torch.no_grad():
-            logits = model.eval()(input_ids=expected['ids']).logits
-        gap = float((logits - expected['logits']).abs().max())
+            found = model.eval()(**inputs)
+        found = found.sample if hasattr(found, 'sample') else found.logits
+        gap = float((found - expected).abs().max())
     except Exception as error:  # noqa: BLE001
         gap = float('inf')
         print(repr(error)[:300])
