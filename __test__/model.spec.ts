@@ -46,6 +46,17 @@ test('forwardSync and forward give the same bits', async t => {
   t.deepEqual(numbers(model.forwardSync({ inputIds: IDS }).logits!), await logits(model))
 })
 
+test('a pass without gradients gives the same bits and cannot be run backward', async t => {
+  const model = await Swift.prepareModel(await base(), { a: lora() })
+  const inputs = { inputIds: IDS, labels: IDS }
+  const { loss, logits: l } = await model.forward(inputs, { grad: false })
+  t.deepEqual(numbers(l!), await logits(model))
+  t.false(loss!.requiresGrad)
+  t.false(model.forwardSync(inputs, { grad: false }).loss!.requiresGrad)
+  t.true(model.forwardSync(inputs).loss!.requiresGrad)
+  await failsWith(t, 'ERR_INVALID_STATE', () => loss!.backward())
+})
+
 test('greedy decoding with the cache equals decoding without it, in batches padded on the left', async t => {
   for (const name of ['llama', 'gpt2', 'qwen3', 'phi3']) {
     const model = await base(name)

@@ -617,6 +617,15 @@ pub struct NodeList {
     pub items: Vec<Node>,
 }
 
+impl NodeList {
+    /// Tells every block its place among all of them, inserted ones included: that is its place in a key-value cache.
+    pub fn number_blocks(&mut self) {
+        for (i, block) in self.items.iter_mut().enumerate() {
+            for_each_node_mut(block, &mut |node| node.module_mut().set_layer_index(i));
+        }
+    }
+}
+
 /// The rest of a call: the tuners that lie further in, then the module.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {

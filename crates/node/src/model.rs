@@ -45,6 +45,8 @@ pub struct Pass {
     seed: u64,
     cancel: CancelFlag,
     checkpointing: bool,
+    /// Kept for a backward pass.
+    grad: bool,
 }
 
 impl Pass {
@@ -54,7 +56,8 @@ impl Pass {
             active: self.active.clone(),
             seed: self.seed,
             cancel: self.cancel.clone(),
-            checkpointing: self.checkpointing,
+            checkpointing: self.checkpointing && self.grad,
+            grad: self.grad,
             ..Context::default()
         }
     }
@@ -77,7 +80,7 @@ impl Shared {
         let count = if training { self.drawn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let seed = swift_tuners_nn::context::mix(self.seed.load(Ordering::Relaxed), count);
         let checkpointing = self.checkpointing.load(Ordering::Relaxed);
-        Ok(Pass { training, active, seed, cancel, checkpointing })
+        Ok(Pass { training, active, seed, cancel, checkpointing, grad: true })
     }
 }
 
@@ -431,10 +434,11 @@ impl NativeModel {
         inputs: &NativeInputs,
         thread: f64,
         active: Option<Vec<String>>,
+        grad: bool,
         cancel: Option<&NativeCancelFlag>,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
-        let pass = guard(|| shared.pass(thread as u64, active, flag(cancel)))?;
+        let pass = Pass { grad, ..guard(|| shared.pass(thread as u64, active, flag(cancel)))? };
         let inputs = inputs.get();
         job(env, move || Ok(NativeOutput(shared.forward(&pass, &inputs)?)))
     }
@@ -445,10 +449,11 @@ impl NativeModel {
         inputs: &NativeInputs,
         thread: f64,
         active: Option<Vec<String>>,
+        grad: bool,
     ) -> napi::Result<NativeOutput> {
         guard(|| {
             let shared = self.get()?;
-            let pass = shared.pass(thread as u64, active, CancelFlag::default())?;
+            let pass = Pass { grad, ..shared.pass(thread as u64, active, CancelFlag::default())? };
             Ok(NativeOutput(shared.forward(&pass, &inputs.get())?))
         })
     }

@@ -8,11 +8,17 @@ use crate::swift::{Attachment, TunedModel};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
-use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, own_parameters, Node, NodeList};
+use swift_tuners_nn::module::{for_each_list_mut, own_parameters, Node, NodeList};
 use swift_tuners_nn::{AdapterId, Error, Result};
 
-pub static ENTRY: Entry =
-    Entry { kind: "LLAMAPRO", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static ENTRY: Entry = Entry {
+    kind: "LLAMAPRO",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    traits: Traits { inserts_blocks: true, ..Traits::DEFAULT },
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     swift_fields("LLAMAPRO", json!({ "model_type": null, "num_new_blocks": null, "num_groups": null }))
@@ -115,7 +121,7 @@ fn insert(list: &mut NodeList, id: AdapterId, new_blocks: usize, groups: usize, 
     for (done, (i, copy)) in copies.into_iter().enumerate() {
         list.items.insert(i + 1 + done, copy);
     }
-    number_blocks(list);
+    list.number_blocks();
     Ok(Inserted { before: layers, stride, after: list.items.len() })
 }
 
@@ -142,13 +148,6 @@ fn silence(block: &Node, layout: &Layout) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Tells every block its place among all of them, inserted ones included: that is its place in a key-value cache.
-pub fn number_blocks(list: &mut NodeList) {
-    for (i, block) in list.items.iter_mut().enumerate() {
-        for_each_node_mut(block, &mut |node| node.module_mut().set_layer_index(i));
-    }
 }
 
 /// `num_hidden_layers` and `layer_types` follow.

@@ -35,12 +35,15 @@ pub struct Traits {
     pub has_tensors: bool,
     /// LoRA's files: PEFT's layout on request, and conversion to it.
     pub lora_layout: bool,
+    /// It puts blocks of its own into the model's list of blocks.
+    pub inserts_blocks: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
     pub read_other: Option<ReadOther>,
 }
 
 impl Traits {
-    pub const DEFAULT: Self = Self { freezes: true, has_tensors: true, lora_layout: false, read_other: None };
+    pub const DEFAULT: Self =
+        Self { freezes: true, has_tensors: true, lora_layout: false, inserts_blocks: false, read_other: None };
 }
 
 /// SWIFT's defaults: its two common fields, then the tuner's own.

@@ -1,6 +1,6 @@
 //! Which adapters run, and where the others wait.
 
-use super::{Flavor, TunedModel};
+use super::{Adapter, Flavor, TunedModel};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -45,10 +45,13 @@ impl TunedModel {
         self.show_inserted_blocks(active);
     }
 
-    /// LLaMA-Pro's blocks are in the list, and in every name behind them, while their adapter is active.
+    /// Inserted blocks are in their list, and in every name behind them, while their adapter is active.
     fn show_inserted_blocks(&self, active: &[AdapterId]) {
         // Looking for blocks walks the tree; switching must not, where there are none.
-        if self.adapters.values().any(|a| a.config.kind == "LLAMAPRO") {
+        let inserts = |a: &Adapter| {
+            crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|entry| entry.traits.inserts_blocks)
+        };
+        if self.adapters.values().any(inserts) {
             for (_, node) in model_nodes(&self.model.root) {
                 if let Some(adapter) = node.inserted_for() {
                     node.set_hidden(!active.contains(&adapter));

@@ -225,7 +225,7 @@ impl TunedModel {
             let before = list.items.len();
             list.items.retain(|n| !n.inserted_for().is_some_and(|id| ids.contains(&id)));
             if list.items.len() != before {
-                crate::llamapro::number_blocks(list);
+                list.number_blocks();
             }
         });
     }

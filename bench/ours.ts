@@ -1,0 +1,129 @@
+/** Measures one figure in a process of its own and prints `{ "values": [...] }`: `node dist/bench/ours.js FIGURE DIRECTORY`. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { AdamW, AutoModel, LoraConfig, type Model, type ModelInputs, PeftModel, Swift } from '../index.js'
+import { adapterDirectory, ALL_LINEAR, BERT_QV, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
+
+const [name, dir] = process.argv.slice(2)
+const figure = FIGURES.find(f => f.name === name)!
+const at = join(dir, figure.model)
+const load = () => AutoModel.fromPretrained(at, { dtype: 'f32' })
+const lora = (targetModules: string[], more: object = {}) => new LoraConfig({ r: LORA_RANK, loraAlpha: 16, targetModules, initLoraWeights: false, ...more })
+const seconds = async (work: () => unknown) => {
+  const started = performance.now()
+  await work()
+  return (performance.now() - started) / 1000
+}
+
+/** Two calls to warm up, then the timed ones. */
+async function repeat(work: () => unknown, warm = 2): Promise<number[]> {
+  for (let i = 0; i < warm; i++) await work()
+  const values: number[] = []
+  for (let i = 0; i < figure.repeats; i++) values.push(await seconds(work))
+  return values
+}
+
+const batch = (): ModelInputs => {
+  const { rows, tokens } = SHAPES[figure.model as 'S' | 'M' | 'MiniLM']
+  return { inputIds: ids(rows, tokens) }
+}
+
+async function step(config: LoraConfig): Promise<() => Promise<void>> {
+  const model = await Swift.prepareModel(await load(), config)
+  model.train()
+  const optimizer = new AdamW(model.parameters(), { lr: 1e-4 })
+  const inputs = batch()
+  const loss = figure.model === 'MiniLM'
+    ? async () => (await model.forward(inputs)).lastHiddenState!.sqr().mean()
+    : async () => (await model.forward({ ...inputs, labels: inputs.inputIds })).loss!
+  return async () => {
+    optimizer.zeroGrad()
+    await (await loss()).backward()
+    await optimizer.step()
+  }
+}
+
+async function forward(): Promise<number[]> {
+  const model = await load()
+  model.eval()
+  const inputs = batch()
+  return repeat(() => model.forward(inputs, { grad: false }))
+}
+
+async function generate(rows: number): Promise<number[]> {
+  const model = await load()
+  return repeat(async () => {
+    let count = 0
+    for await (const tokens of model.generate({ inputIds: ids(rows, 16) }, { maxNewTokens: 48, eosTokenId: [] })) count += tokens.length
+    if (count !== 48 * rows) throw new Error(`${count} tokens`)
+  }, 1)
+}
+
+async function mergeOnDisk(): Promise<number[]> {
+  return repeat(async () => {
+    const out = mkdtempSync(join(tmpdir(), 'swift-tuners-bench-'))
+    const model = await Swift.fromPretrained(await load(), adapterDirectory(dir, figure.model))
+    await Swift.mergeAndUnload(model)
+    await (model.baseModel as Model).savePretrained(out, { maxShardSize: '200MB' })
+    rmSync(out, { recursive: true })
+  }, 0)
+}
+
+/** The most memory that this process has had, in MiB. */
+const peak = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024
+
+const work: Record<string, () => Promise<number[]>> = {
+  // Measured from outside.
+  'start to first forward': async () => [await seconds(async () => (await load()).forward({ inputIds: ids(1, 16) }, { grad: false }))],
+  'load base': () => repeat(async () => (await load()).dispose()),
+  'load 20 adapters': async () => {
+    const adapter = adapterDirectory(dir, figure.model)
+    const values: number[] = []
+    for (let i = 0; i < figure.repeats; i++) {
+      const model = await PeftModel.fromPretrained(await load(), adapter)
+      values.push(await seconds(async () => {
+        for (let j = 0; j < 20; j++) await model.loadAdapter(adapter, `a${j}`)
+      }))
+    }
+    return values
+  },
+  'forward S': forward,
+  'forward M': forward,
+  'forward MiniLM': forward,
+  'step S, q and v': async () => repeat(await step(lora(QV))),
+  'step S, all linear': async () => repeat(await step(lora(ALL_LINEAR))),
+  'step M, q and v': async () => repeat(await step(lora(QV))),
+  'step M, all linear': async () => repeat(await step(lora(ALL_LINEAR))),
+  'step M, DoRA q and v': async () => repeat(await step(lora(QV, { useDora: true }))),
+  'step MiniLM, q and v': async () => repeat(await step(lora(BERT_QV))),
+  'generate 48 tokens, batch 1': () => generate(1),
+  'generate 48 tokens, batch 8': () => generate(8),
+  'switch adapters': async () => {
+    const model = await Swift.prepareModel(await load(), lora(ALL_LINEAR))
+    await model.addAdapter('b', lora(ALL_LINEAR))
+    let i = 0
+    return repeat(() => model.setAdapter(i++ % 2 ? 'b' : 'default'))
+  },
+  'merge and unmerge': async () => {
+    const model = await Swift.prepareModel(await load(), lora(ALL_LINEAR))
+    return repeat(async () => {
+      await Swift.merge(model)
+      await Swift.unmerge(model)
+    })
+  },
+  'merge on disk, 200 M': mergeOnDisk,
+  'peak memory: step M, all linear': async () => {
+    await repeat(await step(lora(ALL_LINEAR)))
+    return [peak()]
+  },
+  'peak memory: merge on disk': async () => {
+    await mergeOnDisk()
+    return [peak()]
+  },
+}
+
+work[name]().then(values => console.log(JSON.stringify({ values })), error => {
+  console.error(error)
+  process.exit(1)
+})
