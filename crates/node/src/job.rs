@@ -4,37 +4,66 @@ use crate::error::{from_panic, to_napi};
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::Env;
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use swift_tuners_nn::Result;
 
 /// Deep graphs and large frames must not overflow; the memory is only reserved.
 const STACK: usize = 64 << 20;
-/// Idle threads end after this time.
+/// Idle threads beside the resident one end after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
 type Work = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
 struct Queue {
     waiting: VecDeque<Work>,
+    resident: Resident,
+    /// Further threads that wait for work.
     idle: usize,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: VecDeque::new(), idle: 0 });
-static ARRIVED: Condvar = Condvar::new();
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resident {
+    Missing,
+    Idle,
+    Busy,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: VecDeque::new(), resident: Resident::Missing, idle: 0 });
+/// One for the resident thread, one for the others: the resident is the better place for work.
+static FOR_RESIDENT: Condvar = Condvar::new();
+static FOR_OTHERS: Condvar = Condvar::new();
+
+fn lock() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn thread(body: fn()) -> bool {
+    std::thread::Builder::new().name("swift-tuners".into()).stack_size(STACK).spawn(body).is_ok()
+}
 
 fn submit(work: Work) {
-    let mut queue = QUEUE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut queue = lock();
     queue.waiting.push_back(work);
+    if queue.resident == Resident::Missing {
+        queue.resident = if thread(reside) { Resident::Busy } else { Resident::Missing };
+        if queue.resident == Resident::Busy {
+            return;
+        }
+    }
+    if queue.resident == Resident::Idle {
+        // Taken here, so that the next job does not count on it.
+        queue.resident = Resident::Busy;
+        FOR_RESIDENT.notify_one();
+        return;
+    }
     if queue.idle >= queue.waiting.len() {
-        ARRIVED.notify_one();
+        FOR_OTHERS.notify_one();
         return;
     }
     // Every waiting job gets a thread: one job may wait for another's lock.
-    let spawned = std::thread::Builder::new().name("swift-tuners".into()).stack_size(STACK).spawn(serve);
-    if spawned.is_err() && queue.idle == 0 {
-        // No thread could be made: the job is done by whoever becomes free, or here.
+    if !thread(serve) && queue.idle == 0 && queue.resident == Resident::Missing {
+        // No thread could be made: the job is done here.
         if let Some(work) = queue.waiting.pop_back() {
             drop(queue);
             work();
@@ -42,17 +71,38 @@ fn submit(work: Work) {
     }
 }
 
-fn serve() {
-    let mut queue = QUEUE.lock().unwrap_or_else(|e| e.into_inner());
+/// The thread that stays. It is a member of a pool of its own, so that a parallel loop starts at once and on this thread:
+/// from outside of a pool each loop costs two trips through the kernel, and a training step has hundreds.
+fn reside() {
+    // Never dropped, as this thread never ends. Without a pool, loops run in the global one.
+    let _pool = rayon::ThreadPoolBuilder::new().use_current_thread().build();
+    let mut queue = lock();
     loop {
         if let Some(work) = queue.waiting.pop_front() {
             drop(queue);
             work();
-            queue = QUEUE.lock().unwrap_or_else(|e| e.into_inner());
+            queue = lock();
+            continue;
+        }
+        queue.resident = Resident::Idle;
+        while queue.resident == Resident::Idle {
+            queue = FOR_RESIDENT.wait(queue).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+}
+
+/// A thread for what comes while the resident is busy.
+fn serve() {
+    let mut queue = lock();
+    loop {
+        if let Some(work) = queue.waiting.pop_front() {
+            drop(queue);
+            work();
+            queue = lock();
             continue;
         }
         queue.idle += 1;
-        let (guard, timeout) = ARRIVED.wait_timeout(queue, IDLE).unwrap_or_else(|e| e.into_inner());
+        let (guard, timeout) = FOR_OTHERS.wait_timeout(queue, IDLE).unwrap_or_else(|e| e.into_inner());
         queue = guard;
         queue.idle -= 1;
         if timeout.timed_out() && queue.waiting.is_empty() {

@@ -13,6 +13,7 @@ mod embedding;
 mod linear;
 mod norm;
 mod rope;
+mod thin;
 
 pub use activation::{gated, Activation};
 pub use attention::{attention, AttentionOptions, Mask};
@@ -113,7 +114,9 @@ impl Real for f32 {
         let q = 0.166_666_65 + r * (0.041_665_796 + r * (0.008_333_452 + r * (0.001_398_2 + r * 1.987_569_1e-4)));
         let p = (0.5 + r * q) * r * r + r + 1.0;
         // SAFETY: n is an integer in [-126, 128] by the clamp above and the caller's bound.
-        let bits = (unsafe { n.to_int_unchecked::<i32>() } + 127) << 23;
+        let n = unsafe { n.to_int_unchecked::<i32>() };
+        // Wrapping, as a check for overflow would keep the loop around this from being vectorised.
+        let bits = n.wrapping_add(127).wrapping_shl(23);
         let y = p * f32::from_bits(bits as u32);
         if self < -87.3 {
             0.
@@ -232,6 +235,9 @@ pub(crate) unsafe fn gemm<T: Real>(
 ) {
     if m == 0 || n == 0 {
         return;
+    }
+    if thin::is_thin((m, n, k), &a, &b, &c) {
+        return thin::thin((m, n, k), c, beta, a, b, alpha, parallel);
     }
     // Below this many multiplications the fork costs more than it gains.
     let parallelism = if parallel && m * n * k >= 1 << 18 {
