@@ -1,8 +1,9 @@
 //! Dense layers, alone and with low-rank updates, that never compute the gradient of a frozen weight.
 
-use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, uninit, Mat, Real};
+use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Mat, Real};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
+use rayon::prelude::*;
 
 /// How a weight matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,66 @@ pub fn lora_linear(
         return composed(x, base, terms);
     }
     dispatch!(dtype, T => cpu::<T>(x, base, terms, inp, out))
+}
+
+/// The Euclidean norms of the rows of `W + scaling · B A`, `[out]`, for `w [out, in]`, `a [r, in]`, `b [out, r]` of one compute
+/// type. The sum is never made as a whole.
+pub fn updated_row_norms(w: &Array, a: &Array, b: &Array, scaling: f64) -> Result<Array> {
+    let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
+    if a.dims() != [r, inp] || b.dims() != [out, r] {
+        return Err(Error::Shape {
+            path: "lora_A / lora_B".into(),
+            expected: vec![r, inp, out, r],
+            actual: [a.dims(), b.dims()].concat(),
+        });
+    }
+    if !w.device().is_cpu() {
+        let sum = (w + (b.matmul(a)? * scaling)?)?;
+        return Ok(sum.sqr()?.sum(1)?.sqrt()?);
+    }
+    dispatch!(w.dtype(), T => norms::<T>(w, a, b, scaling, (out, inp, r)))
+}
+
+fn norms<T: Real>(
+    w: &Array,
+    a: &Array,
+    b: &Array,
+    scaling: f64,
+    (out, inp, r): (usize, usize, usize),
+) -> Result<Array> {
+    const ROWS: usize = 32;
+    let (w, a, b) = (prepared(w)?, prepared(a)?, prepared(b)?);
+    let mut norms = uninit::<T>(out);
+    {
+        let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
+        let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
+        norms.par_chunks_mut(ROWS).enumerate().for_each(|(block, norms)| {
+            let (first, rows) = (block * ROWS, norms.len());
+            let mut sum = w[first * inp..(first + rows) * inp].to_vec();
+            // SAFETY: the sizes were checked against the shapes; the sum is ours.
+            unsafe {
+                let b = mat(&b[first * r..(first + rows) * r], r);
+                gemm((rows, inp, r), mat_mut(&mut sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false);
+            }
+            simd(
+                #[inline(always)]
+                || {
+                    for (norm, row) in norms.iter_mut().zip(sum.chunks_exact(inp.max(1))) {
+                        let mut lanes = [T::ZERO; 16];
+                        let chunks = row.chunks_exact(16);
+                        let rest = chunks.remainder();
+                        for chunk in chunks {
+                            for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                                *lane += v * v;
+                            }
+                        }
+                        *norm = lanes.into_iter().chain(rest.iter().map(|&v| v * v)).sum::<T>().sqrt();
+                    }
+                },
+            );
+        });
+    }
+    finish(norms, &[out], w.dtype())
 }
 
 fn composed(x: &Tensor, base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>, terms: &[LoraTerm]) -> Result<Tensor> {
@@ -312,6 +373,16 @@ mod tests {
         let base = Some((&w, Some(&b), WeightLayout::OutIn));
         let (fused, reference) = (lora_linear(&x, base, &terms).unwrap(), composed(&x, base, &terms).unwrap());
         assert_close(fused.data(), reference.data(), 1e-12);
+    }
+
+    #[test]
+    fn norms_of_updated_rows_equal_those_of_the_sum() {
+        for (out, inp, r) in [(1, 5, 2), (33, 40, 3), (70, 17, 8)] {
+            let (w, a, b) = (values(&[out, inp], 1), values(&[r, inp], 2), values(&[out, r], 3));
+            let sum = (&w + (b.matmul(&a).unwrap() * 1.5).unwrap()).unwrap();
+            let expected = sum.sqr().unwrap().sum(1).unwrap().sqrt().unwrap();
+            assert_close(&updated_row_norms(&w, &a, &b, 1.5).unwrap(), &expected, 1e-12);
+        }
     }
 
     #[test]

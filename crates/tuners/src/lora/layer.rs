@@ -283,6 +283,9 @@ impl LoraLayer {
                 return Ok(ops::lora_linear(&x, Some((&w, bias.as_ref(), layout)), &terms)?.into());
             }
         }
+        if let Some(y) = self.lone_dora(cx, &x, next)? {
+            return Ok(y.into());
+        }
         let base = match next.module().weights() {
             Some(Weights::Linear { weight, bias, layout }) => Some((weight.clone(), bias.cloned(), layout)),
             _ => None,
@@ -323,6 +326,27 @@ impl LoraLayer {
             }
         }
         Ok(y.to_dtype(dtype)?.into())
+    }
+
+    /// A single DoRA over a plain layer: `m / ‖W + s B A‖ · x (W + s B A)ᵀ + bias`, the product in one kernel.
+    fn lone_dora(&self, cx: &Context, x: &Tensor, next: Next<'_>) -> Result<Option<Tensor>> {
+        let mut active = self.active(cx);
+        let (Some(adapter), None) = (active.next(), active.next()) else { return Ok(None) };
+        let simple = !(cx.training && adapter.dropout > 0.) && adapter.a.dtype() == x.dtype();
+        let (Some(magnitude), true) = (&adapter.magnitude, simple) else { return Ok(None) };
+        let Some(Weights::Linear { weight, bias, layout }) = next.bare().and_then(|m| m.weights()) else {
+            return Ok(None);
+        };
+        if weight.dtype() != x.dtype() || magnitude.dtype() != x.dtype() {
+            return Ok(None);
+        }
+        let factor = adapter.dora_factor(cx, magnitude, weight, self.kind)?;
+        let y =
+            ops::lora_linear(x, Some((&weight.value(cx.grad)?, None, layout)), &[adapter.term(cx)?])?.mul(&factor)?;
+        Ok(Some(match bias {
+            Some(b) => y.add(&b.value(cx.grad)?)?,
+            None => y,
+        }))
     }
 
     fn convolve(&self, cx: &Context, args: Args, next: Next<'_>, shape: Conv2dShape) -> Result<Value> {
@@ -403,9 +427,11 @@ impl LoraAdapter {
 
     /// `m / ‖W + s B A‖` per output. The norm is a constant for the gradient (section 4.3 of the paper).
     fn dora_factor(&self, cx: &Context, magnitude: &Param, weight: &Param, kind: Kind) -> Result<Tensor> {
-        let sum = (kind.matrix(&weight.array()?)? + self.delta()?)?;
+        let w = kind.matrix(&weight.array()?)?;
+        let (a, b) = (self.a.array()?.to_dtype(w.dtype())?, self.b.array()?.to_dtype(w.dtype())?);
+        let norms = ops::updated_row_norms(&w, &a.flatten_from(1)?, &b.flatten_from(1)?, self.scaling)?;
         let m = magnitude.value(cx.grad)?;
-        let norms: Tensor = row_norms(&sum)?.to_dtype(m.dtype())?.reshape(m.dims())?.into();
+        let norms: Tensor = norms.to_dtype(m.dtype())?.reshape(m.dims())?.into();
         m.div(&norms)
     }
 }
