@@ -175,6 +175,10 @@ export class Trainer {
   async #checkpoint(at: Position): Promise<void> {
     const { checkpointDirectory: root, model, optimizer } = this.#options
     const dir = join(root!, `step-${at.step}`)
+    // What a killed process has left there, unfinished.
+    const old = await readdir(dir).catch(() => [] as string[])
+    const stale = old.includes('trainer.json') ? old.filter(f => /\.tmp(-\d+)?$/.test(f)) : old
+    for (const name of stale) await rm(join(dir, name), { recursive: true, force: true })
     if (model instanceof TunedModel) await model.savePretrained(dir)
     else await mkdir(dir, { recursive: true })
     // Also what the optimizer trains at other steps, as LISA does.
