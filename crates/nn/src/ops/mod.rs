@@ -326,6 +326,32 @@ pub(crate) fn row_max<T: Real>(x: &[T]) -> T {
     lanes.into_iter().chain(rest.iter().copied()).fold(T::NEG_INFINITY, |m, v| num::Float::max(v, m))
 }
 
+/// Whether no element is NaN or infinite; integers are.
+pub fn all_finite(x: &Array) -> Result<bool> {
+    if x.dtype().is_int() {
+        return Ok(true);
+    }
+    let x = prepared(&x.to_device(&Device::Cpu)?)?;
+    // Zero times a finite number is zero, times another NaN; the lanes let this vectorise.
+    fn zeros<T: Real>(x: &[T]) -> bool {
+        simd(
+            #[inline(always)]
+            || {
+                let mut lanes = [T::ZERO; 16];
+                let chunks = x.chunks_exact(16);
+                let rest = chunks.remainder();
+                for chunk in chunks {
+                    for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                        *lane += v * T::ZERO;
+                    }
+                }
+                lanes.into_iter().chain(rest.iter().map(|&v| v * T::ZERO)).all(|v| v == T::ZERO)
+            },
+        )
+    }
+    Ok(dispatch!(x.dtype(), T => zeros::<T>(&host::<T>(&x))))
+}
+
 /// `a + b`, in parallel for f32 arrays of one shape on the CPU.
 ///
 /// candle's own elementwise operations wake a second, spinning thread pool beside rayon's.
@@ -362,6 +388,26 @@ pub(crate) fn column_sums<T: Real>(x: &[T], cols: usize) -> Vec<T> {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_that_is_not_finite_is_found_wherever_it_is() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 15, 16, 36] {
+                let mut values = vec![f32::MAX; 37];
+                let array = |v: &[f32]| Array::new(v, &Device::Cpu).unwrap();
+                assert!(all_finite(&array(&values)).unwrap());
+                values[at] = bad;
+                assert!(!all_finite(&array(&values)).unwrap());
+                assert!(!all_finite(&array(&values).to_dtype(DType::BF16).unwrap()).unwrap());
+            }
+        }
+        assert!(all_finite(&Array::new(&[1i64, 2], &Device::Cpu).unwrap()).unwrap());
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
 use crate::config::{check_adapter_name, AdapterConfig, Dialect};
 use crate::swift::{Flavor, Format, PrepareOptions, TunedModel};
-use candle_core::DType;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{json, safetensors, torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::all_parameters;
+use swift_tuners_nn::ops::all_finite;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
 /// Which adapters of a directory to load, and under which names: pairs of saved and new name.
@@ -191,8 +191,7 @@ fn check_tensor(file: &Path, key: &str, tensor: &Array, param: &Param, report: &
     if tensor.dtype() != param.dtype() {
         report.notes.push(format!("tensor {shown}: converted from {:?} to {:?}", tensor.dtype(), param.dtype()));
     }
-    let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
-    if !sum.is_finite() {
+    if !all_finite(tensor)? {
         report.warnings.push(format!("tensor {shown}: holds NaN or infinite values"));
     }
     Ok(())
