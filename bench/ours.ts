@@ -2,11 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AdamW, AutoModel, LoraConfig, type Model, type ModelInputs, PeftModel, Swift } from '../index.js'
-import { adapterDirectory, ALL_LINEAR, BERT_QV, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
+import { AdamW, AutoModel, LoraConfig, type Model, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
+import { adapterDirectory, ALL_LINEAR, BERT_QV, type Figure, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
 
 const [name, dir] = process.argv.slice(2)
-const figure = FIGURES.find(f => f.name === name)!
+const figure = FIGURES.find(f => f.name === name) ?? ({ name, model: 'S', unit: 's', repeats: 12 } satisfies Figure)
 const at = join(dir, figure.model)
 const load = () => AutoModel.fromPretrained(at, { dtype: 'f32' })
 const lora = (targetModules: string[], more: object = {}) => new LoraConfig({ r: LORA_RANK, loraAlpha: 16, targetModules, initLoraWeights: false, ...more })
@@ -74,6 +74,13 @@ async function mergeOnDisk(): Promise<number[]> {
 const peak = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024
 
 const work: Record<string, () => Promise<number[]>> = {
+  // Operations per second of the best of some products, as on PEFT's side.
+  'gemm peak': async () => {
+    const n = 2048
+    const model = await AutoModel.fromModules(nn.sequential({ product: nn.linear(n, n, { bias: false }) }))
+    const input = Tensor.from(Float32Array.from({ length: n * n }, (_, i) => (i * 7919 % 1009) / 1009 - 0.5), [n, n])
+    return [2 * n ** 3 / Math.min(...await repeat(() => model.forward({ input }, { grad: false })))]
+  },
   // Measured from outside.
   'start to first forward': async () => [await seconds(async () => (await load()).forward({ inputIds: ids(1, 16) }, { grad: false }))],
   'load base': () => repeat(async () => (await load()).dispose()),
