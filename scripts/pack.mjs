@@ -49,7 +49,7 @@ const { scripts: _scripts, devDependencies: _dev, overrides: _overrides, ava: _a
 writeFileSync(join(stagedMain, 'package.json'), JSON.stringify({ ...published, optionalDependencies }, null, 2))
 const tarballs = [staged, stagedMain].map(dir => join(work, sh('npm', ['pack', '--silent', '--pack-destination', work], dir).split('\n').at(-1)))
 const listed = sh('tar', ['-tzf', tarballs[1]], work).split('\n')
-const stray = listed.filter(f => /\.node$|__test__|examples|fixtures|crates/.test(f))
+const stray = listed.filter(f => /\.node$|__test__|bench|examples|fixtures|crates/.test(f))
 if (stray.length) throw new Error(`the main package carries ${stray.join(', ')}`)
 
 const empty = join(work, 'empty')
