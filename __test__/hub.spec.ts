@@ -205,6 +205,41 @@ test('a download that is cut off goes on where it stopped', async t => {
   })()
 })
 
+test.serial('a file may take longer than the hub may take to answer', async t => {
+  const files = llama()
+  const weights = files['model.safetensors']
+  const fault: Handler = (_request, response, url) => {
+    if (!url.pathname.startsWith('/lfs/')) return false
+    response.writeHead(200, { 'content-length': weights.length })
+    response.write(weights.subarray(0, 50_000))
+    setTimeout(() => response.end(weights.subarray(50_000)), 1500)
+    return true
+  }
+  process.env.HF_HUB_DOWNLOAD_TIMEOUT = '1'
+  try {
+    await withHub(() => huggingFace(files, fault), async (hub, cache) => {
+      const folder = await snapshotDownload('org/tiny', { hub: 'huggingface', endpoint: hub.url, cacheDirectory: cache })
+      t.deepEqual(readFileSync(join(folder, 'model.safetensors')), weights)
+      t.is(hub.seen.filter(r => r.server === 'cdn').length, 1, 'in one go')
+    })()
+  } finally {
+    delete process.env.HF_HUB_DOWNLOAD_TIMEOUT
+  }
+})
+
+test.serial('a hub that accepts the connection and says nothing is given up', async t => {
+  const silent = await listen(() => {})
+  process.env.HF_HUB_DOWNLOAD_TIMEOUT = '0.05'
+  try {
+    const error = await failsWith(t, 'ERR_HUB', () => snapshotDownload('org/tiny', { hub: 'huggingface', endpoint: address(silent), cacheDirectory: temp() }))
+    t.regex(error.message, /does not answer/)
+  } finally {
+    delete process.env.HF_HUB_DOWNLOAD_TIMEOUT
+    silent.closeAllConnections()
+    silent.close()
+  }
+})
+
 test('an aborted download rejects with the reason and is resumed by the next', async t => {
   const files = llama()
   let slow = true

@@ -49,6 +49,12 @@ interface RemoteFile {
   gitSha1?: string
 }
 
+/** Milliseconds that a hub may take to answer. `HF_HUB_DOWNLOAD_TIMEOUT` is in seconds, as in `huggingface_hub`; default 60. */
+function answerLimit(): number {
+  const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT ?? NaN)
+  return seconds > 0 ? Math.min(seconds * 1000, 2 ** 31 - 1) : 60_000
+}
+
 const flag = (name: string) => /^(1|true|yes|on)$/i.test(process.env[name] ?? '')
 
 function failed(message: string, cause?: unknown): SwiftTunersError {
@@ -163,10 +169,14 @@ abstract class Repository {
     const home = at.origin
     for (let hops = 0; hops <= 10; hops++) {
       const own = at.origin === home ? this.headers() : {}
-      // A server that accepts the connection and says nothing must not hang the call.
-      const limit = AbortSignal.timeout(60_000)
-      const signal = this.options.signal ? AbortSignal.any([this.options.signal, limit]) : limit
-      const response = await fetch(at, { redirect: 'manual', signal, headers: { 'user-agent': 'swift-tuners', 'accept-encoding': 'identity', ...own, ...headers } })
+      // A server that accepts the connection and says nothing must not hang the call. The body may take as long as it takes:
+      // fetch itself ends one that stands still.
+      const silence = new AbortController()
+      const limit = answerLimit()
+      const timer = setTimeout(() => silence.abort(new Error(`no answer within ${limit / 1000} s`)), limit)
+      const signal = this.options.signal ? AbortSignal.any([this.options.signal, silence.signal]) : silence.signal
+      const sent = fetch(at, { redirect: 'manual', signal, headers: { 'user-agent': 'swift-tuners', 'accept-encoding': 'identity', ...own, ...headers } })
+      const response = await sent.finally(() => clearTimeout(timer))
       const location = response.headers.get('location')
       if (response.status < 300 || response.status >= 400 || !location) return response
       await response.body?.cancel().catch(() => {})
