@@ -71,6 +71,16 @@ fn submit(work: Work) {
     }
 }
 
+/// Does all that waits.
+fn work_off(mut queue: MutexGuard<'static, Queue>) -> MutexGuard<'static, Queue> {
+    while let Some(work) = queue.waiting.pop_front() {
+        drop(queue);
+        work();
+        queue = lock();
+    }
+    queue
+}
+
 /// The thread that stays. It is a member of a pool of its own, so that a parallel loop starts at once and on this thread:
 /// from outside of a pool each loop costs two trips through the kernel, and a training step has hundreds.
 fn reside() {
@@ -78,12 +88,7 @@ fn reside() {
     let _pool = rayon::ThreadPoolBuilder::new().use_current_thread().build();
     let mut queue = lock();
     loop {
-        if let Some(work) = queue.waiting.pop_front() {
-            drop(queue);
-            work();
-            queue = lock();
-            continue;
-        }
+        queue = work_off(queue);
         queue.resident = Resident::Idle;
         while queue.resident == Resident::Idle {
             queue = FOR_RESIDENT.wait(queue).unwrap_or_else(|e| e.into_inner());
@@ -95,12 +100,7 @@ fn reside() {
 fn serve() {
     let mut queue = lock();
     loop {
-        if let Some(work) = queue.waiting.pop_front() {
-            drop(queue);
-            work();
-            queue = lock();
-            continue;
-        }
+        queue = work_off(queue);
         queue.idle += 1;
         let (guard, timeout) = FOR_OTHERS.wait_timeout(queue, IDLE).unwrap_or_else(|e| e.into_inner());
         queue = guard;

@@ -308,8 +308,14 @@ pub(crate) fn rows_per_task(width: usize) -> usize {
 /// calls is `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    arch().dispatch(f)
+}
+
+/// The vector instructions of this machine, looked up once.
+#[inline(always)]
+fn arch() -> pulp::Arch {
     static ARCH: std::sync::OnceLock<pulp::Arch> = std::sync::OnceLock::new();
-    ARCH.get_or_init(pulp::Arch::new).dispatch(f)
+    *ARCH.get_or_init(pulp::Arch::new)
 }
 
 /// The largest element, -inf of none; NaN is passed over.

@@ -1,7 +1,7 @@
 //! Products of few rows with a large weight: decoding, where packing the weight as a matrix product does costs more than the
 //! product.
 
-use super::{Mat, Real, Shared};
+use super::{arch, Mat, Real, Shared};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::any::TypeId;
@@ -49,7 +49,7 @@ pub(super) unsafe fn thin<T: Real>(
         beta: beta.wide() as f32,
         columns: 0..n,
     };
-    let arch = pulp::Arch::new();
+    let arch = arch();
     if !parallel || m * n * k < 1 << 16 {
         return arch.dispatch(product);
     }
