@@ -24,6 +24,8 @@ struct State {
 
 enum Residence {
     Memory(Array),
+    /// Made when it is first asked for: values that a checkpoint replaces are never made.
+    Pending(Pending),
     /// Offloaded to `meta`: the values wait in a file.
     Disk {
         file: PathBuf,
@@ -36,10 +38,31 @@ enum Residence {
     TransposeOf(Param),
 }
 
+/// A value to come.
+#[derive(Clone)]
+struct Pending {
+    shape: Vec<usize>,
+    dtype: DType,
+    device: Device,
+    make: Arc<dyn Fn() -> Result<Array> + Send + Sync>,
+}
+
+impl Pending {
+    fn array(&self) -> Result<Array> {
+        let value = (self.make)()?;
+        if value.dims() != self.shape {
+            let actual = value.dims().to_vec();
+            return Err(Error::Shape { path: "initial value".into(), expected: self.shape.clone(), actual });
+        }
+        Ok(value.to_dtype(self.dtype)?.to_device(&self.device)?)
+    }
+}
+
 impl Residence {
     fn array(&self) -> Result<Array> {
         match self {
             Self::Memory(data) => Ok(data.clone()),
+            Self::Pending(pending) => pending.array(),
             Self::Disk { .. } => Err(offloaded()),
             Self::TransposeOf(other) => Ok(other.array()?.t()?.contiguous()?),
         }
@@ -48,9 +71,36 @@ impl Residence {
 
 impl Param {
     pub fn new(value: Array, requires_grad: bool) -> Self {
+        Self::of(Residence::Memory(value), requires_grad)
+    }
+
+    fn of(value: Residence, requires_grad: bool) -> Self {
         let slot = Arc::new(GradSlot::default());
         let record = requires_grad.then(|| Tensor::leaf_record(slot.clone()));
-        Self(Arc::new(Inner { state: RwLock::new(State { value: Residence::Memory(value), record }), slot }))
+        Self(Arc::new(Inner { state: RwLock::new(State { value, record }), slot }))
+    }
+
+    /// A parameter whose first value `make` gives at [`Param::settle`], unless another is set before. Until then every read
+    /// makes it anew, so whoever creates such parameters settles them before they are used.
+    pub fn pending(
+        shape: &[usize],
+        dtype: DType,
+        device: &Device,
+        requires_grad: bool,
+        make: impl Fn() -> Result<Array> + Send + Sync + 'static,
+    ) -> Self {
+        let pending = Pending { shape: shape.to_vec(), dtype, device: device.clone(), make: Arc::new(make) };
+        Self::of(Residence::Pending(pending), requires_grad)
+    }
+
+    /// Makes a pending value; does nothing to others.
+    pub fn settle(&self) -> Result<()> {
+        let pending = match &self.0.state.read().value {
+            Residence::Pending(pending) => pending.clone(),
+            _ => return Ok(()),
+        };
+        self.replace(pending.array()?);
+        Ok(())
     }
 
     /// The value as an input of differentiable operations. `grad` false leaves the tape out.
@@ -69,21 +119,22 @@ impl Param {
 
     /// A parameter whose value is always `other`'s transposed (a matrix): changing one changes the other.
     pub fn transposed(other: &Self) -> Self {
-        let slot = Arc::new(GradSlot::default());
-        let record = other.requires_grad().then(|| Tensor::leaf_record(slot.clone()));
-        let state = State { value: Residence::TransposeOf(other.clone()), record };
-        Self(Arc::new(Inner { state: RwLock::new(state), slot }))
+        Self::of(Residence::TransposeOf(other.clone()), other.requires_grad())
     }
 
     /// Replaces the value by one of the same shape, converted to this parameter's dtype and device.
     pub fn set(&self, value: &Array) -> Result<()> {
+        // A copy of its own: a caller's array must not change when an optimizer updates this one in place.
+        self.take(&value.copy()?)
+    }
+
+    /// The same for a value that nobody else keeps, which is not copied.
+    pub fn take(&self, value: &Array) -> Result<()> {
         let shape = self.shape();
         if value.dims() != shape {
             return Err(Error::Shape { path: "parameter".into(), expected: shape, actual: value.dims().to_vec() });
         }
-        // A copy of its own: a caller's array must not change when an optimizer updates this one in place.
-        let value = value.to_dtype(self.dtype())?.to_device(&self.device())?.copy()?;
-        self.replace(value);
+        self.replace(value.to_dtype(self.dtype())?.to_device(&self.device())?);
         Ok(())
     }
 
@@ -122,7 +173,7 @@ impl Param {
     pub fn shape(&self) -> Vec<usize> {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dims().to_vec(),
-            Residence::Disk { shape, .. } => shape.clone(),
+            Residence::Pending(Pending { shape, .. }) | Residence::Disk { shape, .. } => shape.clone(),
             Residence::TransposeOf(other) => other.shape().into_iter().rev().collect(),
         }
     }
@@ -134,7 +185,7 @@ impl Param {
     pub fn dtype(&self) -> DType {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dtype(),
-            Residence::Disk { dtype, .. } => *dtype,
+            Residence::Pending(Pending { dtype, .. }) | Residence::Disk { dtype, .. } => *dtype,
             Residence::TransposeOf(other) => other.dtype(),
         }
     }
@@ -143,14 +194,14 @@ impl Param {
     pub fn device(&self) -> Device {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.device().clone(),
-            Residence::Disk { device, .. } => device.clone(),
+            Residence::Pending(Pending { device, .. }) | Residence::Disk { device, .. } => device.clone(),
             Residence::TransposeOf(other) => other.device(),
         }
     }
 
     pub fn is_offloaded(&self) -> bool {
         match &self.0.state.read().value {
-            Residence::Memory(_) => false,
+            Residence::Memory(_) | Residence::Pending(_) => false,
             Residence::Disk { .. } => true,
             Residence::TransposeOf(other) => other.is_offloaded(),
         }
@@ -191,4 +242,36 @@ impl Param {
 
 fn offloaded() -> Error {
     Error::Invalid("this parameter is offloaded to meta; activate its adapter first".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_pending_value_is_made_once_by_settling_and_never_when_another_is_set() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let cpu = Device::Cpu;
+        let pending = |made: &Arc<AtomicUsize>| {
+            let made = made.clone();
+            Param::pending(&[2], DType::F32, &cpu, true, move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok(Array::new(&[1f64, 2.], &Device::Cpu)?)
+            })
+        };
+        let p = pending(&made);
+        assert_eq!((p.shape(), p.dtype(), p.requires_grad()), (vec![2], DType::F32, true));
+        p.take(&Array::new(&[5f32, 6.], &cpu).unwrap()).unwrap();
+        p.settle().unwrap();
+        assert_eq!(p.array().unwrap().to_vec1::<f32>().unwrap(), [5., 6.]);
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        let p = pending(&made);
+        p.settle().unwrap();
+        p.settle().unwrap();
+        assert_eq!(p.array().unwrap().to_vec1::<f32>().unwrap(), [1., 2.]);
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        let wrong = Param::pending(&[3], DType::F32, &cpu, true, || Ok(Array::new(&[1f32], &Device::Cpu)?));
+        assert_eq!(wrong.settle().unwrap_err().code(), "ERR_SHAPE");
+    }
 }

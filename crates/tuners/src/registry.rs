@@ -27,7 +27,7 @@ pub struct Entry {
 pub type ReadOther = fn(&Path) -> Result<Option<(PathBuf, Tensors)>>;
 
 /// [`Entry::traits`]; the default is what most tuners are like.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Traits {
     /// Preparing it freezes the base.
     pub freezes: bool,

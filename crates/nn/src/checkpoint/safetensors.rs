@@ -10,11 +10,11 @@ use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Storage, WithDType};
 use indexmap::IndexMap;
-use parking_lot::Mutex;
+use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const MAX_HEADER: u64 = 100 << 20;
@@ -26,41 +26,89 @@ struct Entry {
     bytes: usize,
 }
 
-/// A dtype of the format: its size in bytes, and how its bytes become an array.
+/// A dtype of the format: its size in bytes, and how a span of a file becomes an array.
 struct Stored {
     name: &'static str,
     size: usize,
-    make: fn(&[u8], &[usize]) -> candle_core::Result<Array>,
+    make: fn(&Source, &Entry) -> Result<Array>,
 }
 
-fn raw(dtype: DType) -> impl Fn(&[u8], &[usize]) -> candle_core::Result<Array> {
-    move |bytes, shape| Array::from_raw_buffer(bytes, dtype, shape, &Device::Cpu)
+/// Reads at any place, also from several threads at once.
+struct Source {
+    path: PathBuf,
+    #[cfg(unix)]
+    file: File,
+    #[cfg(not(unix))]
+    file: parking_lot::Mutex<File>,
 }
 
-fn wide<const N: usize>(bytes: &[u8], shape: &[usize], f: fn([u8; N]) -> i64) -> candle_core::Result<Array> {
+impl Source {
+    fn new(path: &Path, file: File) -> Self {
+        #[cfg(not(unix))]
+        let file = parking_lot::Mutex::new(file);
+        Self { path: path.to_owned(), file }
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        #[cfg(unix)]
+        let done = std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, at);
+        #[cfg(not(unix))]
+        let done = {
+            use std::io::{Seek, SeekFrom};
+            let mut file = self.file.lock();
+            file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(bytes))
+        };
+        done.map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// `bytes.len()` bytes from `at` on, by pieces in parallel: copying out of the page cache takes a core's whole time.
+    fn fill(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        const PIECE: usize = 2 << 20;
+        let pieces = bytes.par_chunks_mut(PIECE).enumerate();
+        pieces.try_for_each(|(i, piece)| self.read_at(piece, at + (i * PIECE) as u64))
+    }
+}
+
+/// Values that lie in the file as in memory.
+fn raw<T: WithDType + Default>(source: &Source, entry: &Entry) -> Result<Array> {
+    let mut values = vec![T::default(); entry.bytes / size_of::<T>()];
+    {
+        // SAFETY: the types of the table below are plain numbers, for which all bytes are valid, and `values` is as long as
+        // the slice.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), entry.bytes) };
+        source.fill(bytes, entry.start)?;
+        if cfg!(target_endian = "big") {
+            bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
+        }
+    }
+    Ok(Array::from_vec(values, entry.shape.as_slice(), &Device::Cpu)?)
+}
+
+fn wide<const N: usize>(source: &Source, entry: &Entry, f: fn([u8; N]) -> i64) -> Result<Array> {
+    let mut bytes = vec![0; entry.bytes];
+    source.fill(&mut bytes, entry.start)?;
     let values: Vec<i64> = bytes.chunks_exact(N).map(|c| f(c.try_into().expect("chunks have N bytes"))).collect();
-    Array::from_vec(values, shape, &Device::Cpu)
+    Ok(Array::from_vec(values, entry.shape.as_slice(), &Device::Cpu)?)
 }
 
 static STORED: &[Stored] = &[
-    Stored { name: "F64", size: 8, make: |b, s| raw(DType::F64)(b, s) },
-    Stored { name: "F32", size: 4, make: |b, s| raw(DType::F32)(b, s) },
-    Stored { name: "F16", size: 2, make: |b, s| raw(DType::F16)(b, s) },
-    Stored { name: "BF16", size: 2, make: |b, s| raw(DType::BF16)(b, s) },
-    Stored { name: "I64", size: 8, make: |b, s| raw(DType::I64)(b, s) },
-    Stored { name: "U32", size: 4, make: |b, s| raw(DType::U32)(b, s) },
-    Stored { name: "U8", size: 1, make: |b, s| raw(DType::U8)(b, s) },
-    Stored { name: "BOOL", size: 1, make: |b, s| raw(DType::U8)(b, s) },
-    Stored { name: "I32", size: 4, make: |b, s| wide(b, s, |x| i64::from(i32::from_le_bytes(x))) },
-    Stored { name: "I16", size: 2, make: |b, s| wide(b, s, |x| i64::from(i16::from_le_bytes(x))) },
-    Stored { name: "U16", size: 2, make: |b, s| wide(b, s, |x| i64::from(u16::from_le_bytes(x))) },
-    Stored { name: "I8", size: 1, make: |b, s| wide(b, s, |x| i64::from(i8::from_le_bytes(x))) },
+    Stored { name: "F64", size: 8, make: raw::<f64> },
+    Stored { name: "F32", size: 4, make: raw::<f32> },
+    Stored { name: "F16", size: 2, make: raw::<half::f16> },
+    Stored { name: "BF16", size: 2, make: raw::<half::bf16> },
+    Stored { name: "I64", size: 8, make: raw::<i64> },
+    Stored { name: "U32", size: 4, make: raw::<u32> },
+    Stored { name: "U8", size: 1, make: raw::<u8> },
+    Stored { name: "BOOL", size: 1, make: raw::<u8> },
+    Stored { name: "I32", size: 4, make: |s, e| wide(s, e, |x| i64::from(i32::from_le_bytes(x))) },
+    Stored { name: "I16", size: 2, make: |s, e| wide(s, e, |x| i64::from(i16::from_le_bytes(x))) },
+    Stored { name: "U16", size: 2, make: |s, e| wide(s, e, |x| i64::from(u16::from_le_bytes(x))) },
+    Stored { name: "I8", size: 1, make: |s, e| wide(s, e, |x| i64::from(i8::from_le_bytes(x))) },
 ];
 
 /// An open file whose header has been checked.
 pub struct SafeTensors {
-    path: PathBuf,
-    file: Mutex<File>,
+    source: Source,
     entries: IndexMap<String, Entry>,
     pub metadata: HashMap<String, String>,
 }
@@ -117,7 +165,7 @@ impl SafeTensors {
         if end != size {
             return Err(bad(format!("{} bytes behind the last tensor", size - end)));
         }
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), entries, metadata })
+        Ok(Self { source: Source::new(path, file), entries, metadata })
     }
 
     fn entry(value: &serde_json::Value, data_start: u64, data_size: u64) -> Result<Entry, String> {
@@ -153,7 +201,7 @@ impl SafeTensors {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.source.path
     }
 
     pub fn names(&self) -> impl Iterator<Item = &String> {
@@ -167,16 +215,9 @@ impl SafeTensors {
     /// Reads one tensor. 8-, 16- and 32-bit signed integers widen to i64.
     pub fn read(&self, name: &str) -> Result<Array> {
         let Some(e) = self.entries.get(name) else {
-            return Err(Error::corrupt(&self.path, format!("no tensor {}", printable(name, 120))));
+            return Err(Error::corrupt(self.path(), format!("no tensor {}", printable(name, 120))));
         };
-        let mut bytes = vec![0; e.bytes];
-        {
-            let mut file = self.file.lock();
-            file.seek(SeekFrom::Start(e.start))
-                .and_then(|_| file.read_exact(&mut bytes))
-                .map_err(|source| Error::io(&self.path, source))?;
-        }
-        Ok((e.stored.make)(&bytes, &e.shape)?)
+        (e.stored.make)(&self.source, e)
     }
 }
 

@@ -83,7 +83,7 @@ impl TunedModel {
             PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
         if !self.adapters().contains_key(&found.name) {
             let at = |e| in_config(&found.config_path, e);
-            self.add(thread, &found.name, &found.config, &prepare).map_err(at)?;
+            self.add_pending(thread, &found.name, &found.config, &prepare).map_err(at)?;
         }
         let format = if found.config.dialect == Dialect::Swift { Format::Swift } else { Format::Peft };
         let slots = self.slots(&found.name)?;
@@ -107,13 +107,14 @@ impl TunedModel {
             match by_key.get(key) {
                 Some(&i) => {
                     check_tensor(&found.file, key, tensor, &slots[i].param, &mut report)?;
-                    slots[i].param.set(tensor)?;
+                    slots[i].param.take(tensor)?;
                     filled[i] = true;
                     report.loaded.push(key.clone());
                 }
                 None => report.unexpected.push(printable(key, 200)),
             }
         }
+        slots.iter().try_for_each(|slot| slot.param.settle())?;
         report.missing = slots
             .iter()
             .zip(&filled)
@@ -121,7 +122,7 @@ impl TunedModel {
             .map(|(slot, _)| slot.key(format, &found.saved))
             .collect();
         let merged_linear = found.config.flag("use_merged_linear")? && found.tensors.is_empty();
-        let has_tensors = crate::registry::find(found.config.dialect, &found.config.kind)?.traits.has_tensors;
+        let has_tensors = self.adapters()[&found.name].traits.has_tensors;
         if report.loaded.is_empty() && has_tensors && !merged_linear {
             let example = found.tensors.keys().next().map(|k| printable(k, 120)).unwrap_or_default();
             return Err(Error::Mismatch {

@@ -50,11 +50,7 @@ impl TunedModel {
         }
         let extra = self.extra_states()?;
         // Tuners without modules of their own train the base itself: it is what there is to save.
-        let whole = !self.adapters().is_empty()
-            && self
-                .adapters()
-                .values()
-                .all(|a| crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|e| !e.traits.has_tensors));
+        let whole = !self.adapters().is_empty() && self.adapters().values().all(|a| !a.traits.has_tensors);
         files::replace_dir(dir, &mut |staging| {
             if whole {
                 write_model(&self.model, staging, options.safe, options.max_shard)?;
@@ -103,7 +99,7 @@ impl TunedModel {
 
     fn written(&self, name: &str, peft: bool) -> Result<Written> {
         let adapter = &self.adapters()[name];
-        let traits = crate::registry::find(adapter.config.dialect, &adapter.config.kind)?.traits;
+        let traits = adapter.traits;
         let convertible = traits.lora_layout && !adapter.config.flag("use_merged_linear")?;
         let format = if peft && convertible { Format::Peft } else { Format::Swift };
         let tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;

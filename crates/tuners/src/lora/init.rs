@@ -3,6 +3,7 @@
 use super::Init;
 use candle_core::{DType, Device};
 use faer::prelude::*;
+use swift_tuners_nn::context::mix;
 use swift_tuners_nn::init::Rng;
 use swift_tuners_nn::{Array, Error, Result};
 
@@ -13,29 +14,59 @@ pub struct Start {
     pub base: Option<Array>,
 }
 
-/// Values for a dense layer whose weight is `weight [out, in]` (f32).
+/// Initial values that do not depend on the weight, each made when it is wanted.
+#[derive(Clone, Copy)]
+pub struct Fresh {
+    pub init: Init,
+    /// A zero, B normal; the delta is (B A)ᵀ.
+    pub embedding: bool,
+    pub r: usize,
+    pub inp: usize,
+    pub out: usize,
+    pub seed: u64,
+}
+
+impl Fresh {
+    /// Whether [`dense`] has to make the values, from the weight.
+    pub fn needs_weight(&self) -> bool {
+        !self.embedding && !matches!(self.init, Init::Default | Init::Random | Init::Gaussian)
+    }
+
+    /// `[r, in]`
+    pub fn a(&self) -> Result<Array> {
+        let (mut rng, shape) = (Rng::new(self.seed), [self.r, self.inp]);
+        let (cpu, f32) = (&Device::Cpu, DType::F32);
+        match (self.embedding, self.init) {
+            (true, Init::Random) => rng.normal_array(&shape, 1., f32, cpu),
+            (true, _) => Ok(Array::zeros(&shape, f32, cpu)?),
+            (false, Init::Gaussian) => rng.normal_array(&shape, 1. / self.r as f64, f32, cpu),
+            // Kaiming uniform with a = sqrt(5).
+            (false, _) => rng.uniform_array(&shape, 1. / (self.inp as f64).sqrt(), f32, cpu),
+        }
+    }
+
+    /// `[out, r]`
+    pub fn b(&self) -> Result<Array> {
+        let (mut rng, shape) = (Rng::new(mix(self.seed, 1)), [self.out, self.r]);
+        let (cpu, f32) = (&Device::Cpu, DType::F32);
+        match (self.embedding, self.init) {
+            (true, _) => rng.normal_array(&shape, 1., f32, cpu),
+            (false, Init::Random) => rng.uniform_array(&shape, 1. / (self.r as f64).sqrt(), f32, cpu),
+            (false, _) => Ok(Array::zeros(&shape, f32, cpu)?),
+        }
+    }
+}
+
+/// Values that depend on a dense layer's weight `[out, in]` (f32), or on each other.
 pub fn dense(init: Init, weight: &Array, r: usize, scaling: f64, seed: u64) -> Result<Start> {
     let (out, inp) = weight.dims2()?;
     let mut rng = Rng::new(seed);
     let (cpu, f32) = (&Device::Cpu, DType::F32);
-    // Kaiming uniform with a = sqrt(5) over `fan` inputs.
-    let bound = |fan: usize| 1. / (fan as f64).sqrt();
     Ok(match init {
-        Init::Default => Start {
-            a: rng.uniform_array(&[r, inp], bound(inp), f32, cpu)?,
-            b: Array::zeros((out, r), f32, cpu)?,
-            base: None,
-        },
-        Init::Random => Start {
-            a: rng.uniform_array(&[r, inp], bound(inp), f32, cpu)?,
-            b: rng.uniform_array(&[out, r], bound(r), f32, cpu)?,
-            base: None,
-        },
-        Init::Gaussian => Start {
-            a: rng.normal_array(&[r, inp], 1. / r as f64, f32, cpu)?,
-            b: Array::zeros((out, r), f32, cpu)?,
-            base: None,
-        },
+        Init::Default | Init::Random | Init::Gaussian => {
+            let fresh = Fresh { init, embedding: false, r, inp, out, seed };
+            Start { a: fresh.a()?, b: fresh.b()?, base: None }
+        }
         Init::Orthogonal => {
             if r % 2 == 1 {
                 return Err(Error::config("init_lora_weights", format!("orthogonal needs an even r, found {r}")));

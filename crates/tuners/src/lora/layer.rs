@@ -62,6 +62,17 @@ impl Kind {
         }
     }
 
+    /// Outputs and inputs of a weight of this shape, as [`Kind::matrix`] has them.
+    fn sizes(self, shape: &[usize]) -> (usize, usize) {
+        let first = shape.first().copied().unwrap_or(0);
+        let rest = shape.iter().skip(1).product();
+        if self.flips() {
+            (rest, first)
+        } else {
+            (first, rest)
+        }
+    }
+
     fn flips(self) -> bool {
         matches!(self, Self::Linear { transposed: true } | Self::Embedding)
     }
@@ -121,48 +132,48 @@ impl LoraLayer {
                 return Err(Error::config("init_lora_weights", format!("{path} is a convolution: use true or false")));
             }
         }
-        let stored = weight.array()?;
-        let device = stored.device().clone();
-        let dtype = dtype.unwrap_or(stored.dtype());
-        let dense = kind.matrix(&stored)?;
-        let mut start = if kind == Kind::Embedding {
-            // A zero, B normal; the delta is (B A)ᵀ.
-            let (vocab, width) = stored.dims2()?;
-            let mut rng = swift_tuners_nn::init::Rng::new(seed);
-            let cpu = &candle_core::Device::Cpu;
-            let random_a = config.init == Init::Random;
-            init::Start {
-                a: if random_a {
-                    rng.normal_array(&[r, vocab], 1., DType::F32, cpu)?
-                } else {
-                    Array::zeros((r, vocab), DType::F32, cpu)?
-                },
-                b: rng.normal_array(&[width, r], 1., DType::F32, cpu)?,
-                base: None,
+        let (shape, device) = (weight.shape(), weight.device());
+        let dtype = dtype.unwrap_or(weight.dtype());
+        let (out, inp) = kind.sizes(&shape);
+        let factors = match (kind, shape.as_slice()) {
+            (Kind::Conv2d(_), &[_, channels, height, width]) => (vec![r, channels, height, width], vec![out, r, 1, 1]),
+            _ => (vec![r, inp], vec![out, r]),
+        };
+        let fresh = init::Fresh { init: config.init, embedding: kind == Kind::Embedding, r, inp, out, seed };
+        let (a, b, start) = if fresh.needs_weight() {
+            let stored = weight.array()?;
+            let start = init::dense(config.init, &kind.matrix(&stored)?, r, scaling, seed)?;
+            if let Some(base) = &start.base {
+                let base = kind.weight(base, stored.dims())?;
+                weight.replace(base.to_dtype(stored.dtype())?.to_device(&device)?);
             }
+            let param = |x: &Array, shape: &[usize]| -> Result<Param> {
+                Ok(Param::new(x.to_dtype(dtype)?.to_device(&device)?.reshape(shape)?, true))
+            };
+            (param(&start.a, &factors.0)?, param(&start.b, &factors.1)?, Some(start))
         } else {
-            init::dense(config.init, &dense, r, scaling, seed)?
+            let (shape_a, shape_b) = factors.clone();
+            (
+                Param::pending(&factors.0, dtype, &device, true, move || Ok(fresh.a()?.reshape(shape_a.as_slice())?)),
+                Param::pending(&factors.1, dtype, &device, true, move || Ok(fresh.b()?.reshape(shape_b.as_slice())?)),
+                None,
+            )
         };
-        let param = |x: &Array| -> Result<Param> { Ok(Param::new(x.to_dtype(dtype)?.to_device(&device)?, true)) };
-        if let Some(base) = &start.base {
-            let base = kind.weight(base, stored.dims())?;
-            weight.replace(base.to_dtype(stored.dtype())?.to_device(&device)?);
-        }
-        let magnitude = if config.dora {
-            let dense = kind.matrix(&weight.array()?)?;
-            let delta = (start.b.matmul(&start.a)?.to_device(dense.device())? * scaling)?.to_dtype(dense.dtype())?;
-            let norms = row_norms(&(dense + delta)?)?;
-            Some(param(&if matches!(kind, Kind::Conv2d(_)) { norms.reshape((1, (), 1, 1))? } else { norms })?)
-        } else {
-            None
-        };
-        if let (Kind::Conv2d(_), &[_, inp, height, width]) = (kind, stored.dims()) {
-            start.a = start.a.reshape((r, inp, height, width))?;
-            start.b = start.b.reshape(((), r, 1, 1))?;
-        }
-        let (a, b) = (param(&start.a)?, param(&start.b)?);
+        let magnitude = config.dora.then(|| {
+            let shape = if matches!(kind, Kind::Conv2d(_)) { vec![1, out, 1, 1] } else { vec![out] };
+            let (weight, shape_m) = (weight.clone(), shape.clone());
+            Param::pending(&shape, dtype, &device, true, move || {
+                let w = kind.matrix(&weight.array()?)?;
+                let (a, b) = match &start {
+                    Some(start) => (start.a.clone(), start.b.clone()),
+                    None => (fresh.a()?, fresh.b()?),
+                };
+                let like = |x: Array| x.to_device(w.device())?.to_dtype(w.dtype());
+                Ok(ops::updated_row_norms(&w, &like(a)?, &like(b)?, scaling)?.reshape(shape_m.as_slice())?)
+            })
+        });
         let b_bias = if config.lora_bias {
-            Some(param(&Array::zeros(dense.dims()[0], DType::F32, &candle_core::Device::Cpu)?)?)
+            Some(Param::new(Array::zeros(out, dtype, &device)?, true))
         } else {
             None
         };

@@ -46,8 +46,10 @@ impl MergedLinear {
         let Some(Weights::Linear { weight, layout: WeightLayout::OutIn, .. }) = node.module().weights() else {
             return refuse("not a torch.nn.Linear".into());
         };
-        let weight = weight.array()?;
-        let (out, inp) = weight.dims2()?;
+        let (shape, device) = (weight.shape(), weight.device());
+        let &[out, inp] = shape.as_slice() else {
+            return refuse(format!("its weight has the shape {shape:?}"));
+        };
         if out % enabled.len() != 0 {
             return Err(Error::config(
                 "enable_lora",
@@ -57,14 +59,17 @@ impl MergedLinear {
         let block = out / enabled.len();
         let groups = enabled.iter().filter(|&&e| e).count();
         let dtype = dtype.unwrap_or(weight.dtype());
-        let mut rng = swift_tuners_nn::init::Rng::new(seed);
-        let a = rng.uniform_array(&[r * groups, inp], 1. / (inp as f64).sqrt(), dtype, weight.device())?;
-        let b = Array::zeros((block * groups, r), dtype, weight.device())?;
+        let size = r * groups;
+        let a = Param::pending(&[size, inp], dtype, &device, true, move || {
+            let (bound, cpu) = (1. / (inp as f64).sqrt(), &candle_core::Device::Cpu);
+            swift_tuners_nn::init::Rng::new(seed).uniform_array(&[size, inp], bound, DType::F32, cpu)
+        });
+        let b = Param::new(Array::zeros((block * groups, r), dtype, &device)?, true);
         node.tuners.push(Box::new(Self {
             id,
             name: name.to_owned(),
-            a: Param::new(a, true),
-            b: Param::new(b, true),
+            a,
+            b,
             enabled: enabled.to_vec(),
             r,
             block,

@@ -1,6 +1,6 @@
 //! Which adapters run, and where the others wait.
 
-use super::{Adapter, Flavor, TunedModel};
+use super::{Flavor, OwnParam, TunedModel};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -48,10 +48,7 @@ impl TunedModel {
     /// Inserted blocks are in their list, and in every name behind them, while their adapter is active.
     fn show_inserted_blocks(&self, active: &[AdapterId]) {
         // Looking for blocks walks the tree; switching must not, where there are none.
-        let inserts = |a: &Adapter| {
-            crate::registry::find(a.config.dialect, &a.config.kind).is_ok_and(|entry| entry.traits.inserts_blocks)
-        };
-        if self.adapters.values().any(inserts) {
+        if self.adapters.values().any(|a| a.traits.inserts_blocks) {
             for (_, node) in model_nodes(&self.model.root) {
                 if let Some(adapter) = node.inserted_for() {
                     node.set_hidden(!active.contains(&adapter));
@@ -163,19 +160,16 @@ impl TunedModel {
         Ok(())
     }
 
-    fn own_params(&self, name: &str) -> Result<Vec<Param>> {
-        Ok(self.slots(name)?.into_iter().filter(|s| s.is_own()).map(|s| s.param).collect())
-    }
-
     fn offload(&self, name: &str, to: Offload) -> Result<()> {
-        let params = self.own_params(name)?;
+        let own = self.own_params(name)?;
+        let params = || own.iter().map(|own| &own.param);
         if to == Offload::Cpu {
-            for p in params.iter().filter(|p| !p.is_offloaded()) {
+            for p in params().filter(|p| !p.is_offloaded()) {
                 p.replace(p.array()?.to_device(&candle_core::Device::Cpu)?);
             }
             return Ok(());
         }
-        let waiting: Vec<&Param> = params.iter().filter(|p| !p.is_offloaded()).collect();
+        let waiting: Vec<&Param> = params().filter(|p| !p.is_offloaded()).collect();
         if waiting.is_empty() {
             return Ok(());
         }
@@ -207,7 +201,7 @@ impl TunedModel {
         }
         let mut files = std::collections::HashSet::new();
         let device = self.model.device.clone();
-        for p in self.own_params(name)? {
+        for OwnParam { param: p, .. } in self.own_params(name)?.iter() {
             if let Some(place) = p.offload_file() {
                 let (file, value) = offloaded_value(&place)?;
                 p.replace(value.to_device(&device)?);

@@ -97,6 +97,7 @@ impl TunedModel {
             node.tuners.retain(|t| t.as_any().downcast_ref::<MergedLinear>().is_none_or(|l| !removed.contains(&l.id)));
             take_saved_copy(node, &merged, &removed);
         });
+        self.own.lock().clear();
         for (_, p) in swift_tuners_nn::module::named_parameters(&self.model.root) {
             if names.is_none() {
                 p.set_requires_grad(false);

@@ -14,6 +14,7 @@ pub use weighted::{Combination, SignMethod, WeightedOptions};
 use crate::config::{check_adapter_name, AdapterConfig, Dialect};
 use crate::formats::LoadReport;
 use crate::lora::Bias;
+use crate::registry::Traits;
 use crate::target::FullMatch;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -65,6 +66,8 @@ pub struct Adapter {
     pub id: AdapterId,
     pub config: AdapterConfig,
     pub bias: Bias,
+    /// What sets its kind apart.
+    pub(crate) traits: Traits,
     /// [`Attachment::shared`]
     shared: Vec<String>,
     /// Whether it was attached or loaded for training.
@@ -96,6 +99,16 @@ pub struct TunedModel {
     next_id: u32,
     /// Holds what was offloaded to `meta`; removed with the model.
     offload_dir: Mutex<Option<PathBuf>>,
+    /// Found again by a walk over the tree, which switching must not repeat; emptied by whatever changes the tree.
+    own: Mutex<HashMap<AdapterId, Arc<Vec<OwnParam>>>>,
+}
+
+/// A parameter that belongs to one adapter alone.
+#[derive(Clone)]
+pub(crate) struct OwnParam {
+    pub param: Param,
+    /// Saved and loaded, but never trained.
+    pub buffer: bool,
 }
 
 impl Drop for TunedModel {
@@ -133,6 +146,7 @@ impl TunedModel {
             frozen: false,
             next_id: 0,
             offload_dir: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -189,6 +203,7 @@ impl TunedModel {
         };
         // A panic inside (a bug) must not leave half a change behind either: the boundary would catch it and go on.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(self)));
+        self.own.lock().clear();
         if matches!(result, Ok(Ok(_))) {
             return result.expect("just matched");
         }
@@ -218,6 +233,7 @@ impl TunedModel {
     }
 
     fn remove_from_tree(&mut self, ids: &[AdapterId]) {
+        self.own.lock().clear();
         for_each_node_mut(&mut self.model.root, &mut |node| {
             node.tuners.retain_mut(|t| !ids.iter().any(|&id| t.detach(id)));
         });
@@ -292,6 +308,18 @@ impl TunedModel {
         config: &AdapterConfig,
         options: &PrepareOptions,
     ) -> Result<()> {
+        self.add_pending(thread, name, config, options)?;
+        self.slots(name)?.iter().try_for_each(|slot| slot.param.settle())
+    }
+
+    /// The same, with initial values that the caller sets or settles ([`Param::settle`]).
+    pub(crate) fn add_pending(
+        &mut self,
+        thread: u64,
+        name: &str,
+        config: &AdapterConfig,
+        options: &PrepareOptions,
+    ) -> Result<()> {
         check_adapter_name(name)?;
         let flavor = if config.dialect == Dialect::Swift { Flavor::Swift } else { Flavor::Peft };
         if self.flavor != Flavor::Base && self.flavor != flavor {
@@ -320,7 +348,7 @@ impl TunedModel {
         let attachment = (entry.attach)(self, id, name, config, seed)?;
         let first = self.adapters.is_empty();
         let Attachment { config, bias, shared } = attachment;
-        self.adapters.insert(name.to_owned(), Adapter { id, config, bias, shared, trainable: Arc::default() });
+        self.adapters.insert(name.to_owned(), Adapter { id, config, bias, traits: entry.traits, shared, trainable: Arc::default() });
         self.flavor = flavor;
         match flavor {
             // PEFT activates the first adapter only.
@@ -343,17 +371,31 @@ impl TunedModel {
         if let Some(adapter) = self.adapters.get(name) {
             adapter.trainable.store(on, Ordering::Relaxed);
         }
-        for slot in self.slots(name)?.iter().filter(|s| s.is_base_trained()) {
-            slot.param.set_requires_grad(on);
+        // Finding them walks the tree; switching must not, where there are none.
+        if self.adapters.get(name).is_some_and(|a| a.bias != Bias::None || !a.shared.is_empty()) {
+            for slot in self.slots(name)?.iter().filter(|s| s.is_base_trained()) {
+                slot.param.set_requires_grad(on);
+            }
         }
         Ok(())
     }
 
     fn set_own_trainable(&self, name: &str, on: bool) -> Result<()> {
-        for slot in self.slots(name)?.iter().filter(|s| s.is_own() && !s.is_buffer()) {
-            slot.param.set_requires_grad(on);
+        for own in self.own_params(name)?.iter().filter(|own| !own.buffer) {
+            own.param.set_requires_grad(on);
         }
         Ok(())
+    }
+
+    fn own_params(&self, name: &str) -> Result<Arc<Vec<OwnParam>>> {
+        let id = self.id(name)?;
+        if let Some(own) = self.own.lock().get(&id) {
+            return Ok(own.clone());
+        }
+        let slots = self.slots(name)?.into_iter().filter(|s| s.is_own());
+        let own = Arc::new(slots.map(|s| OwnParam { buffer: s.is_buffer(), param: s.param }).collect::<Vec<_>>());
+        self.own.lock().insert(id, own.clone());
+        Ok(own)
     }
 
     /// Removes an adapter for good (`PeftModel.delete_adapter`).
