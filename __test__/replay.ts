@@ -122,6 +122,12 @@ export async function replayTuner(dir: string): Promise<{ problems: Problems; co
     await logits('activated again', model, 'tuned.logits')
   }
 
+  for (const [i, adapterNames] of ((c.mixed_batches ?? []) as string[][]).entries()) {
+    const e = want(`mixed.${i}.logits`)!
+    const out = await model.forward({ ...withoutLabels(inputs, c.task), adapterNames })
+    checks.close(`rows ${adapterNames.join()}`, main(out), e, tolerance('logits'), rows(e))
+  }
+
   const saved = temp()
   await model.savePretrained(saved)
   const again = await Swift.fromPretrained(await loadBase(c.base), saved, { adapterName, inferenceMode: false, strict: true })

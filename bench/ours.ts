@@ -51,6 +51,21 @@ async function forward(): Promise<number[]> {
   return repeat(() => model.forward(inputs, { grad: false }))
 }
 
+/** A batch with an adapter by name for each row. */
+async function rows(adapterNames: string[]): Promise<number[]> {
+  const model = await Swift.prepareModel(await load(), lora(ALL_LINEAR))
+  for (const name of ['b', 'c', 'd']) await model.addAdapter(name, lora(ALL_LINEAR))
+  model.eval()
+  const inputs = { ...batch(), adapterNames }
+  return repeat(() => model.forward(inputs, { grad: false }))
+}
+
+async function tiny(layers: number): Promise<number[]> {
+  const model = await AutoModel.fromModules(nn.sequential(Object.fromEntries(Array.from({ length: layers }, (_, i) => [`l${i}`, nn.linear(8, 8)]))))
+  const input = Tensor.from(new Float32Array(8), [1, 8])
+  return repeat(() => model.forwardSync({ input }, { grad: false }), 100)
+}
+
 async function generate(rows: number): Promise<number[]> {
   const model = await load()
   return repeat(async () => {
@@ -106,6 +121,11 @@ const work: Record<string, () => Promise<number[]>> = {
   'step MiniLM, q and v': async () => repeat(await step(lora(BERT_QV))),
   'generate 48 tokens, batch 1': () => generate(1),
   'generate 48 tokens, batch 8': () => generate(8),
+  'forward M, one adapter': () => rows(['default', 'default', 'default', 'default']),
+  'forward M, four adapters': () => rows(['default', 'b', 'c', 'd']),
+  // What the way to the core and back costs, and with a hundred layers what each module's door costs: products are tiny.
+  'call of a linear layer': () => tiny(1),
+  'layers of a call, 100': () => tiny(100),
   'switch adapters': async () => {
     const model = await Swift.prepareModel(await load(), lora(ALL_LINEAR))
     await model.addAdapter('b', lora(ALL_LINEAR))

@@ -86,6 +86,23 @@ def forward():
         return repeat(lambda: model(input_ids=x))
 
 
+def rows(names):
+    from peft import get_peft_model
+    model = get_peft_model(load(), lora(ALL), adapter_name='a')
+    for name in 'bcd':
+        model.add_adapter(name, lora(ALL))
+    model.eval()
+    x = ids(*SHAPE)
+    with torch.inference_mode():
+        return repeat(lambda: model(input_ids=x, adapter_names=names))
+
+
+def tiny(layers):
+    model, x = torch.nn.Sequential(*[torch.nn.Linear(8, 8) for _ in range(layers)]), torch.zeros(1, 8)
+    with torch.inference_mode():
+        return repeat(lambda: model(x), 100)
+
+
 def generate(rows):
     model, x = load(), ids(rows, 16)
     with torch.inference_mode():
@@ -155,6 +172,10 @@ WORK = {
     'step MiniLM, q and v': lambda: repeat(step(lora(BERT))),
     'generate 48 tokens, batch 1': lambda: generate(1),
     'generate 48 tokens, batch 8': lambda: generate(8),
+    'forward M, one adapter': lambda: rows(['a'] * 4),
+    'forward M, four adapters': lambda: rows(['a', 'b', 'c', 'd']),
+    'call of a linear layer': lambda: tiny(1),
+    'layers of a call, 100': lambda: tiny(100),
     'switch adapters': switch,
     'merge and unmerge': merge,
     'merge on disk, 200 M': merge_on_disk,

@@ -44,6 +44,11 @@ export interface ModelInputs {
   labels?: NestedNumbers | Tensor
   /** What the output should be; present → the output's `loss` is the mean squared error. */
   target?: Tensor
+  /**
+   * The adapter of each row of the batch, `__base__` for the untuned model, whatever is active (PEFT's `adapter_names`). LoRA
+   * of every kind, in `eval()` mode and not while merged; the base's products are taken once for all rows.
+   */
+  adapterNames?: string[]
 }
 
 export interface ModelOutput {
@@ -98,11 +103,16 @@ export function nativeInputs(inputs: ModelInputs): NativeInputs {
     const out = new NativeInputs()
     for (const [name, value] of Object.entries(inputs)) {
       if (value === undefined || value === null) continue
-      if (name === 'adapterNames') throw new SwiftTunersError('ERR_UNSUPPORTED_TUNER', 'adapterNames: one adapter per row is not supported yet')
-      out.set(name, inputTensor(name, value))
+      if (name === 'adapterNames') out.setAdapterNames(rowNames(value))
+      else out.set(name, inputTensor(name, value))
     }
     return out
   })
+}
+
+function rowNames(value: unknown): string[] {
+  if (Array.isArray(value) && value.every(name => typeof name === 'string')) return value
+  throw new TypeError('adapterNames: expected one adapter name per row')
 }
 
 function inputTensor(name: string, value: unknown): NativeTensor {

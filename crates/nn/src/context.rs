@@ -1,10 +1,11 @@
 //! Everything that differs between two forward passes over one model.
 
-use crate::module::{Ints, Value};
+use crate::module::{Args, Ints, Value};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -43,6 +44,8 @@ pub struct Context {
     pub grad: bool,
     /// The active adapters in the order of their activation.
     pub active: Arc<Vec<AdapterId>>,
+    /// The one adapter that runs on each row of the batch, `None` for the untuned model; `active` holds each of them once.
+    pub rows: Option<Arc<Vec<Option<AdapterId>>>>,
     /// Base of all random numbers of this pass.
     pub seed: u64,
     /// How often this pass has drawn random numbers: the model's structure alone decides what each place draws.
@@ -63,6 +66,7 @@ impl Default for Context {
             training: false,
             grad: true,
             active: Arc::default(),
+            rows: None,
             seed: 0,
             draws: Arc::default(),
             cache: None,
@@ -103,6 +107,53 @@ impl Context {
             return Ok(x.clone());
         }
         crate::ops::dropout(x, rate as f32, self.next_seed())
+    }
+}
+
+/// A run of neighbouring rows of a batch that one adapter runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowRun {
+    pub rows: Range<usize>,
+    pub adapter: Option<AdapterId>,
+}
+
+impl Context {
+    /// The batch in runs of one adapter each, when each row has its own. `batch` is the length of the first dimension that a
+    /// module sees; one that is not the number of names (tokens that were routed to an expert) cannot be told apart.
+    pub fn row_runs(&self, batch: usize) -> Result<Option<Vec<RowRun>>> {
+        let Some(rows) = &self.rows else { return Ok(None) };
+        if rows.len() != batch {
+            return Err(Error::Argument(format!(
+                "adapterNames: {} names, but a module that an adapter sits on is called with {batch} rows",
+                rows.len()
+            )));
+        }
+        let mut runs: Vec<RowRun> = Vec::new();
+        for (i, &adapter) in rows.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run) if run.adapter == adapter => run.rows.end = i + 1,
+                _ => runs.push(RowRun { rows: i..i + 1, adapter }),
+            }
+        }
+        Ok(Some(runs))
+    }
+
+    /// Runs `f` on each run of rows by itself, where only that run's adapter is active, and joins what comes out: for
+    /// modules whose rows have nothing to do with each other.
+    pub fn by_rows(&self, args: &Args, f: impl Fn(&Self, Args) -> Result<Value>) -> Result<Value> {
+        let batch = match args.positional.first() {
+            Some(Value::Tensor(x)) => x.dims().first().copied(),
+            Some(Value::Ints(x)) => x.shape.first().copied(),
+            _ => None,
+        };
+        let batch = batch.ok_or_else(|| Error::Argument("adapterNames: a module's input has no rows".into()))?;
+        let runs = self.row_runs(batch)?.unwrap_or_default();
+        let mut parts = Vec::with_capacity(runs.len());
+        for RowRun { rows, adapter } in runs {
+            let cx = Self { active: Arc::new(adapter.into_iter().collect()), rows: None, ..self.clone() };
+            parts.push(f(&cx, args.narrow_rows(batch, &rows)?)?.into_tensor()?);
+        }
+        Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?.into())
     }
 }
 

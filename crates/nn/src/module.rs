@@ -10,6 +10,7 @@ use crate::param::Param;
 use crate::tensor::{Array, GradSlot, Tensor};
 use crate::{Error, Result};
 use std::any::Any;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -180,6 +181,28 @@ impl Args {
             positional: self.positional.iter().map(&mut one).collect(),
             named: self.named.iter().map(|(n, v)| (*n, one(v))).collect(),
         }
+    }
+
+    /// The same call for some rows of the batch: tensors and integers of `batch` rows are cut, the rest stays.
+    pub fn narrow_rows(&self, batch: usize, rows: &Range<usize>) -> Result<Self> {
+        let one = |v: &Value| {
+            Ok(match v {
+                Value::Tensor(t) if t.dims().first() == Some(&batch) => {
+                    Value::Tensor(t.narrow(0, rows.start, rows.len())?)
+                }
+                Value::Ints(i) if i.shape.first() == Some(&batch) => {
+                    let width = i.data.len() / batch.max(1);
+                    let mut shape = i.shape.clone();
+                    shape[0] = rows.len();
+                    Value::Ints(Ints::new(shape, i.data[rows.start * width..rows.end * width].to_vec())?)
+                }
+                other => other.clone(),
+            })
+        };
+        Ok(Self {
+            positional: self.positional.iter().map(one).collect::<Result<_>>()?,
+            named: self.named.iter().map(|(n, v)| Ok((*n, one(v)?))).collect::<Result<_>>()?,
+        })
     }
 
     fn detached(&self) -> Self {

@@ -43,6 +43,7 @@ impl NativeGeneration {
     ) -> napi::Result<Self> {
         guard(|| {
             let shared = model.get()?;
+            let pass = shared.pass(thread as u64, active, inputs, flag(cancel))?;
             let inputs = inputs.get();
             let ids = inputs.input_ids.ok_or_else(|| Error::Argument("generate needs inputIds".into()))?;
             let options = Options {
@@ -54,7 +55,6 @@ impl NativeGeneration {
                 eos: options.eos_token_ids.iter().map(|&t| t as i64).collect(),
                 pad: options.pad_token_id as i64,
             };
-            let pass = shared.pass(thread as u64, active, flag(cancel))?;
             let generation = {
                 let tree = shared.tree.read_recursive();
                 Generation::new(&tree.model, &ids, inputs.attention_mask.as_ref(), options)?

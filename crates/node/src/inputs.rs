@@ -12,6 +12,7 @@ use swift_tuners_nn::{Array, Error, Inputs, Result};
 #[napi]
 pub struct NativeInputs {
     inner: Mutex<Inputs>,
+    adapter_names: Mutex<Option<Vec<String>>>,
 }
 
 fn ints(array: &Array, name: &str) -> Result<Ints> {
@@ -27,7 +28,7 @@ impl NativeInputs {
     #[napi(constructor)]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { inner: Mutex::default() }
+        Self { inner: Mutex::default(), adapter_names: Mutex::default() }
     }
 
     /// Sets a field by its TypeScript name.
@@ -68,6 +69,16 @@ impl NativeInputs {
             }
             Ok(())
         })
+    }
+
+    /// One adapter per row of the batch.
+    #[napi]
+    pub fn set_adapter_names(&self, names: Vec<String>) {
+        *self.adapter_names.lock() = Some(names);
+    }
+
+    pub fn adapter_names(&self) -> Option<Vec<String>> {
+        self.adapter_names.lock().clone()
     }
 
     pub fn get(&self) -> Inputs {

@@ -17,7 +17,7 @@ use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
 use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param};
 use swift_tuners_tuners::config::AdapterConfig;
 use swift_tuners_tuners::formats::{FromPretrainedOptions, LoadReport, NameSelection, SaveOptions};
-use swift_tuners_tuners::swift::{Combination, Format, Offload, PrepareOptions, SignMethod, WeightedOptions};
+use swift_tuners_tuners::swift::{Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions};
 use swift_tuners_tuners::{Flavor, TunedModel};
 
 type Core<T> = swift_tuners_nn::Result<T>;
@@ -42,6 +42,7 @@ pub struct Shared {
 pub struct Pass {
     training: bool,
     active: Arc<Vec<AdapterId>>,
+    rows: Option<RowIds>,
     seed: u64,
     cancel: CancelFlag,
     checkpointing: bool,
@@ -54,6 +55,7 @@ impl Pass {
         Context {
             training: self.training,
             active: self.active.clone(),
+            rows: self.rows.clone(),
             seed: self.seed,
             cancel: self.cancel.clone(),
             checkpointing: self.checkpointing && self.grad,
@@ -65,22 +67,35 @@ impl Pass {
 
 impl Shared {
     pub fn forward(&self, pass: &Pass, inputs: &Inputs) -> Core<Output> {
+        if pass.training && pass.rows.is_some() {
+            return Err(Error::Invalid("adapterNames: call eval() first; rows of one batch cannot train apart".into()));
+        }
         let tree = self.tree.read_recursive();
         let _passes = self.passes.read_recursive();
         tree.model.forward(&pass.context(), inputs)
     }
 
-    pub fn pass(&self, thread: u64, active: Option<Vec<String>>, cancel: CancelFlag) -> Core<Pass> {
+    pub fn pass(
+        &self,
+        thread: u64,
+        active: Option<Vec<String>>,
+        inputs: &NativeInputs,
+        cancel: CancelFlag,
+    ) -> Core<Pass> {
         let tree = self.tree.read_recursive();
-        let active = match active {
-            Some(names) => tree.ids(&names)?,
-            None => tree.active_ids(thread),
+        let (rows, active) = match (inputs.adapter_names(), active) {
+            (Some(names), _) => {
+                let (rows, active) = tree.row_ids(&names)?;
+                (Some(rows), active)
+            }
+            (None, Some(names)) => (None, tree.ids(&names)?),
+            (None, None) => (None, tree.active_ids(thread)),
         };
         let training = self.training.load(Ordering::Relaxed);
         let count = if training { self.drawn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let seed = swift_tuners_nn::context::mix(self.seed.load(Ordering::Relaxed), count);
         let checkpointing = self.checkpointing.load(Ordering::Relaxed);
-        Ok(Pass { training, active, seed, cancel, checkpointing, grad: true })
+        Ok(Pass { training, active, rows, seed, cancel, checkpointing, grad: true })
     }
 }
 
@@ -438,7 +453,7 @@ impl NativeModel {
         cancel: Option<&NativeCancelFlag>,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
-        let pass = Pass { grad, ..guard(|| shared.pass(thread as u64, active, flag(cancel)))? };
+        let pass = Pass { grad, ..guard(|| shared.pass(thread as u64, active, inputs, flag(cancel)))? };
         let inputs = inputs.get();
         job(env, move || Ok(NativeOutput(shared.forward(&pass, &inputs)?)))
     }
@@ -453,7 +468,7 @@ impl NativeModel {
     ) -> napi::Result<NativeOutput> {
         guard(|| {
             let shared = self.get()?;
-            let pass = Pass { grad, ..shared.pass(thread as u64, active, CancelFlag::default())? };
+            let pass = Pass { grad, ..shared.pass(thread as u64, active, inputs, CancelFlag::default())? };
             Ok(NativeOutput(shared.forward(&pass, &inputs.get())?))
         })
     }
@@ -469,7 +484,7 @@ impl NativeModel {
         cancel: &NativeCancelFlag,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
-        let pass = guard(|| shared.pass(thread as u64, None, cancel.flag()))?;
+        let pass = guard(|| shared.pass(thread as u64, None, inputs, cancel.flag()))?;
         let inputs = inputs.get();
         job(env, move || {
             let output = shared.forward(&pass, &inputs)?;
@@ -493,7 +508,7 @@ impl NativeModel {
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
         let pass = guard(|| {
-            let mut pass = shared.pass(thread as u64, None, cancel.flag())?;
+            let mut pass = shared.pass(thread as u64, None, inputs, cancel.flag())?;
             pass.training = false;
             Ok(pass)
         })?;

@@ -1,7 +1,7 @@
 //! `modules_to_save`: a trained copy of a whole module per adapter.
 
 use crate::config::check_adapter_name;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor};
+use swift_tuners_nn::module::{named_nodes, Args, Next, Node, Tuner, Value, Visitor};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
 /// Runs the active adapter's copy, or the original when none is active.
@@ -54,6 +54,14 @@ impl ModulesToSave {
 
 impl Tuner for ModulesToSave {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if cx.rows.is_some() {
+            // The cache of a decoding pass is of all rows together.
+            let whole = |c: &Copy| cx.is_active(c.id) && named_nodes(&c.node).len() > 1;
+            if cx.cache.is_some() && self.copies.iter().any(whole) {
+                return Err(Error::Invalid("adapterNames: generation with a whole block in modules_to_save".into()));
+            }
+            return cx.by_rows(&args, |cx, args| self.around(cx, args, next));
+        }
         match self.active(cx)? {
             Some(copy) => copy.node.call(cx, args),
             None => next.run(cx, args),

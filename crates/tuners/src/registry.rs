@@ -37,13 +37,21 @@ pub struct Traits {
     pub lora_layout: bool,
     /// It puts blocks of its own into the model's list of blocks.
     pub inserts_blocks: bool,
+    /// Its modules look at [`Context::rows`](swift_tuners_nn::Context), so each row of a batch may have its own adapter.
+    pub by_rows: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
     pub read_other: Option<ReadOther>,
 }
 
 impl Traits {
-    pub const DEFAULT: Self =
-        Self { freezes: true, has_tensors: true, lora_layout: false, inserts_blocks: false, read_other: None };
+    pub const DEFAULT: Self = Self {
+        freezes: true,
+        has_tensors: true,
+        lora_layout: false,
+        inserts_blocks: false,
+        by_rows: false,
+        read_other: None,
+    };
 }
 
 /// SWIFT's defaults: its two common fields, then the tuner's own.

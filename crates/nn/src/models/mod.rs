@@ -144,6 +144,13 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The number of rows, by the first of the main inputs that is there.
+    fn batch(&self) -> Option<usize> {
+        let tensors = [&self.inputs_embeds, &self.pixel_values, &self.sample, &self.input];
+        let shapes = self.input_ids.iter().map(|i| i.shape.as_slice());
+        shapes.chain(tensors.into_iter().flatten().map(Tensor::dims)).next()?.first().copied()
+    }
+
     fn args(&self) -> Args {
         let mut named = Vec::new();
         let ints = [
@@ -242,6 +249,11 @@ impl Model {
     /// One pass. Adds `loss` when labels or a target are given: it is taken of what comes out of the whole tree, so that
     /// tuners around the model have their part in it.
     pub fn forward(&self, cx: &Context, inputs: &Inputs) -> Result<Output> {
+        if let (Some(rows), Some(batch)) = (&cx.rows, inputs.batch()) {
+            if rows.len() != batch {
+                return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
+            }
+        }
         let shifted;
         let mut args = inputs.args();
         if let (TaskType::Seq2Seq, None, Some(labels)) = (self.keys.task, &inputs.decoder_input_ids, &inputs.labels) {

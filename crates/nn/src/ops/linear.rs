@@ -4,6 +4,7 @@ use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, s
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// How a weight matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,21 @@ pub struct LoraTerm {
     pub a: Tensor,
     pub b: Tensor,
     pub scaling: f64,
+    /// The rows of `x`, all dimensions but the last taken together, that get this update; absent: all of them.
+    pub rows: Option<Vec<Range<usize>>>,
+}
+
+impl LoraTerm {
+    pub fn new(a: Tensor, b: Tensor, scaling: f64) -> Self {
+        Self { a, b, scaling, rows: None }
+    }
+
+    fn segments(&self, rows: usize) -> Vec<Range<usize>> {
+        match &self.rows {
+            Some(segments) => segments.iter().filter(|s| !s.is_empty()).cloned().collect(),
+            None => std::iter::once(0..rows).collect(),
+        }
+    }
 }
 
 /// `y = x Wᵀ + bias` for `x [.., in]` → `[.., out]`.
@@ -50,7 +66,8 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, layout: WeightLayou
 
 /// `y = x Wᵀ + bias + Σᵢ sᵢ · x Aᵢᵀ Bᵢᵀ`, or the sum alone when `base` is absent.
 ///
-/// `x [.., in]` → `[.., out]`. Saves only the products `x Aᵢᵀ` beside its inputs. All operands share one dtype.
+/// `x [.., in]` → `[.., out]`. Saves only the products `x Aᵢᵀ` beside its inputs. All operands share one dtype. A term may be
+/// for some of the rows only: a batch with an adapter of its own for each row takes one product with `W`.
 ///
 /// Hu et al. 2021 (arXiv 2106.09685).
 pub fn lora_linear(
@@ -91,6 +108,10 @@ pub fn lora_linear(
                 actual: [t.a.dims(), t.b.dims()].concat(),
             });
         }
+    }
+    let rows = x.data().elem_count() / inp.max(1);
+    if let Some(range) = terms.iter().flat_map(|t| t.rows.iter().flatten()).find(|r| r.start > r.end || r.end > rows) {
+        return Err(Error::Argument(format!("rows {range:?} of an input that has {rows}")));
     }
     if !x.device().is_cpu() {
         return composed(x, base, terms);
@@ -172,8 +193,23 @@ fn composed(x: &Tensor, base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>, 
         });
     }
     for t in terms {
-        let h = flat.matmul(&t.a.transpose(0, 1)?)?;
-        let delta = h.matmul(&t.b.transpose(0, 1)?)?.affine(t.scaling, 0.)?;
+        let (a, b) = (t.a.transpose(0, 1)?, t.b.transpose(0, 1)?);
+        let delta = |x: &Tensor| x.matmul(&a)?.matmul(&b)?.affine(t.scaling, 0.);
+        let delta = match &t.rows {
+            None => delta(&flat)?,
+            Some(segments) => {
+                let mut parts = Vec::new();
+                let mut end = 0;
+                let nothing = |n: usize| Array::zeros((n, t.b.dim(0)), x.dtype(), x.device());
+                for rows in segments {
+                    parts.push(nothing(rows.start - end)?.into());
+                    parts.push(delta(&flat.narrow(0, rows.start, rows.len())?)?);
+                    end = rows.end;
+                }
+                parts.push(nothing(flat.dim(0) - end)?.into());
+                Tensor::cat(&parts.iter().filter(|p| p.dim(0) > 0).collect::<Vec<_>>(), 0)?
+            }
+        };
         y = Some(match y {
             Some(y) => y.add(&delta)?,
             None => delta,
@@ -207,6 +243,10 @@ fn cpu<T: Real>(
     {
         let xv = host::<T>(&xs);
         let mut beta = T::ZERO;
+        if w.is_none() && bias.is_none() && terms.iter().any(|t| t.rows.is_some()) {
+            y.fill(T::ZERO);
+            beta = T::ONE;
+        }
         if let Some(b) = &bias {
             let b = host::<T>(b);
             y.chunks_exact_mut(out.max(1)).for_each(|row| row.copy_from_slice(&b));
@@ -225,11 +265,16 @@ fn cpu<T: Real>(
             let r = a.dims()[0];
             let (a, b) = (host::<T>(a), host::<T>(b));
             let mut h = uninit::<T>(rows * r);
-            // SAFETY: as above; h is ours.
-            unsafe {
-                gemm((rows, r, inp), mat_mut(&mut h, r), T::ZERO, mat(&xv, inp), mat(&a, inp).t(), T::ONE, true);
-                let scaling = T::of(term.scaling);
-                gemm((rows, out, r), mat_mut(&mut y, out), beta, mat(&h, r), mat(&b, r).t(), scaling, true);
+            for Range { start, end } in term.segments(rows) {
+                let n = end - start;
+                let (x, h) = (&xv[start * inp..end * inp], &mut h[start * r..end * r]);
+                let y = &mut y[start * out..end * out];
+                // SAFETY: as above; h is ours.
+                unsafe {
+                    gemm((n, r, inp), mat_mut(h, r), T::ZERO, mat(x, inp), mat(&a, inp).t(), T::ONE, true);
+                    let scaling = T::of(term.scaling);
+                    gemm((n, out, r), mat_mut(y, out), beta, mat(h, r), mat(&b, r).t(), scaling, true);
+                }
             }
             beta = T::ONE;
             hidden.push(h);
@@ -245,7 +290,8 @@ fn cpu<T: Real>(
     inputs.extend(base.and_then(|(_, b, _)| b));
     inputs.extend(terms.iter().flat_map(|t| [&t.a, &t.b]));
     let needs: Vec<bool> = inputs.iter().map(|t| t.is_tracked()).collect();
-    let scalings: Vec<f64> = terms.iter().map(|t| t.scaling).collect();
+    let settings: Vec<(f64, Vec<Range<usize>>)> = terms.iter().map(|t| (t.scaling, t.segments(rows))).collect();
+    let partial = terms.iter().any(|t| t.rows.is_some());
     let x_shape = x.dims().to_vec();
     // The input is saved only for the gradients of weights.
     let saved_x = needs[1..].iter().any(|&n| n).then_some(xs);
@@ -293,46 +339,46 @@ fn cpu<T: Real>(
             let need = needs.next() == Some(true);
             grads.push(if need { Some(finish(column_sums(&g, out), &[out], dtype)?) } else { None });
         }
-        for (((a, b), h), scaling) in factors.iter().zip(&hidden).zip(scalings) {
+        if let (true, Some(dx)) = (partial && w.is_none(), &mut dx) {
+            dx.fill(T::ZERO);
+            beta = T::ONE;
+        }
+        for (((a, b), h), (scaling, segments)) in factors.iter().zip(&hidden).zip(settings) {
             let r = a.dims()[0];
             let scaling = T::of(scaling);
             let (need_a, need_b) = (needs.next() == Some(true), needs.next() == Some(true));
             let (av, bv) = (host::<T>(a), host::<T>(b));
-            if need_a || need_x {
-                let mut dh = uninit::<T>(rows * r);
-                // SAFETY: as above; dh, da and dx are ours.
-                unsafe {
-                    gemm((rows, r, out), mat_mut(&mut dh, r), T::ZERO, mat(&g, out), mat(&bv, r), scaling, true);
-                    if let Some(dx) = &mut dx {
-                        gemm((rows, inp, r), mat_mut(dx, inp), beta, mat(&dh, r), mat(&av, inp), T::ONE, true);
-                        beta = T::ONE;
-                    }
-                }
-                grads.push(match (need_a, &xv) {
-                    (true, Some(xv)) => {
-                        let mut da = uninit::<T>(r * inp);
-                        // SAFETY: as above.
-                        unsafe {
-                            let (dh, x) = (mat(&dh, r).t(), mat(xv, inp));
-                            gemm((r, inp, rows), mat_mut(&mut da, inp), T::ZERO, dh, x, T::ONE, true);
-                        }
-                        Some(finish(da, a.dims(), dtype)?)
-                    }
-                    _ => None,
-                });
-            } else {
-                grads.push(None);
+            let (mut da, mut db) = (need_a.then(|| uninit::<T>(r * inp)), need_b.then(|| uninit::<T>(out * r)));
+            if segments.is_empty() {
+                da.iter_mut().chain(&mut db).for_each(|d| d.fill(T::ZERO));
             }
-            grads.push(if need_b {
-                let mut db = uninit::<T>(out * r);
-                // SAFETY: as above; db is ours.
+            for (i, Range { start, end }) in segments.into_iter().enumerate() {
+                let n = end - start;
+                let (g, h) = (mat(&g[start * out..end * out], out), mat(&h[start * r..end * r], r));
+                // Later segments add to what the first one gives.
+                let before = if i == 0 { T::ZERO } else { T::ONE };
+                // SAFETY: sizes as in the forward pass; dh, da, db and dx are ours.
                 unsafe {
-                    gemm((out, r, rows), mat_mut(&mut db, r), T::ZERO, mat(&g, out).t(), mat(h, r), scaling, true);
+                    if need_a || need_x {
+                        let mut dh = uninit::<T>(n * r);
+                        gemm((n, r, out), mat_mut(&mut dh, r), T::ZERO, g, mat(&bv, r), scaling, true);
+                        if let Some(dx) = &mut dx {
+                            let dx = mat_mut(&mut dx[start * inp..end * inp], inp);
+                            gemm((n, inp, r), dx, beta, mat(&dh, r), mat(&av, inp), T::ONE, true);
+                        }
+                        if let (Some(da), Some(xv)) = (&mut da, &xv) {
+                            let x = mat(&xv[start * inp..end * inp], inp);
+                            gemm((r, inp, n), mat_mut(da, inp), before, mat(&dh, r).t(), x, T::ONE, true);
+                        }
+                    }
+                    if let Some(db) = &mut db {
+                        gemm((out, r, n), mat_mut(db, r), before, g.t(), h, scaling, true);
+                    }
                 }
-                Some(finish(db, b.dims(), dtype)?)
-            } else {
-                None
-            });
+            }
+            beta = T::ONE;
+            grads.push(da.map(|d| finish(d, a.dims(), dtype)).transpose()?);
+            grads.push(db.map(|d| finish(d, b.dims(), dtype)).transpose()?);
         }
         if let Some(dx) = dx {
             grads[0] = Some(finish(dx, &x_shape, dtype)?);
@@ -358,8 +404,8 @@ mod tests {
             &[x, values(&[4, 5], 2), values(&[2, 5], 4), values(&[4, 2], 5), values(&[3, 5], 6), values(&[4, 3], 7)],
             |t| {
                 let terms = [
-                    LoraTerm { a: t[2].clone(), b: t[3].clone(), scaling: 0.5 },
-                    LoraTerm { a: t[4].clone(), b: t[5].clone(), scaling: -2. },
+                    LoraTerm::new(t[2].clone(), t[3].clone(), 0.5),
+                    LoraTerm::new(t[4].clone(), t[5].clone(), -2.),
                 ];
                 lora_linear(&t[0], Some((&t[1], None, WeightLayout::OutIn)), &terms)
             },
@@ -367,9 +413,37 @@ mod tests {
     }
 
     #[test]
+    fn rows_with_updates_of_their_own() {
+        let (x, w) = (values(&[2, 3, 5], 1), values(&[4, 5], 2));
+        let factors = [values(&[2, 5], 4), values(&[4, 2], 5), values(&[3, 5], 6), values(&[4, 3], 7)];
+        let terms = |t: &[Tensor]| {
+            let mut terms = [
+                LoraTerm::new(t[0].clone(), t[1].clone(), 0.5),
+                LoraTerm::new(t[2].clone(), t[3].clone(), -2.),
+                LoraTerm::new(t[0].clone(), t[1].clone(), 3.),
+            ];
+            terms[0].rows = Some(vec![0..2, 4..5]);
+            terms[1].rows = Some(std::iter::once(2..3).collect());
+            terms[2].rows = Some(Vec::new());
+            terms
+        };
+        let all: Vec<Array> = [&x, &w].into_iter().chain(&factors).cloned().collect();
+        check_gradients(&all, |t| lora_linear(&t[0], Some((&t[1], None, WeightLayout::OutIn)), &terms(&t[2..])));
+        check_gradients(&[&all[..1], &all[2..]].concat(), |t| lora_linear(&t[0], None, &terms(&t[1..])));
+        let t: Vec<Tensor> = all.into_iter().map(Into::into).collect();
+        for base in [None, Some((&t[1], None, WeightLayout::OutIn))] {
+            let y = lora_linear(&t[0], base, &terms(&t[2..])).unwrap();
+            assert_close(y.data(), composed(&t[0], base, &terms(&t[2..])).unwrap().data(), 1e-12);
+        }
+        let mut outside = terms(&t[2..]);
+        outside[0].rows = Some(std::iter::once(5..7).collect());
+        assert_eq!(lora_linear(&t[0], None, &outside).unwrap_err().code(), "ERR_SHAPE");
+    }
+
+    #[test]
     fn equals_its_composed_form() {
         let (x, w, b) = (values(&[3, 5], 1).into(), values(&[4, 5], 2).into(), values(&[4], 3).into());
-        let terms = [LoraTerm { a: values(&[2, 5], 4).into(), b: values(&[4, 2], 5).into(), scaling: 1.5 }];
+        let terms = [LoraTerm::new(values(&[2, 5], 4).into(), values(&[4, 2], 5).into(), 1.5)];
         let base = Some((&w, Some(&b), WeightLayout::OutIn));
         let (fused, reference) = (lora_linear(&x, base, &terms).unwrap(), composed(&x, base, &terms).unwrap());
         assert_close(fused.data(), reference.data(), 1e-12);

@@ -289,10 +289,21 @@ impl LoraLayer {
         };
         if self.active(cx).all(plain) {
             if let Some(Weights::Linear { weight, bias, layout }) = next.bare().and_then(|m| m.weights()) {
-                let terms = self.active(cx).map(|a| a.term(cx)).collect::<Result<Vec<_>>>()?;
+                let mut terms = self.active(cx).map(|a| a.term(cx)).collect::<Result<Vec<_>>>()?;
+                if let Some(runs) = cx.row_runs(x.dims().first().copied().unwrap_or(0))? {
+                    // A row of the batch is as many of the product's rows.
+                    let width: usize = x.dims().iter().rev().skip(1).rev().skip(1).product();
+                    for (term, adapter) in terms.iter_mut().zip(self.active(cx)) {
+                        let own = runs.iter().filter(|run| run.adapter == Some(adapter.id));
+                        term.rows = Some(own.map(|run| run.rows.start * width..run.rows.end * width).collect());
+                    }
+                }
                 let (w, bias) = (weight.value(cx.grad)?, bias.map(|b| b.value(cx.grad)).transpose()?);
                 return Ok(ops::lora_linear(&x, Some((&w, bias.as_ref(), layout)), &terms)?.into());
             }
+        }
+        if cx.rows.is_some() {
+            return cx.by_rows(&args, |cx, args| self.around(cx, args, next));
         }
         if let Some(y) = self.lone_dora(cx, &x, next)? {
             return Ok(y.into());
@@ -426,7 +437,7 @@ impl LoraLayer {
 
 impl LoraAdapter {
     fn term(&self, cx: &Context) -> Result<LoraTerm> {
-        Ok(LoraTerm { a: self.a.value(cx.grad)?, b: self.b.value(cx.grad)?, scaling: self.scaling })
+        Ok(LoraTerm::new(self.a.value(cx.grad)?, self.b.value(cx.grad)?, self.scaling))
     }
 
     /// `s · B A` as `[out, in]`, in f32 or wider.
@@ -473,10 +484,16 @@ fn dense_weights(node: &Node) -> Option<(Param, Option<Param>)> {
 
 impl Tuner for LoraLayer {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if self.merged.is_some() && cx.rows.is_some() {
+            return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
+        }
         if self.merged.is_some() || self.active(cx).next().is_none() {
             return next.run(cx, args);
         }
         match self.kind {
+            Kind::Embedding | Kind::Conv2d(_) if cx.rows.is_some() => {
+                cx.by_rows(&args, |cx, args| self.around(cx, args, next))
+            }
             Kind::Embedding => self.look_up(cx, args, next),
             Kind::Linear { .. } => self.linear(cx, args, next),
             Kind::Conv2d(shape) => self.convolve(cx, args, next, shape),

@@ -129,8 +129,14 @@ impl MergedLinear {
 
 impl Tuner for MergedLinear {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if self.merged.is_some() && cx.rows.is_some() {
+            return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
+        }
         if self.merged.is_some() || !cx.is_active(self.id) {
             return next.run(cx, args);
+        }
+        if cx.rows.is_some() {
+            return cx.by_rows(&args, |cx, args| self.around(cx, args, next));
         }
         let x = args.tensor(0, "input")?.clone();
         let y = next.run(cx, args)?.into_tensor()?;
@@ -140,11 +146,9 @@ impl Tuner for MergedLinear {
         let mut k = 0;
         for &on in &self.enabled {
             if on {
-                let term = LoraTerm {
-                    a: a.narrow(0, k * self.r, self.r)?.contiguous()?,
-                    b: b.narrow(0, k * self.block, self.block)?.contiguous()?,
-                    scaling: self.scaling,
-                };
+                let a = a.narrow(0, k * self.r, self.r)?.contiguous()?;
+                let b = b.narrow(0, k * self.block, self.block)?.contiguous()?;
+                let term = LoraTerm::new(a, b, self.scaling);
                 blocks.push(ops::lora_linear(&x, None, &[term])?);
                 k += 1;
             } else {

@@ -28,7 +28,7 @@ pub static ENTRY: Entry = Entry {
     defaults,
     check,
     attach,
-    traits: Traits { lora_layout: true, ..Traits::DEFAULT },
+    traits: Traits { lora_layout: true, by_rows: true, ..Traits::DEFAULT },
 };
 
 /// How the matrices start.

@@ -8,6 +8,12 @@ use swift_tuners_nn::checkpoint::safetensors;
 use swift_tuners_nn::module::model_nodes;
 use swift_tuners_nn::{AdapterId, Array, Error, Param, Result};
 
+/// For each row of a batch its adapter; `None` is the untuned model.
+pub type RowIds = Arc<Vec<Option<AdapterId>>>;
+
+/// What PEFT calls the untuned model among the adapters of a batch.
+const BASE: &str = "__base__";
+
 /// Where a deactivated adapter's tensors go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
@@ -65,6 +71,32 @@ impl TunedModel {
     /// The ids of named adapters; unknown names are an error.
     pub fn ids(&self, names: &[String]) -> Result<Arc<Vec<AdapterId>>> {
         Ok(Arc::new(names.iter().map(|n| self.id(n)).collect::<Result<_>>()?))
+    }
+
+    /// One adapter for each row of a batch, by name; `__base__` is the untuned model (PEFT's `adapter_names`). Also gives each
+    /// id once.
+    pub fn row_ids(&self, names: &[String]) -> Result<(RowIds, Arc<Vec<AdapterId>>)> {
+        let mut rows = Vec::with_capacity(names.len());
+        let mut all: Vec<AdapterId> = Vec::new();
+        for name in names {
+            if name == BASE && !self.adapters.contains_key(name) {
+                rows.push(None);
+                continue;
+            }
+            let id = self.id(name)?;
+            let adapter = &self.adapters[name];
+            if !adapter.traits.by_rows {
+                return Err(Error::UnsupportedTuner(format!(
+                    "adapterNames: {name} is of the type {}, which runs on whole batches only",
+                    adapter.config.kind
+                )));
+            }
+            if !all.contains(&id) {
+                all.push(id);
+            }
+            rows.push(Some(id));
+        }
+        Ok((Arc::new(rows), Arc::new(all)))
     }
 
     /// Names of the active adapters in the order of their activation.

@@ -6,7 +6,7 @@ mod merge;
 mod slots;
 mod weighted;
 
-pub use activation::Offload;
+pub use activation::{Offload, RowIds};
 pub use groups::{GaLoreGroup, ParamGroup};
 pub use slots::{Format, Slot};
 pub use weighted::{Combination, SignMethod, WeightedOptions};
