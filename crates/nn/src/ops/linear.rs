@@ -1,6 +1,6 @@
 //! Dense layers, alone and with low-rank updates, that never compute the gradient of a frozen weight.
 
-use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Mat, Real};
+use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Mat, Real, Shared};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -222,6 +222,22 @@ fn composed(x: &Tensor, base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>, 
     y.reshape(shape)
 }
 
+/// One term on some rows: `y += scaling · (h = x aᵀ) bᵀ`.
+struct Update<'a, T> {
+    rows: Range<usize>,
+    r: usize,
+    a: &'a [T],
+    b: &'a [T],
+    h: Shared<T>,
+    scaling: T,
+}
+
+fn disjoint(ranges: impl Iterator<Item = Range<usize>>) -> bool {
+    let mut ranges: Vec<_> = ranges.collect();
+    ranges.sort_unstable_by_key(|r| r.start);
+    ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
+}
+
 fn cpu<T: Real>(
     x: &Tensor,
     base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>,
@@ -261,23 +277,38 @@ fn cpu<T: Real>(
             }
             beta = T::ONE;
         }
-        for (term, (a, b)) in terms.iter().zip(&factors) {
-            let r = a.dims()[0];
-            let (a, b) = (host::<T>(a), host::<T>(b));
-            let mut h = uninit::<T>(rows * r);
-            for Range { start, end } in term.segments(rows) {
-                let n = end - start;
-                let (x, h) = (&xv[start * inp..end * inp], &mut h[start * r..end * r]);
-                let y = &mut y[start * out..end * out];
-                // SAFETY: as above; h is ours.
-                unsafe {
-                    gemm((n, r, inp), mat_mut(h, r), T::ZERO, mat(x, inp), mat(&a, inp).t(), T::ONE, true);
-                    let scaling = T::of(term.scaling);
-                    gemm((n, out, r), mat_mut(y, out), beta, mat(h, r), mat(&b, r).t(), scaling, true);
-                }
+        hidden.extend(factors.iter().map(|(a, _)| uninit::<T>(rows * a.dims()[0])));
+        let (hosts_a, hosts_b): (Vec<_>, Vec<_>) =
+            factors.iter().map(|(a, b)| (host::<T>(a), host::<T>(b))).unzip();
+        let (xv, yp) = (&xv[..], Shared(y.as_mut_ptr()));
+        let updates: Vec<Update<'_, T>> = terms
+            .iter()
+            .zip(hidden.iter_mut().zip(hosts_a.iter().zip(&hosts_b)))
+            .flat_map(|(term, (h, (a, b)))| {
+                let (h, r, scaling) = (Shared(h.as_mut_ptr()), a.len() / inp.max(1), T::of(term.scaling));
+                let (a, b): (&[T], &[T]) = (a, b);
+                term.segments(rows).into_iter().map(move |rows| Update { rows, r, a, b, h, scaling })
+            })
+            .collect();
+        let run = |update: &Update<'_, T>, beta: T, parallel: bool| {
+            let Update { rows: Range { start, end }, r, a, b, h, scaling } = update;
+            let (n, r) = (end - start, *r);
+            // SAFETY: the rows are inside of x, y and h, which are ours; a and b were checked against the sizes.
+            unsafe {
+                let h = std::slice::from_raw_parts_mut(h.ptr().add(start * r), n * r);
+                let y = std::slice::from_raw_parts_mut(yp.ptr().add(start * out), n * out);
+                let x = mat(&xv[start * inp..end * inp], inp);
+                gemm((n, r, inp), mat_mut(h, r), T::ZERO, x, mat(a, inp).t(), T::ONE, parallel);
+                gemm((n, out, r), mat_mut(y, out), beta, mat(h, r), mat(b, r).t(), *scaling, parallel);
             }
-            beta = T::ONE;
-            hidden.push(h);
+        };
+        if updates.len() > 1 && disjoint(updates.iter().map(|u| u.rows.clone())) {
+            // Each row has one update: they go side by side, which wastes less than splitting each small product.
+            updates.par_iter().for_each(|update| run(update, beta, false));
+        } else {
+            for (i, update) in updates.iter().enumerate() {
+                run(update, if i == 0 { beta } else { T::ONE }, true);
+            }
         }
     }
     let mut shape = x.dims().to_vec();
