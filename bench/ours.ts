@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AdamW, AutoModel, LoraConfig, type Model, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
+import { AdamW, AutoModel, LoraConfig, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
 import { adapterDirectory, ALL_LINEAR, BERT_QV, type Figure, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
 
 const [name, dir] = process.argv.slice(2)
@@ -78,9 +78,7 @@ async function generate(rows: number): Promise<number[]> {
 async function mergeOnDisk(): Promise<number[]> {
   return repeat(async () => {
     const out = mkdtempSync(join(tmpdir(), 'swift-tuners-bench-'))
-    const model = await Swift.fromPretrained(await load(), adapterDirectory(dir, figure.model))
-    await Swift.mergeAndUnload(model)
-    await (model.baseModel as Model).savePretrained(out, { maxShardSize: '200MB' })
+    await Swift.mergeFiles(at, adapterDirectory(dir, figure.model), join(out, 'merged'), { maxShardSize: '200MB' })
     rmSync(out, { recursive: true })
   }, 0)
 }

@@ -330,6 +330,14 @@ export function wrap(handle: NativeModel): Model {
   return (wrappers[handle.flavor] ?? (h => new Model(h)))(handle)
 }
 
+/** @internal */
+export function warnOfSurplus(directory: string, surplus: string[]): void {
+  if (surplus.length) {
+    warn(`${directory}: tensors that the architecture has no place for: ${surplus.slice(0, 5).map(printable).join(', ')}`
+      + (surplus.length > 5 ? ` and ${surplus.length - 5} more` : ''))
+  }
+}
+
 /** SWIFT's switch: one set of active adapters for all threads (default), or one for each. */
 const uniqueThread = () => process.env.USE_UNIQUE_THREAD !== '0'
 
@@ -341,11 +349,7 @@ export class AutoModel {
     const report = onProgress && ((file: string, loaded: number, total: number) => onProgress({ file, loaded, total }))
     const handle = await withSignal(options.signal, flag =>
       binding.loadModel(directory, options.dtype, options.device ?? 'cpu', uniqueThread(), flag, report))
-    const { surplus } = handle
-    if (surplus.length) {
-      warn(`${directory}: tensors that the architecture has no place for: ${surplus.slice(0, 5).map(printable).join(', ')}`
-        + (surplus.length > 5 ? ` and ${surplus.length - 5} more` : ''))
-    }
+    warnOfSurplus(directory, handle.surplus)
     return new Model(handle)
   }
 

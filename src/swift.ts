@@ -3,7 +3,8 @@ import { withSignal } from './abort.js'
 import { PeftConfig, SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { type HubOptions, resolveModel } from './hub.js'
-import { Model, wrap } from './model.js'
+import { Model, type SaveOptions, shardBytes, warnOfSurplus, wrap } from './model.js'
+import type { DType } from './tensor.js'
 import * as binding from './native/binding.js'
 import { PeftModel } from './peft-model.js'
 import { listed, SwiftModel } from './swift-model.js'
@@ -27,6 +28,11 @@ export interface FromPretrainedOptions extends HubOptions {
   inferenceMode?: boolean
   /** Missing or surplus tensors become an error (ERR_CHECKPOINT_MISMATCH) and not a warning. */
   strict?: boolean
+}
+
+export interface MergeFilesOptions extends Omit<FromPretrainedOptions, 'inferenceMode'>, SaveOptions {
+  /** Default: as stored. */
+  dtype?: DType
 }
 
 /** SWIFT's entry points. */
@@ -60,21 +66,26 @@ export class Swift {
     if (!(model instanceof Model)) throw new TypeError('fromPretrained: the first argument must be a Model')
     const directory = await resolveModel(modelId, options)
     const before = native(() => model.native.loadReports()).length
-    const settings = {
-      names: namePairs(options.adapterName),
-      inferenceMode: options.inferenceMode ?? true,
-      strict: options.strict ?? false,
-      seed: 0,
-    }
+    const settings = loadSettings(options)
     await withSignal(options.signal, flag => model.native.fromPretrained(directory, settings, threadId, flag))
     if (settings.inferenceMode) native(() => model.native.train(false))
-    for (const report of native(() => model.native.loadReports()).slice(before)) {
-      for (const [what, names] of [['missing', report.missing], ['unexpected', report.unexpected]] as const) {
-        if (names.length) warn(`${report.file}: ${what} tensors of adapter ${report.adapter}: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`)
-      }
-      for (const text of report.warnings.slice(0, 5)) warn(`${report.file}: ${text}`)
-    }
+    warnOfLoads(native(() => model.native.loadReports()).slice(before))
     return wrap(native(() => model.native.alias())) as SwiftModel | PeftModel
+  }
+
+  /**
+   * Merges the LoRAs of an adapter directory (or hub id) into a model directory (or hub id) and writes the result as a plain
+   * model with its tokenizer, file to file: one tensor is in memory at a time. Of several adapters all are merged, of PEFT's
+   * the first, unless `adapterName` chooses. Writes whole or not at all; `outputDir` may not be one of the inputs.
+   */
+  static async mergeFiles(model: string, adapters: string, outputDir: string, options: MergeFilesOptions = {}): Promise<void> {
+    const [from, tuners] = [await resolveModel(model, options), await resolveModel(adapters, options)]
+    const max = shardBytes(options.maxShardSize)
+    const settings = { dtype: options.dtype, safe: options.safeSerialization ?? true, maxShard: max }
+    const report = await withSignal(options.signal, flag =>
+      binding.mergeFiles(from, tuners, String(outputDir), { ...loadSettings(options), inferenceMode: true }, settings, flag))
+    warnOfSurplus(from, report.surplus)
+    warnOfLoads(report.loads)
   }
 
   /** Adds the active (or named) LoRAs to the weights. Merging again changes nothing; `unmerge` restores bit for bit. */
@@ -84,6 +95,13 @@ export class Swift {
 
   static async unmerge(model: SwiftModel | PeftModel): Promise<void> {
     await nativeAsync(() => model.native.unmerge())
+  }
+
+  /** Writes the base with the active (or named) LoRAs merged, as a plain model; this one stays as it is. */
+  static async saveMerged(model: SwiftModel | PeftModel, directory: string, options: SaveOptions & { adapterNames?: string[] } = {}): Promise<void> {
+    const max = shardBytes(options.maxShardSize)
+    await withSignal(options.signal, flag =>
+      model.native.saveMerged(String(directory), options.adapterNames, options.safeSerialization ?? true, max, threadId, flag))
   }
 
   /** Merges for good and removes the LoRA layers; with names only those go, and other LoRAs stay. */
@@ -102,6 +120,22 @@ export class Swift {
    */
   static async saveToPeftFormat(ckptDir: string, outputDir: string): Promise<void> {
     await nativeAsync(() => binding.saveToPeftFormat(String(ckptDir), String(outputDir)))
+  }
+}
+
+const loadSettings = (options: FromPretrainedOptions) => ({
+  names: namePairs(options.adapterName),
+  inferenceMode: options.inferenceMode ?? true,
+  strict: options.strict ?? false,
+  seed: 0,
+})
+
+function warnOfLoads(reports: binding.NativeLoadReport[]): void {
+  for (const report of reports) {
+    for (const [what, names] of [['missing', report.missing], ['unexpected', report.unexpected]] as const) {
+      if (names.length) warn(`${report.file}: ${what} tensors of adapter ${report.adapter}: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`)
+    }
+    for (const text of report.warnings.slice(0, 5)) warn(`${report.file}: ${text}`)
   }
 }
 

@@ -22,6 +22,7 @@ struct State {
     record: Option<Arc<Record>>,
 }
 
+#[derive(Clone)]
 enum Residence {
     Memory(Array),
     /// Made when it is first asked for: values that a checkpoint replaces are never made.
@@ -58,6 +59,9 @@ impl Pending {
     }
 }
 
+/// Where a parameter's value was at some time.
+pub struct Place(Residence);
+
 impl Residence {
     fn array(&self) -> Result<Array> {
         match self {
@@ -91,6 +95,10 @@ impl Param {
     ) -> Self {
         let pending = Pending { shape: shape.to_vec(), dtype, device: device.clone(), make: Arc::new(make) };
         Self::of(Residence::Pending(pending), requires_grad)
+    }
+
+    pub fn is_pending(&self) -> bool {
+        matches!(self.0.state.read().value, Residence::Pending(_))
     }
 
     /// Makes a pending value; does nothing to others.
@@ -136,6 +144,18 @@ impl Param {
         }
         self.replace(value.to_dtype(self.dtype())?.to_device(&self.device())?);
         Ok(())
+    }
+
+    /// The value as it is kept, without reading it.
+    pub fn place(&self) -> Place {
+        Place(self.0.state.read().value.clone())
+    }
+
+    /// Puts a former value back. One that was offloaded then stays where it is now: its file may be gone.
+    pub fn put_back(&self, place: Place) {
+        if !matches!(place.0, Residence::Disk { .. }) {
+            self.0.state.write().value = place.0;
+        }
     }
 
     /// Puts `value` in as it is, whatever its dtype, device or shape.

@@ -220,6 +220,22 @@ pub struct NativeFromPretrainedOptions {
     pub seed: f64,
 }
 
+impl NativeFromPretrainedOptions {
+    fn into_core(self) -> Core<FromPretrainedOptions> {
+        let pair = |p: Vec<String>| {
+            <[String; 2]>::try_from(p).map_err(|_| Error::Argument("adapterName: expected pairs of names".into()))
+        };
+        let names = match self.names {
+            None => NameSelection::All,
+            Some(pairs) => NameSelection::Named(
+                pairs.into_iter().map(|p| pair(p).map(|[saved, new]| (saved, new))).collect::<Core<_>>()?,
+            ),
+        };
+        let (inference_mode, strict, seed) = (self.inference_mode, self.strict, self.seed as u64);
+        Ok(FromPretrainedOptions { names, inference_mode, strict, seed })
+    }
+}
+
 #[napi(object)]
 pub struct NativeWeightedOptions {
     pub adapters: Vec<String>,
@@ -288,6 +304,59 @@ pub fn load_model<'env>(
         cancel.check()?;
         Ok(NativeModel { surplus, ..new_handle(TunedModel::new(model, unique_thread), 0) })
     })
+}
+
+/// What [`merge_files`] did.
+#[napi(object)]
+pub struct NativeMergeReport {
+    pub loads: Vec<NativeLoadReport>,
+    pub surplus: Vec<String>,
+}
+
+#[napi(object)]
+pub struct NativeMergeOptions {
+    pub dtype: Option<String>,
+    pub safe: bool,
+    pub max_shard: f64,
+}
+
+/// Merges the LoRAs of a directory into a model directory, one tensor in memory at a time.
+#[napi(ts_return_type = "Promise<NativeMergeReport>")]
+pub fn merge_files<'env>(
+    env: &'env Env,
+    model: String,
+    adapters: String,
+    output: String,
+    load: NativeFromPretrainedOptions,
+    options: NativeMergeOptions,
+    cancel: &NativeCancelFlag,
+) -> napi::Result<Object<'env>> {
+    let cancel = cancel.flag();
+    job(env, move || {
+        let dtype = options.dtype.map(|d| parse_dtype(&d)).transpose()?;
+        let (model, adapters, output) = (PathBuf::from(model), PathBuf::from(adapters), PathBuf::from(output));
+        if [&model, &adapters].iter().any(|input| same_folder(input, &output)) {
+            return Err(Error::config("outputDir", format!("{} is one of the inputs", output.display())));
+        }
+        cancel.check()?;
+        let (base, surplus) = checkpoint::open_model(&model, dtype)?;
+        let mut tuned = TunedModel::new(base, true);
+        let load = load.into_core()?;
+        let names = match &load.names {
+            NameSelection::All => None,
+            NameSelection::Named(pairs) => Some(pairs.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>()),
+        };
+        tuned.from_pretrained(0, &adapters, &load)?;
+        let save =
+            SaveOptions { names: None, peft_format: false, safe: options.safe, max_shard: options.max_shard as u64 };
+        let companions = |to: &std::path::Path| checkpoint::copy_companions(&model, to);
+        tuned.save_merged(0, names.as_deref(), &output, &save, &cancel, &companions)?;
+        Ok(NativeMergeReport { loads: tuned.load_reports.iter().map(Into::into).collect(), surplus })
+    })
+}
+
+fn same_folder(a: &std::path::Path, b: &std::path::Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// A model with fresh weights.
@@ -647,6 +716,30 @@ impl NativeModel {
         })
     }
 
+    /// Writes the base with the active (or named) LoRAs merged; the model stays as it is.
+    #[napi(ts_return_type = "Promise<void>")]
+    #[allow(clippy::too_many_arguments)]
+    pub fn save_merged<'env>(
+        &self,
+        env: &'env Env,
+        directory: String,
+        names: Option<Vec<String>>,
+        safe: bool,
+        max_shard: f64,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let cancel = cancel.flag();
+        job(env, move || {
+            let tree = shared.tree.read_recursive();
+            let _passes = shared.passes.read_recursive();
+            let options = SaveOptions { names: None, peft_format: false, safe, max_shard: max_shard as u64 };
+            let directory = PathBuf::from(directory);
+            tree.save_merged(thread as u64, names.as_deref(), &directory, &options, &cancel, &|_| Ok(()))
+        })
+    }
+
     // ── adapters ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     #[napi(ts_return_type = "Promise<string[]>")]
@@ -693,24 +786,7 @@ impl NativeModel {
         let cancel = cancel.flag();
         self.edit(env, move |m| {
             cancel.check()?;
-            let names = match options.names {
-                None => NameSelection::All,
-                Some(pairs) => NameSelection::Named(
-                    pairs
-                        .into_iter()
-                        .map(|p| match &p[..] {
-                            [saved, new] => Ok((saved.clone(), new.clone())),
-                            _ => Err(Error::Argument("adapterName: expected pairs of names".into())),
-                        })
-                        .collect::<Core<_>>()?,
-                ),
-            };
-            let options = FromPretrainedOptions {
-                names,
-                inference_mode: options.inference_mode,
-                strict: options.strict,
-                seed: options.seed as u64,
-            };
+            let options = options.into_core()?;
             m.from_pretrained(thread as u64, &PathBuf::from(directory), &options)
         })
     }

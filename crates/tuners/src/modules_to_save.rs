@@ -39,6 +39,11 @@ impl ModulesToSave {
         &self.copies
     }
 
+    /// The copy of one of these adapters.
+    pub fn copy_for(&self, ids: &[AdapterId]) -> Option<&Copy> {
+        self.copies.iter().find(|c| ids.contains(&c.id))
+    }
+
     fn active(&self, cx: &Context) -> Result<Option<&Copy>> {
         let mut active = self.copies.iter().filter(|c| cx.is_active(c.id));
         let first = active.next();

@@ -227,12 +227,38 @@ pub fn read(path: &Path) -> Result<Tensors> {
     file.names().map(|n| Ok((n.clone(), file.read(n)?))).collect()
 }
 
+/// A tensor to be written, whose values exist while they are written only.
+pub struct Deferred<'a> {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Gives an array of this dtype and shape.
+    pub value: Box<dyn Fn() -> Result<Array> + Send + Sync + 'a>,
+}
+
+impl Deferred<'_> {
+    pub fn bytes(&self) -> u64 {
+        (self.shape.iter().product::<usize>() * self.dtype.size_in_bytes()) as u64
+    }
+}
+
 /// Writes a file and flushes it. The caller stages and renames.
 pub fn write(path: &Path, tensors: &[(String, Array)], metadata: &HashMap<String, String>) -> Result<()> {
+    let deferred = tensors.iter().map(|(name, array)| Deferred {
+        name: name.clone(),
+        dtype: array.dtype(),
+        shape: array.dims().to_vec(),
+        value: Box::new(|| Ok(array.clone())),
+    });
+    write_deferred(path, &deferred.collect::<Vec<_>>(), metadata)
+}
+
+/// The same, tensor by tensor: no two of them are in memory at once.
+pub fn write_deferred(path: &Path, tensors: &[Deferred<'_>], metadata: &HashMap<String, String>) -> Result<()> {
     let fault = RefCell::new(None);
     let mut views = Vec::with_capacity(tensors.len());
-    for (name, array) in tensors {
-        views.push((name.clone(), View::new(array, &fault)?));
+    for tensor in tensors {
+        views.push((tensor.name.clone(), View::new(tensor, &fault)?));
     }
     let failed = |e: ::safetensors::SafeTensorError| match e {
         ::safetensors::SafeTensorError::IoError(source) => Error::io(path, source),
@@ -264,18 +290,18 @@ fn umask() -> u32 {
         .unwrap_or(0o022)
 }
 
-/// One tensor of a file that is being written: its bytes exist while they are written only.
+/// One tensor of a file that is being written.
 struct View<'a> {
     dtype: ::safetensors::Dtype,
-    array: &'a Array,
-    /// The trait cannot fail; what went wrong on the way from a device.
+    tensor: &'a Deferred<'a>,
+    /// The trait cannot fail; what went wrong while the values were made.
     fault: &'a RefCell<Option<Error>>,
 }
 
 impl<'a> View<'a> {
-    fn new(array: &'a Array, fault: &'a RefCell<Option<Error>>) -> Result<Self> {
+    fn new(tensor: &'a Deferred<'_>, fault: &'a RefCell<Option<Error>>) -> Result<Self> {
         use ::safetensors::Dtype;
-        let dtype = match array.dtype() {
+        let dtype = match tensor.dtype {
             DType::F64 => Dtype::F64,
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
@@ -283,9 +309,25 @@ impl<'a> View<'a> {
             DType::I64 => Dtype::I64,
             DType::U32 => Dtype::U32,
             DType::U8 => Dtype::U8,
-            other => return Err(Error::Argument(format!("{other:?} cannot be stored"))),
+            other => return Err(Error::Argument(format!("{}: {other:?} cannot be stored", tensor.name))),
         };
-        Ok(Self { dtype, array, fault })
+        Ok(Self { dtype, tensor, fault })
+    }
+
+    fn values(&self) -> Result<Vec<u8>> {
+        if self.fault.borrow().is_some() {
+            return Ok(vec![0; self.tensor.bytes() as usize]); // the file is lost already
+        }
+        let array = (self.tensor.value)()?;
+        let (dtype, shape) = (self.tensor.dtype, &self.tensor.shape);
+        if array.dtype() != dtype || array.dims() != shape {
+            let found = format!("{:?} {:?}", array.dtype(), array.dims());
+            return Err(Error::Argument(format!(
+                "{}: {found} where {dtype:?} {shape:?} was announced",
+                self.tensor.name
+            )));
+        }
+        bytes(&array)
     }
 }
 
@@ -294,17 +336,17 @@ impl ::safetensors::View for View<'_> {
         self.dtype
     }
     fn shape(&self) -> &[usize] {
-        self.array.dims()
+        &self.tensor.shape
     }
     fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        let bytes = bytes(self.array).unwrap_or_else(|e| {
+        let bytes = self.values().unwrap_or_else(|e| {
             *self.fault.borrow_mut() = Some(e);
             vec![0; self.data_len()]
         });
         bytes.into()
     }
     fn data_len(&self) -> usize {
-        self.array.elem_count() * self.array.dtype().size_in_bytes()
+        self.tensor.bytes() as usize
     }
 }
 

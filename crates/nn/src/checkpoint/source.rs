@@ -9,10 +9,20 @@ use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Gives a value whenever it is called.
+pub type Make = Box<dyn Fn() -> Result<Array> + Send + Sync>;
 
 pub trait Source {
     /// The value of a parameter, in the stored dtype, on the CPU.
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Array>;
+
+    /// How to read the value later, for sources that leave values where they are.
+    fn deferred(&self, _name: &str, _shape: &[usize]) -> Result<Option<Make>> {
+        Ok(None)
+    }
 
     /// Whether there is a stored value of that name.
     fn has(&self, _name: &str) -> bool {
@@ -45,7 +55,8 @@ impl Source for Random {
 
 /// Values from a model directory.
 pub(crate) struct FromFiles<'a> {
-    checkpoint: &'a Checkpoint,
+    checkpoint: Arc<Checkpoint>,
+    deferred: bool,
     /// Running name → name in the files.
     names: HashMap<String, String>,
     used: RefCell<HashSet<String>>,
@@ -54,10 +65,16 @@ pub(crate) struct FromFiles<'a> {
 }
 
 impl<'a> FromFiles<'a> {
-    pub fn new(checkpoint: &'a Checkpoint, config: &serde_json::Value, progress: Option<Progress<'a>>) -> Result<Self> {
+    /// `deferred`: values stay in the files until they are used.
+    pub fn new(
+        checkpoint: Arc<Checkpoint>,
+        config: &serde_json::Value,
+        progress: Option<Progress<'a>>,
+        deferred: bool,
+    ) -> Result<Self> {
         let keys = Keys::for_config(config)?;
         let names = checkpoint.names().map(|n| (keys.from_file(n), n.clone())).collect();
-        Ok(Self { checkpoint, names, used: RefCell::default(), progress, loaded: Cell::new(0) })
+        Ok(Self { checkpoint, deferred, names, used: RefCell::default(), progress, loaded: Cell::new(0) })
     }
 
     /// Tensors that the architecture did not ask for.
@@ -71,12 +88,9 @@ impl<'a> FromFiles<'a> {
     }
 }
 
-impl Source for FromFiles<'_> {
-    fn has(&self, name: &str) -> bool {
-        self.names.contains_key(name)
-    }
-
-    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Array> {
+impl FromFiles<'_> {
+    /// The name in the files of a tensor that must be there in this shape.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<&String> {
         let missing = || Error::Mismatch {
             path: self.checkpoint.path().to_owned(),
             message: format!("tensor {name} is missing"),
@@ -89,18 +103,44 @@ impl Source for FromFiles<'_> {
                 message: format!("tensor {}: expected shape {shape:?}, found {actual:?}", printable(file_name, 120)),
             });
         }
-        let (array, path) = self.checkpoint.read(file_name)?.ok_or_else(missing)?;
-        if !array.dtype().is_float() {
-            return Err(Error::corrupt(
-                path,
-                format!("tensor {}: dtype {:?} is no weight", printable(file_name, 120), array.dtype()),
-            ));
-        }
         self.used.borrow_mut().insert(file_name.clone());
+        Ok(file_name)
+    }
+}
+
+/// Reads a tensor that was found before.
+fn read<'a>(checkpoint: &'a Checkpoint, file_name: &str) -> Result<(Array, &'a Path)> {
+    let Some((array, path)) = checkpoint.read(file_name)? else {
+        return Err(Error::corrupt(checkpoint.path(), format!("tensor {} is gone", printable(file_name, 120))));
+    };
+    if !array.dtype().is_float() {
+        return Err(Error::corrupt(
+            path,
+            format!("tensor {}: dtype {:?} is no weight", printable(file_name, 120), array.dtype()),
+        ));
+    }
+    Ok((array, path))
+}
+
+impl Source for FromFiles<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Array> {
+        let (array, path) = read(&self.checkpoint, self.find(name, shape)?)?;
         if let Some(progress) = self.progress {
             self.loaded.set(self.loaded.get() + 1);
             progress(path, self.loaded.get(), self.names.len() as u64);
         }
         Ok(array)
+    }
+
+    fn deferred(&self, name: &str, shape: &[usize]) -> Result<Option<Make>> {
+        if !self.deferred {
+            return Ok(None);
+        }
+        let (checkpoint, file_name) = (self.checkpoint.clone(), self.find(name, shape)?.clone());
+        Ok(Some(Box::new(move || Ok(read(&checkpoint, &file_name)?.0))))
     }
 }

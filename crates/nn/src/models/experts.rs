@@ -68,13 +68,20 @@ pub(super) fn build(b: &Builder, c: &MoeConfig, hidden: usize, act: Activation) 
         let rows = shape[0] / parts.len();
         let mut all = Vec::with_capacity(c.experts);
         for i in 0..c.experts {
-            let one = parts
-                .iter()
-                .map(|p| e.at(i).at(p).param("weight", &[rows, shape[1]], Init::Normal(e.deviation))?.array())
-                .collect::<Result<Vec<_>>>()?;
-            all.push(Array::cat(&one, 0)?);
+            let one = parts.iter().map(|p| e.at(i).at(p).param("weight", &[rows, shape[1]], Init::Normal(e.deviation)));
+            all.push(one.collect::<Result<Vec<_>>>()?);
         }
-        Ok(Param::new(Array::stack(&all, 0)?, true))
+        let pending = all[0][0].is_pending();
+        let join = move || {
+            let one = |parts: &Vec<Param>| -> Result<Array> {
+                Ok(Array::cat(&parts.iter().map(Param::array).collect::<Result<Vec<_>>>()?, 0)?)
+            };
+            Ok(Array::stack(&all.iter().map(one).collect::<Result<Vec<_>>>()?, 0)?)
+        };
+        if pending {
+            return Ok(Param::pending(&[c.experts, shape[0], shape[1]], e.dtype, &e.device, true, join));
+        }
+        Ok(Param::new(join()?, true))
     };
     let experts = Experts {
         gate_up_proj: merged("gate_up_proj", &["gate_proj", "up_proj"], [2 * c.inner, hidden])?,
@@ -93,25 +100,30 @@ pub(super) fn build(b: &Builder, c: &MoeConfig, hidden: usize, act: Activation) 
 /// The merged tensors of a running model.
 const MERGED: [&str; 2] = [".experts.gate_up_proj", ".experts.down_proj"];
 
-/// A merged tensor as the matrices of a file; `None` for every other tensor.
-pub(crate) fn split(name: &str, array: &Array) -> Result<Option<Vec<(String, Array)>>> {
-    let Some(suffix) = MERGED.iter().find(|m| name.ends_with(*m)) else {
-        return Ok(None);
-    };
-    let layer = &name[..name.len() - suffix.len()];
-    let mut out = Vec::new();
-    for i in 0..array.dims()[0] {
-        let expert = array.get(i)?;
-        if suffix.ends_with("gate_up_proj") {
-            let rows = expert.dims()[0] / 2;
-            for (part, start) in [("gate_proj", 0), ("up_proj", rows)] {
-                out.push((format!("{layer}.experts.{i}.{part}.weight"), expert.narrow(0, start, rows)?.contiguous()?));
-            }
-        } else {
-            out.push((format!("{layer}.experts.{i}.down_proj.weight"), expert.contiguous()?));
-        }
+/// A matrix of one expert inside of a merged tensor.
+pub(crate) struct Part {
+    expert: usize,
+    /// Its first row.
+    start: usize,
+    pub shape: Vec<usize>,
+}
+
+impl Part {
+    pub fn of(&self, merged: &Array) -> Result<Array> {
+        Ok(merged.get(self.expert)?.narrow(0, self.start, self.shape[0])?.contiguous()?)
     }
-    Ok(Some(out))
+}
+
+/// A merged tensor as the matrices of a file; `None` for every other tensor.
+pub(crate) fn split(name: &str, shape: &[usize]) -> Option<Vec<(String, Part)>> {
+    let suffix = MERGED.iter().find(|m| name.ends_with(*m))?;
+    let layer = &name[..name.len() - suffix.len()];
+    let &[experts, rows, width] = shape else { return None };
+    let parts: &[&str] = if suffix.ends_with("gate_up_proj") { &["gate_proj", "up_proj"] } else { &["down_proj"] };
+    let height = rows / parts.len();
+    let part = |expert: usize, at: usize| Part { expert, start: at * height, shape: vec![height, width] };
+    let all = (0..experts).flat_map(|i| parts.iter().enumerate().map(move |(at, name)| (i, at, name)));
+    Some(all.map(|(i, at, name)| (format!("{layer}.experts.{i}.{name}.weight"), part(i, at))).collect())
 }
 
 #[derive(Clone)]

@@ -58,6 +58,9 @@ impl<'a> Builder<'a> {
 
     fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        if let Some(make) = self.source.deferred(&path, shape)? {
+            return Ok(Param::pending(shape, self.dtype, &self.device, true, make));
+        }
         let array = self.source.get(&path, shape, init)?;
         Ok(Param::new(array.to_dtype(self.dtype)?.to_device(&self.device)?, true))
     }

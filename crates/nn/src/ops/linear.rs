@@ -119,6 +119,42 @@ pub fn lora_linear(
     dispatch!(dtype, T => cpu::<T>(x, base, terms, inp, out))
 }
 
+/// `W + scaling · B A`, for `w [out, in]`, `b [out, r]`, `a [r, in]` of one compute type; the product is never made by itself.
+pub fn add_product(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
+    let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
+    if a.dims() != [r, inp] || b.dims() != [out, r] {
+        return Err(Error::Shape {
+            path: "lora_A / lora_B".into(),
+            expected: vec![r, inp, out, r],
+            actual: [a.dims(), b.dims()].concat(),
+        });
+    }
+    if !w.device().is_cpu() {
+        return Ok((w + (b.matmul(a)? * scaling)?)?);
+    }
+    fn sum<T: Real>(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
+        let (w, a, b) = (prepared(w)?, prepared(a)?, prepared(b)?);
+        let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
+        let mut sum = uninit::<T>(out * inp);
+        let rows = super::rows_per_task(inp);
+        {
+            let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
+            let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
+            sum.par_chunks_mut(rows * inp.max(1)).enumerate().for_each(|(block, sum)| {
+                let (first, n) = (block * rows, sum.len() / inp.max(1));
+                sum.copy_from_slice(&w[first * inp..(first + n) * inp]);
+                // SAFETY: the sizes were checked against the shapes; the sum is ours.
+                unsafe {
+                    let b = mat(&b[first * r..(first + n) * r], r);
+                    gemm((n, inp, r), mat_mut(sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false);
+                }
+            });
+        }
+        finish(sum, &[out, inp], w.dtype())
+    }
+    dispatch!(w.dtype(), T => sum::<T>(w, b, a, scaling))
+}
+
 /// The Euclidean norms of the rows of `W + scaling · B A`, `[out]`, for `w [out, in]`, `a [r, in]`, `b [out, r]` of one compute
 /// type. The sum is never made as a whole.
 pub fn updated_row_norms(w: &Array, a: &Array, b: &Array, scaling: f64) -> Result<Array> {
@@ -278,8 +314,7 @@ fn cpu<T: Real>(
             beta = T::ONE;
         }
         hidden.extend(factors.iter().map(|(a, _)| uninit::<T>(rows * a.dims()[0])));
-        let (hosts_a, hosts_b): (Vec<_>, Vec<_>) =
-            factors.iter().map(|(a, b)| (host::<T>(a), host::<T>(b))).unzip();
+        let (hosts_a, hosts_b): (Vec<_>, Vec<_>) = factors.iter().map(|(a, b)| (host::<T>(a), host::<T>(b))).unzip();
         let (xv, yp) = (&xv[..], Shared(y.as_mut_ptr()));
         let updates: Vec<Update<'_, T>> = terms
             .iter()
@@ -434,10 +469,8 @@ mod tests {
         check_gradients(
             &[x, values(&[4, 5], 2), values(&[2, 5], 4), values(&[4, 2], 5), values(&[3, 5], 6), values(&[4, 3], 7)],
             |t| {
-                let terms = [
-                    LoraTerm::new(t[2].clone(), t[3].clone(), 0.5),
-                    LoraTerm::new(t[4].clone(), t[5].clone(), -2.),
-                ];
+                let terms =
+                    [LoraTerm::new(t[2].clone(), t[3].clone(), 0.5), LoraTerm::new(t[4].clone(), t[5].clone(), -2.)];
                 lora_linear(&t[0], Some((&t[1], None, WeightLayout::OutIn)), &terms)
             },
         );
@@ -478,6 +511,19 @@ mod tests {
         let base = Some((&w, Some(&b), WeightLayout::OutIn));
         let (fused, reference) = (lora_linear(&x, base, &terms).unwrap(), composed(&x, base, &terms).unwrap());
         assert_close(fused.data(), reference.data(), 1e-12);
+    }
+
+    #[test]
+    fn a_product_is_added_by_blocks() {
+        for (out, inp, r) in [(1, 5, 2), (700, 40, 3), (33, 1700, 8)] {
+            let (w, a, b) = (values(&[out, inp], 1), values(&[r, inp], 2), values(&[out, r], 3));
+            let expected = (&w + (b.matmul(&a).unwrap() * 1.5).unwrap()).unwrap();
+            assert_close(&add_product(&w, &b, &a, 1.5).unwrap(), &expected, 1e-12);
+        }
+        assert_eq!(
+            add_product(&values(&[2, 3], 1), &values(&[3, 2], 2), &values(&[2, 3], 3), 1.).unwrap_err().code(),
+            "ERR_SHAPE"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value as Json};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
 use swift_tuners_nn::module::named_parameters;
-use swift_tuners_nn::{Array, Error, Result};
+use swift_tuners_nn::{Array, Error, Param, Result};
 
 #[derive(Clone, Debug)]
 pub struct SaveOptions {
@@ -53,7 +53,7 @@ impl TunedModel {
         let whole = !self.adapters().is_empty() && self.adapters().values().all(|a| !a.traits.has_tensors);
         files::replace_dir(dir, &mut |staging| {
             if whole {
-                write_model(&self.model, staging, options.safe, options.max_shard)?;
+                write_model(&self.model, staging, options.safe, options.max_shard, &Param::array)?;
             } else {
                 files::write_file(&staging.join("README.md"), self.card().as_bytes())?;
             }

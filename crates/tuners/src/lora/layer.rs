@@ -172,11 +172,7 @@ impl LoraLayer {
                 Ok(ops::updated_row_norms(&w, &like(a)?, &like(b)?, scaling)?.reshape(shape_m.as_slice())?)
             })
         });
-        let b_bias = if config.lora_bias {
-            Some(Param::new(Array::zeros(out, dtype, &device)?, true))
-        } else {
-            None
-        };
+        let b_bias = if config.lora_bias { Some(Param::new(Array::zeros(out, dtype, &device)?, true)) } else { None };
         let adapter =
             LoraAdapter { id, name: name.to_owned(), a, b, b_bias, magnitude, scaling, dropout: config.dropout };
         match node.tuner_mut::<Self>() {
@@ -207,46 +203,62 @@ impl LoraLayer {
         self.adapter(id).map(LoraAdapter::delta).transpose()
     }
 
-    /// Adds the deltas of `ids` (those that are here and not merged yet) to the node's weight. The old weight is kept, so
-    /// that unmerging restores it bit for bit.
-    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let Some((weight, bias)) = dense_weights(node) else {
-            return Ok(());
-        };
-        let Some(layer) = node.tuner_mut::<Self>() else {
-            return Ok(());
-        };
-        let fresh: Vec<AdapterId> =
-            ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
-        if fresh.is_empty() {
-            return Ok(());
+    /// One of the node's parameters with the deltas of `ids` (those that are here and not merged yet), or `value` when they do
+    /// not change it. `value` is taken for the parameter's own, when a tied module's deltas are in it already.
+    pub fn with_deltas_of(
+        &self,
+        node: &Node,
+        ids: &[AdapterId],
+        param: &Param,
+        value: Option<Array>,
+    ) -> Result<Option<Array>> {
+        let adapters: Vec<&LoraAdapter> =
+            ids.iter().filter(|&&id| !self.is_merged(id)).filter_map(|&id| self.adapter(id)).collect();
+        let is_weight = dense_weights(node).is_some_and(|(weight, _)| weight.is(param));
+        if adapters.is_empty() || !is_weight && adapters.iter().all(|a| a.b_bias.is_none()) {
+            return Ok(value);
         }
-        let before = weight.array()?;
-        let bias_before = bias.as_ref().map(Param::array).transpose()?;
-        let mut sum = layer.kind.matrix(&before)?;
-        let mut bias_sum = bias_before.as_ref().map(|b| b.to_dtype(compute_dtype(b.dtype()))).transpose()?;
-        for &id in &fresh {
-            let adapter = layer.adapter(id).expect("filtered above");
-            sum = (sum + adapter.delta()?)?;
+        let before = value.map_or_else(|| param.array(), Ok)?;
+        if !is_weight {
+            let mut sum = before.to_dtype(compute_dtype(before.dtype()))?;
+            for b in adapters.iter().filter_map(|a| Some((a.b_bias.as_ref()?, a.scaling))) {
+                sum = (&sum + (b.0.array()?.to_dtype(sum.dtype())? * b.1)?)?;
+            }
+            return Ok(Some(sum.to_dtype(before.dtype())?));
+        }
+        let mut sum = self.kind.matrix(&before)?;
+        for adapter in adapters {
+            let wide = |p: &Param| -> Result<Array> { Ok(p.array()?.to_dtype(sum.dtype())?.flatten_from(1)?) };
+            sum = ops::add_product(&sum, &wide(&adapter.b)?, &wide(&adapter.a)?, adapter.scaling)?;
             if let Some(magnitude) = &adapter.magnitude {
                 let factor = (magnitude.array()?.flatten_all()?.to_dtype(sum.dtype())? / row_norms(&sum)?)?;
                 sum = sum.broadcast_mul(&factor.unsqueeze(1)?)?;
             }
-            if let (Some(b), Some(sum)) = (&adapter.b_bias, &mut bias_sum) {
-                *sum = (&*sum + (b.array()?.to_dtype(sum.dtype())? * adapter.scaling)?)?;
+        }
+        Ok(Some(self.kind.weight(&sum, before.dims())?.to_dtype(before.dtype())?))
+    }
+
+    /// Puts the deltas of `ids` into the node's weight. The old weight is kept, so that unmerging restores it bit for bit.
+    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
+        let (Some((weight, bias)), Some(layer)) = (dense_weights(node), node.tuner::<Self>()) else {
+            return Ok(());
+        };
+        let Some(merged) = layer.with_deltas_of(node, ids, &weight, None)? else {
+            return Ok(());
+        };
+        let merged_bias = bias.as_ref().map(|bias| layer.with_deltas_of(node, ids, bias, None)).transpose()?.flatten();
+        let fresh: Vec<AdapterId> =
+            ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
+        let before =
+            Merged { adapters: fresh, weight: weight.array()?, bias: bias.as_ref().map(Param::array).transpose()? };
+        if let Some(layer) = node.tuner_mut::<Self>() {
+            match &mut layer.merged {
+                Some(m) => m.adapters.extend(before.adapters),
+                None => layer.merged = Some(before),
             }
         }
-        let merged = layer.kind.weight(&sum, before.dims())?.to_dtype(before.dtype())?;
-        let bias_merged = match (&bias_before, bias_sum) {
-            (Some(old), Some(new)) => Some(new.to_dtype(old.dtype())?),
-            _ => None,
-        };
-        match &mut layer.merged {
-            Some(m) => m.adapters.extend(&fresh),
-            None => layer.merged = Some(Merged { adapters: fresh, weight: before, bias: bias_before }),
-        }
         weight.replace(merged);
-        if let (Some(bias), Some(value)) = (bias, bias_merged) {
+        if let (Some(bias), Some(value)) = (bias, merged_bias) {
             bias.replace(value);
         }
         Ok(())

@@ -80,35 +80,39 @@ impl MergedLinear {
         Ok(false)
     }
 
-    /// Adds the delta to the weight, keeping the old one for [`MergedLinear::unmerge`].
-    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
+    /// The node's weight with the delta, when this adapter is among `ids` and not merged yet.
+    pub fn with_delta(&self, node: &Node, ids: &[AdapterId]) -> Result<Option<(Param, Array)>> {
         let Some(Weights::Linear { weight, .. }) = node.module().weights() else {
-            return Ok(());
+            return Ok(None);
         };
-        let weight = weight.clone();
-        let Some(layer) = node.tuner_mut::<Self>() else {
-            return Ok(());
-        };
-        if layer.merged.is_some() || !ids.contains(&layer.id) {
-            return Ok(());
+        if self.merged.is_some() || !ids.contains(&self.id) {
+            return Ok(None);
         }
         let before = weight.array()?;
         let wide = compute_dtype(before.dtype());
-        let (a, b) = (layer.a.array()?.to_dtype(wide)?, layer.b.array()?.to_dtype(wide)?);
-        let mut blocks = Vec::with_capacity(layer.enabled.len());
+        let (a, b) = (self.a.array()?.to_dtype(wide)?, self.b.array()?.to_dtype(wide)?);
+        let mut blocks = Vec::with_capacity(self.enabled.len());
         let mut k = 0;
-        for &on in &layer.enabled {
+        for &on in &self.enabled {
             if on {
-                let (ak, bk) = (a.narrow(0, k * layer.r, layer.r)?, b.narrow(0, k * layer.block, layer.block)?);
-                blocks.push((bk.matmul(&ak)? * layer.scaling)?);
+                let (ak, bk) = (a.narrow(0, k * self.r, self.r)?, b.narrow(0, k * self.block, self.block)?);
+                blocks.push((bk.matmul(&ak)? * self.scaling)?);
                 k += 1;
             } else {
-                blocks.push(Array::zeros((layer.block, a.dims()[1]), wide, a.device())?);
+                blocks.push(Array::zeros((self.block, a.dims()[1]), wide, a.device())?);
             }
         }
         let merged = (before.to_dtype(wide)? + Array::cat(&blocks, 0)?)?.to_dtype(before.dtype())?;
-        weight.replace(merged);
-        layer.merged = Some(before);
+        Ok(Some((weight.clone(), merged)))
+    }
+
+    /// Puts the delta into the weight, keeping the old one for [`MergedLinear::unmerge`].
+    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
+        let merged = node.tuner::<Self>().map(|layer| layer.with_delta(node, ids)).transpose()?.flatten();
+        if let (Some((weight, merged)), Some(layer)) = (merged, node.tuner_mut::<Self>()) {
+            layer.merged = Some(weight.array()?);
+            weight.replace(merged);
+        }
         Ok(())
     }
 

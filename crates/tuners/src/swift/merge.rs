@@ -1,10 +1,14 @@
 //! Merging LoRA into the weights, and taking it out again.
 
 use super::{Flavor, TunedModel};
+use crate::formats::SaveOptions;
 use crate::lora::{LoraLayer, MergedLinear};
 use crate::modules_to_save::ModulesToSave;
-use swift_tuners_nn::module::{for_each_node_mut, named_nodes, Node, Tuner as _};
-use swift_tuners_nn::{AdapterId, Error, Result};
+use std::collections::HashMap;
+use std::path::Path;
+use swift_tuners_nn::checkpoint::{files, write_model};
+use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_nodes, own_parameters, Node, Tuner as _};
+use swift_tuners_nn::{AdapterId, Array, CancelFlag, Error, Param, Result};
 
 impl TunedModel {
     fn check_mergeable(&self) -> Result<()> {
@@ -106,6 +110,73 @@ impl TunedModel {
         Ok(())
     }
 
+    /// Writes the base model with the active (or named) LoRAs merged, tensor by tensor: this model stays as it is, and of a
+    /// model from [`open_model`](swift_tuners_nn::checkpoint::open_model) one tensor at a time is in memory. A
+    /// `modules_to_save` copy is written in its module's place. `fill` may put further files beside the weights.
+    ///
+    /// Refuses adapters that cannot be merged.
+    pub fn save_merged(
+        &self,
+        thread: u64,
+        names: Option<&[String]>,
+        dir: &Path,
+        options: &SaveOptions,
+        cancel: &CancelFlag,
+        fill: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<()> {
+        if self.flavor == Flavor::Base {
+            return Err(Error::Invalid("this model has no adapters to merge".into()));
+        }
+        self.refuse_while_merged("save the merged weights")?;
+        let ids = match names {
+            Some(names) => self.ids(names)?,
+            None => self.active_ids(thread),
+        };
+        for (name, adapter) in self.adapters.iter().filter(|(_, a)| ids.contains(&a.id)) {
+            if !adapter.traits.lora_layout {
+                return Err(Error::UnsupportedTuner(format!(
+                    "{name} is of the type {}, which cannot be merged",
+                    adapter.config.kind
+                )));
+            }
+        }
+        // A tied weight has several owners.
+        let mut owners: HashMap<usize, Vec<&Node>> = HashMap::new();
+        let mut copies: HashMap<usize, Param> = HashMap::new();
+        for (_, node) in named_nodes(&self.model.root) {
+            if node.tuner::<LoraLayer>().is_some() || node.tuner::<MergedLinear>().is_some() {
+                own_parameters(node).into_iter().for_each(|(_, p)| owners.entry(p.id()).or_default().push(node));
+            }
+            if let Some(copy) = node.tuner::<ModulesToSave>().and_then(|w| w.copy_for(&ids)) {
+                let copied: HashMap<String, &Param> = all_parameters(&copy.node).into_iter().collect();
+                for (name, p) in own_parameters(node) {
+                    copies.extend(copied.get(&name).map(|&copy| (p.id(), copy.clone())));
+                }
+            }
+        }
+        let value = |param: &Param| -> Result<Array> {
+            cancel.check()?;
+            if let Some(copy) = copies.get(&param.id()) {
+                return self.value(copy);
+            }
+            let mut value = None;
+            for node in owners.get(&param.id()).into_iter().flatten() {
+                if let Some(layer) = node.tuner::<LoraLayer>() {
+                    value = layer.with_deltas_of(node, &ids, param, value)?;
+                }
+                if let (None, Some(layer)) = (&value, node.tuner::<MergedLinear>()) {
+                    value =
+                        layer.with_delta(node, &ids)?.filter(|(weight, _)| weight.is(param)).map(|(_, merged)| merged);
+                }
+            }
+            value.map_or_else(|| param.array(), Ok)
+        };
+        files::replace_dir(dir, &mut |staging| {
+            write_model(&self.model, staging, options.safe, options.max_shard, &value)?;
+            fill(staging)
+        })
+    }
+
     /// `PeftModel.merge_and_unload`: the base model comes back, without a trace of its adapters.
     pub fn merge_and_unload_peft(&mut self, thread: u64, names: Option<&[String]>, safe: bool) -> Result<()> {
         if let Some(names) = names {
@@ -156,7 +227,7 @@ fn take_saved_copy(node: &mut Node, merged: &[AdapterId], removed: &[AdapterId])
     let Some(wrapper) = node.tuner::<ModulesToSave>() else {
         return;
     };
-    let copy = wrapper.copies().iter().find(|c| merged.contains(&c.id)).map(|c| {
+    let copy = wrapper.copy_for(merged).map(|c| {
         swift_tuners_nn::module::all_parameters(&c.node).into_iter().map(|(n, p)| (n, p.clone())).collect::<Vec<_>>()
     });
     if let Some(params) = copy {

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use swift_tuners_nn::module::{all_parameters, for_each_list_mut, for_each_node_mut, named_parameters};
+use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
 /// What a model has become through `prepareModel` or `fromPretrained`.
@@ -121,7 +122,7 @@ impl Drop for TunedModel {
 
 /// All that a failed call may have changed.
 struct Snapshot {
-    params: Vec<(Param, Option<Array>, bool)>,
+    params: Vec<(Param, Place, bool)>,
     adapters: IndexMap<String, Adapter>,
     active: HashMap<u64, Vec<AdapterId>>,
     flavor: Flavor,
@@ -191,7 +192,7 @@ impl TunedModel {
         let before = Snapshot {
             params: all_parameters(&self.model.root)
                 .into_iter()
-                .map(|(_, p)| (p.clone(), p.array().ok(), p.requires_grad()))
+                .map(|(_, p)| (p.clone(), p.place(), p.requires_grad()))
                 .collect(),
             adapters: self.adapters.clone(),
             active: self.active.lock().clone(),
@@ -211,10 +212,8 @@ impl TunedModel {
         let kept: Vec<AdapterId> = before.adapters.values().map(|a| a.id).collect();
         let new: Vec<AdapterId> = (0..self.next_id).map(AdapterId).filter(|id| !kept.contains(id)).collect();
         self.remove_from_tree(&new);
-        for (param, value, requires_grad) in before.params {
-            if let Some(value) = value {
-                param.replace(value);
-            }
+        for (param, place, requires_grad) in before.params {
+            param.put_back(place);
             if param.requires_grad() != requires_grad {
                 param.set_requires_grad(requires_grad);
             }
@@ -348,7 +347,10 @@ impl TunedModel {
         let attachment = (entry.attach)(self, id, name, config, seed)?;
         let first = self.adapters.is_empty();
         let Attachment { config, bias, shared } = attachment;
-        self.adapters.insert(name.to_owned(), Adapter { id, config, bias, traits: entry.traits, shared, trainable: Arc::default() });
+        self.adapters.insert(
+            name.to_owned(),
+            Adapter { id, config, bias, traits: entry.traits, shared, trainable: Arc::default() },
+        );
         self.flavor = flavor;
         match flavor {
             // PEFT activates the first adapter only.
