@@ -17,7 +17,12 @@ export interface ParameterInfo {
   device: Device | 'meta'
   requiresGrad: boolean
   numel: number
+  /** How the value is packed, if it is; `dtype` is what it is taken for. */
+  quantization?: Quantization
 }
+
+/** `nf4` as bitsandbytes makes it (blocks of 64), `q8_0` and `q4_k` as GGUF files hold them. */
+export type Quantization = 'nf4' | 'q8_0' | 'q4_k'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
 export interface ModelInputs {
@@ -64,6 +69,12 @@ export interface LoadOptions extends HubOptions {
   device?: Device
   /** Default: as stored. */
   dtype?: DType
+  /**
+   * Keeps the weights of linear layers in 4 or 8 bits and frozen, to train adapters on top (QLoRA). `skipModules` names the
+   * modules that stay as they are; the heads, when absent. On the CPU only. Rows that fit no block of `q4_k` are packed as
+   * `q8_0`, or stay as they are.
+   */
+  quantization?: Quantization | { type: Quantization; skipModules?: string[] }
   /** Bytes while a file is downloaded, then tensors while they are read. */
   onProgress?: (event: { file: string; loaded: number; total: number }) => void
 }
@@ -347,8 +358,10 @@ export class AutoModel {
     const directory = await resolveModel(directoryOrId, options)
     const { onProgress } = options
     const report = onProgress && ((file: string, loaded: number, total: number) => onProgress({ file, loaded, total }))
+    const { quantization: q } = options
+    const packed = q === undefined ? undefined : typeof q === 'string' ? { packing: q } : { packing: String(q.type), skipModules: q.skipModules }
     const handle = await withSignal(options.signal, flag =>
-      binding.loadModel(directory, options.dtype, options.device ?? 'cpu', uniqueThread(), flag, report))
+      binding.loadModel(directory, options.dtype, options.device ?? 'cpu', packed, uniqueThread(), flag, report))
     warnOfSurplus(directory, handle.surplus)
     return new Model(handle)
   }
@@ -357,12 +370,12 @@ export class AutoModel {
    * A network of `nn` modules with fresh random weights; the outermost is a `nn.sequential`. It takes `input` (or
    * `inputIds`, where it begins with an embedding) and gives `logits`. Saved and loaded as any model.
    */
-  static fromModules(module: ContainerSpec, options: LoadOptions & { seed?: number; config?: Record<string, unknown> } = {}): Promise<Model> {
+  static fromModules(module: ContainerSpec, options: Omit<LoadOptions, 'quantization'> & { seed?: number; config?: Record<string, unknown> } = {}): Promise<Model> {
     return AutoModel.fromConfig({ architectures: ['CustomModel'], ...options.config, model_type: 'custom', module }, options)
   }
 
   /** The same architecture with fresh random weights. */
-  static async fromConfig(config: Record<string, unknown>, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
+  static async fromConfig(config: Record<string, unknown>, options: Omit<LoadOptions, 'quantization'> & { seed?: number } = {}): Promise<Model> {
     const text = JSON.stringify(config)
     const handle = await withSignal(options.signal, () =>
       binding.newModel(text, options.dtype ?? 'f32', options.device ?? 'cpu', uniqueThread(), options.seed ?? 0))

@@ -21,9 +21,9 @@ impl Module for Linear {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let x = args.tensor(0, "input")?;
-        let w = self.weight.value(cx.grad)?;
+        let w = self.weight.weight(cx.grad)?;
         let bias = self.bias.as_ref().map(|b| b.value(cx.grad)).transpose()?;
-        Ok(ops::linear(x, &w, bias.as_ref(), self.layout)?.into())
+        Ok(ops::lora_linear(x, Some((&w, bias.as_ref(), self.layout)), &[])?.into())
     }
 
     fn weights(&self) -> Option<Weights<'_>> {

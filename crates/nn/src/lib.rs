@@ -10,10 +10,11 @@ pub mod models;
 pub mod module;
 pub mod ops;
 pub mod param;
+pub mod quantized;
 pub mod tensor;
 
 pub use context::{AdapterId, CancelFlag, Context};
 pub use error::{Error, Result};
-pub use models::{Inputs, Model, Output};
+pub use models::{Inputs, Model, Output, Quantization};
 pub use param::Param;
 pub use tensor::{Array, Tensor};

@@ -1,5 +1,7 @@
 //! One named weight: its value, whether it is trained, and its accumulated gradient.
 
+use crate::ops::Weight;
+use crate::quantized::{Packed, Packing};
 use crate::tensor::{Array, GradSlot, Record, Tensor};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -25,6 +27,8 @@ struct State {
 #[derive(Clone)]
 enum Residence {
     Memory(Array),
+    /// Frozen, in a few bits per value.
+    Packed(Arc<Packed>),
     /// Made when it is first asked for: values that a checkpoint replaces are never made.
     Pending(Pending),
     /// Offloaded to `meta`: the values wait in a file.
@@ -60,12 +64,14 @@ impl Pending {
 }
 
 /// Where a parameter's value was at some time.
+#[derive(Clone)]
 pub struct Place(Residence);
 
 impl Residence {
     fn array(&self) -> Result<Array> {
         match self {
             Self::Memory(data) => Ok(data.clone()),
+            Self::Packed(packed) => packed.array(),
             Self::Pending(pending) => pending.array(),
             Self::Disk { .. } => Err(offloaded()),
             Self::TransposeOf(other) => Ok(other.array()?.t()?.contiguous()?),
@@ -125,6 +131,32 @@ impl Param {
         self.0.state.read().value.array()
     }
 
+    /// The value as an operand of products, which read a packed one as it is.
+    pub fn weight(&self, grad: bool) -> Result<Weight> {
+        if let Residence::Packed(packed) = &self.0.state.read().value {
+            return Ok(Weight::Packed(packed.clone()));
+        }
+        self.value(grad).map(Weight::Dense)
+    }
+
+    /// Keeps the value in a few bits from now on, where its rows fit; it is frozen with that. Later values are rounded the
+    /// same way. Matrices on the CPU only.
+    pub fn pack(&self, packing: Packing) -> Result<()> {
+        if let Some(packed) = Packed::new(&self.array()?, packing)? {
+            self.set_requires_grad(false);
+            self.0.state.write().value = Residence::Packed(Arc::new(packed));
+        }
+        Ok(())
+    }
+
+    /// How the value is packed, if it is.
+    pub fn packing(&self) -> Option<Packing> {
+        match &self.0.state.read().value {
+            Residence::Packed(packed) => Some(packed.packing()),
+            _ => None,
+        }
+    }
+
     /// A parameter whose value is always `other`'s transposed (a matrix): changing one changes the other.
     pub fn transposed(other: &Self) -> Self {
         Self::of(Residence::TransposeOf(other.clone()), other.requires_grad())
@@ -158,11 +190,16 @@ impl Param {
         }
     }
 
-    /// Puts `value` in as it is, whatever its dtype, device or shape.
+    /// Puts `value` in as it is, whatever its dtype, device or shape; a packed parameter rounds it.
     pub fn replace(&self, value: Array) {
         let mut state = self.0.state.write();
         match &state.value {
             Residence::TransposeOf(other) => other.replace(value.t().and_then(|t| t.contiguous()).unwrap_or(value)),
+            Residence::Packed(packed) => {
+                // What cannot be packed stays whole.
+                let again = Packed::new(&value, packed.packing()).ok().flatten();
+                state.value = again.map_or(Residence::Memory(value), |packed| Residence::Packed(Arc::new(packed)));
+            }
             _ => state.value = Residence::Memory(value),
         }
     }
@@ -171,9 +208,11 @@ impl Param {
         self.0.state.read().record.is_some()
     }
 
-    /// Whether later passes record this parameter. Switching off drops the accumulated gradient.
+    /// Whether later passes record this parameter. Switching off drops the accumulated gradient. A packed parameter stays
+    /// frozen.
     pub fn set_requires_grad(&self, on: bool) {
         let mut state = self.0.state.write();
+        let on = on && !matches!(state.value, Residence::Packed(_));
         if on && state.record.is_none() {
             state.record = Some(Tensor::leaf_record(self.0.slot.clone()));
         } else if !on {
@@ -193,6 +232,7 @@ impl Param {
     pub fn shape(&self) -> Vec<usize> {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dims().to_vec(),
+            Residence::Packed(packed) => packed.shape().to_vec(),
             Residence::Pending(Pending { shape, .. }) | Residence::Disk { shape, .. } => shape.clone(),
             Residence::TransposeOf(other) => other.shape().into_iter().rev().collect(),
         }
@@ -205,6 +245,7 @@ impl Param {
     pub fn dtype(&self) -> DType {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.dtype(),
+            Residence::Packed(packed) => packed.dtype(),
             Residence::Pending(Pending { dtype, .. }) | Residence::Disk { dtype, .. } => *dtype,
             Residence::TransposeOf(other) => other.dtype(),
         }
@@ -214,6 +255,7 @@ impl Param {
     pub fn device(&self) -> Device {
         match &self.0.state.read().value {
             Residence::Memory(data) => data.device().clone(),
+            Residence::Packed(_) => Device::Cpu,
             Residence::Pending(Pending { device, .. }) | Residence::Disk { device, .. } => device.clone(),
             Residence::TransposeOf(other) => other.device(),
         }
@@ -221,7 +263,7 @@ impl Param {
 
     pub fn is_offloaded(&self) -> bool {
         match &self.0.state.read().value {
-            Residence::Memory(_) | Residence::Pending(_) => false,
+            Residence::Memory(_) | Residence::Packed(_) | Residence::Pending(_) => false,
             Residence::Disk { .. } => true,
             Residence::TransposeOf(other) => other.is_offloaded(),
         }

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
-use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param};
+use swift_tuners_nn::quantized::Packing;
+use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param, Quantization};
 use swift_tuners_tuners::config::AdapterConfig;
 use swift_tuners_tuners::formats::{FromPretrainedOptions, LoadReport, NameSelection, SaveOptions};
 use swift_tuners_tuners::swift::{Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions};
@@ -132,6 +133,7 @@ pub struct NativeParameterInfo {
     pub device: String,
     pub requires_grad: bool,
     pub numel: f64,
+    pub quantization: Option<String>,
 }
 
 /// Tensors of a pass.
@@ -276,6 +278,12 @@ fn new_handle(model: TunedModel, seed: u64) -> NativeModel {
 /// Models that worker threads may attach to, by token.
 static HANDLES: Mutex<Option<HashMap<String, Weak<Shared>>>> = Mutex::new(None);
 
+#[napi(object)]
+pub struct NativeQuantization {
+    pub packing: String,
+    pub skip_modules: Option<Vec<String>>,
+}
+
 /// Loads a model directory on a thread of its own.
 #[napi(ts_return_type = "Promise<NativeModel>")]
 pub fn load_model<'env>(
@@ -283,6 +291,7 @@ pub fn load_model<'env>(
     directory: String,
     dtype: Option<String>,
     device: String,
+    quantization: Option<NativeQuantization>,
     unique_thread: bool,
     cancel: &NativeCancelFlag,
     on_progress: Option<OnProgress>,
@@ -291,6 +300,10 @@ pub fn load_model<'env>(
     job(env, move || {
         let dtype = dtype.map(|d| parse_dtype(&d)).transpose()?;
         let device = parse_device(&device)?;
+        let quantization = quantization.map(|q| {
+            Packing::parse(&q.packing).map(|packing| Quantization { packing, skip_modules: q.skip_modules })
+        });
+        let quantization = quantization.transpose()?;
         let directory = PathBuf::from(directory);
         let report = move |file: &std::path::Path, done: u64, all: u64| {
             if let Some(f) = &on_progress {
@@ -300,7 +313,7 @@ pub fn load_model<'env>(
         };
         let checked = |file: &std::path::Path, done: u64, all: u64| report(file, done, all);
         cancel.check()?;
-        let (model, surplus) = checkpoint::load_model(&directory, dtype, &device, Some(&checked))?;
+        let (model, surplus) = checkpoint::load_model(&directory, dtype, &device, Some(&checked), quantization.as_ref())?;
         cancel.check()?;
         Ok(NativeModel { surplus, ..new_handle(TunedModel::new(model, unique_thread), 0) })
     })
@@ -615,6 +628,7 @@ impl NativeModel {
                 device: if p.is_offloaded() { "meta".into() } else { device_name(&p.device()) },
                 requires_grad: p.requires_grad(),
                 numel: p.numel() as f64,
+                quantization: p.packing().map(|q| q.name().into()),
             };
             Ok(named_parameters(&m.model.root).into_iter().map(info).collect())
         })
@@ -639,8 +653,16 @@ impl NativeModel {
     #[napi]
     pub fn set_requires_grad(&self, name: String, on: bool) -> napi::Result<()> {
         self.read(|m| {
-            m.parameter(&name)?.set_requires_grad(on);
-            Ok(())
+            let param = m.parameter(&name)?;
+            match param.packing() {
+                Some(packing) if on => {
+                    Err(Error::Invalid(format!("{name} is packed ({}) and cannot be trained", packing.name())))
+                }
+                _ => {
+                    param.set_requires_grad(on);
+                    Ok(())
+                }
+            }
         })
     }
 

@@ -22,7 +22,12 @@ impl Lisa {
     /// For the model's list of blocks. Fails with [`Error::Config`] when more layers are asked for than there are.
     pub fn new(model: &Model, active: usize, interval: u64, seed: u64) -> Result<Self> {
         let layers = model.keys.blocks.to_owned();
-        let count = blocks(model, &layers).len();
+        let all = blocks(model, &layers);
+        let count = all.len();
+        let packed = |block: &&Node| all_parameters(block).iter().any(|(_, p)| p.packing().is_some());
+        if all.iter().any(packed) {
+            return Err(Error::config("lisa", "packed weights cannot be trained; load the model without quantization"));
+        }
         if count == 0 {
             return Err(Error::Invalid(format!("LISA: {} has no list of layers", model.keys.architecture)));
         }

@@ -6,7 +6,7 @@ pub mod safetensors;
 pub mod source;
 pub mod torch_bin;
 
-use crate::models::Model;
+use crate::models::{Model, Quantization};
 use crate::module::{named_nodes, own_parameters};
 use crate::param::Param;
 use crate::tensor::Array;
@@ -142,7 +142,7 @@ impl Reader {
     }
 }
 
-/// Loads a model directory. `dtype` overrides the stored one.
+/// Loads a model directory. `dtype` overrides the stored one; with `quantization` linear layers are packed as they are read.
 ///
 /// A tensor that the architecture needs and the files lack is an error; surplus tensors are returned by name.
 pub fn load_model(
@@ -150,14 +150,15 @@ pub fn load_model(
     dtype: Option<DType>,
     device: &Device,
     progress: Option<Progress<'_>>,
+    quantization: Option<&Quantization>,
 ) -> Result<(Model, Vec<String>)> {
-    build_model(dir, dtype, device, progress, false)
+    build_model(dir, dtype, device, progress, quantization, false)
 }
 
 /// A model whose weights stay in their files: each is read whenever it is used, and not kept. For work that takes them one
 /// after another.
 pub fn open_model(dir: &Path, dtype: Option<DType>) -> Result<(Model, Vec<String>)> {
-    build_model(dir, dtype, &Device::Cpu, None, true)
+    build_model(dir, dtype, &Device::Cpu, None, None, true)
 }
 
 fn build_model(
@@ -165,6 +166,7 @@ fn build_model(
     dtype: Option<DType>,
     device: &Device,
     progress: Option<Progress<'_>>,
+    quantization: Option<&Quantization>,
     deferred: bool,
 ) -> Result<(Model, Vec<String>)> {
     let config_path = dir.join("config.json");
@@ -175,7 +177,7 @@ fn build_model(
         None => stored_dtype(&config, &config_path)?,
     };
     let source = source::FromFiles::new(checkpoint, &config, progress, deferred)?;
-    let model = Model::build(config, &source, dtype, device)?;
+    let model = Model::build(config, &source, dtype, device, quantization)?;
     Ok((model, source.unused()))
 }
 
@@ -193,7 +195,7 @@ fn stored_dtype(config: &serde_json::Value, path: &Path) -> Result<DType> {
 
 /// A model with fresh random weights.
 pub fn new_model(config: serde_json::Value, dtype: DType, device: &Device, seed: u64) -> Result<Model> {
-    Model::build(config, &source::Random { seed }, dtype, device)
+    Model::build(config, &source::Random { seed }, dtype, device, None)
 }
 
 /// Writes config.json and the weights (sharded above `max_shard` bytes) as Hugging Face does, whole or not at all.

@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::module::{all_parameters, named_parameters, Args, Ints, Node, Value};
 use crate::ops::{Activation, Conv2dShape};
 use crate::param::Param;
+use crate::quantized::Packing;
 use crate::tensor::{Array, Tensor};
 use crate::{layers, Error, Result};
 use candle_core::{DType, Device};
@@ -43,12 +44,28 @@ pub(crate) struct Builder<'a> {
     device: Device,
     /// `initializer_range`
     deviation: f64,
+    quantization: Option<&'a Quantization>,
+}
+
+/// Which linear layers of a model are kept in few bits.
+#[derive(Clone, Debug)]
+pub struct Quantization {
+    pub packing: Packing,
+    /// Names or paths of modules that stay as they are, with all below them. Absent: the heads, as transformers leaves them.
+    pub skip_modules: Option<Vec<String>>,
+}
+
+impl Quantization {
+    fn skips(&self, path: &str) -> bool {
+        let path = format!(".{path}.");
+        self.skip_modules.iter().flatten().any(|name| path.contains(&format!(".{name}.")))
+    }
 }
 
 impl<'a> Builder<'a> {
     fn at(&self, name: impl std::fmt::Display) -> Builder<'a> {
         let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
-        Builder { source: self.source, path, dtype: self.dtype, device: self.device.clone(), deviation: self.deviation }
+        Builder { path, device: self.device.clone(), ..*self }
     }
 
     /// Whether the checkpoint has a tensor of that name here.
@@ -67,11 +84,18 @@ impl<'a> Builder<'a> {
 
     fn linear(&self, inp: usize, out: usize, bias: bool) -> Result<Node> {
         let weight = self.param("weight", &[out, inp], Init::Normal(self.deviation))?;
+        if let Some(quantization) = self.quantization.filter(|q| !q.skips(&self.path)) {
+            weight.pack(quantization.packing)?;
+        }
         let bias = if bias { Some(self.param("bias", &[out], Init::Zeros)?) } else { None };
         Ok(Node::new(layers::Linear { weight, bias, layout: crate::ops::WeightLayout::OutIn }))
     }
 
     fn conv1d(&self, inp: usize, out: usize) -> Result<Node> {
+        if self.quantization.is_some_and(|q| !q.skips(&self.path)) {
+            let message = format!("{}: weights that lie [in, out] are not packed; put it in skipModules", self.path);
+            return Err(Error::config("quantization", message));
+        }
         let weight = self.param("weight", &[inp, out], Init::Normal(self.deviation))?;
         let bias = Some(self.param("bias", &[out], Init::Zeros)?);
         Ok(Node::new(layers::Linear { weight, bias, layout: crate::ops::WeightLayout::InOut }))
@@ -226,15 +250,29 @@ impl Model {
     /// Builds the architecture that `config` names, with values from `source`.
     ///
     /// Fails with [`Error::UnsupportedModel`] for an architecture or a field that is not implemented.
-    pub fn build(config: Json, source: &dyn Source, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn build(
+        config: Json,
+        source: &dyn Source,
+        dtype: DType,
+        device: &Device,
+        quantization: Option<&Quantization>,
+    ) -> Result<Self> {
         let c = Config::new(&config)?;
         let keys = Keys::of(&c)?;
+        if quantization.is_some() && !device.is_cpu() {
+            return Err(Error::config("quantization", "packed weights run on the CPU only"));
+        }
+        let quantization = quantization.map(|q| {
+            let heads = || keys.output_embedding.iter().chain(&["classifier", "score"]).map(|&n| n.into()).collect();
+            Quantization { packing: q.packing, skip_modules: Some(q.skip_modules.clone().unwrap_or_else(heads)) }
+        });
         let builder = Builder {
             source,
             path: String::new(),
             dtype,
             device: device.clone(),
             deviation: c.float_or("initializer_range", 0.02)?,
+            quantization: quantization.as_ref(),
         };
         let root = match keys.model_type {
             "custom" => custom::build(&c, &builder)?,

@@ -1,10 +1,14 @@
 //! Dense layers, alone and with low-rank updates, that never compute the gradient of a frozen weight.
 
-use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Mat, Real, Shared};
+use super::tiles::Operand;
+use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Real, Shared};
+use crate::quantized::Packed;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
+use candle_core::DType;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a weight matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,22 +20,62 @@ pub enum WeightLayout {
 }
 
 impl WeightLayout {
-    fn sizes(self, w: &Array) -> (usize, usize) {
-        match (self, w.dims()) {
+    fn sizes(self, dims: &[usize]) -> (usize, usize) {
+        match (self, dims) {
             (Self::OutIn, &[out, inp]) => (inp, out),
             (Self::InOut, &[inp, out]) => (inp, out),
             _ => (0, 0),
         }
     }
+}
 
-    /// The weight as a matrix `[in, out]`.
-    fn in_out<T>(self, w: &[T], inp: usize, out: usize) -> Mat<*const T> {
+/// A weight matrix as products read it.
+#[derive(Clone, Debug)]
+pub enum Weight {
+    Dense(Tensor),
+    /// Frozen, in a few bits per value.
+    Packed(Arc<Packed>),
+}
+
+impl Weight {
+    fn dims(&self) -> Vec<usize> {
         match self {
-            Self::OutIn => mat(w, inp).t(),
-            Self::InOut => mat(w, out),
+            Self::Dense(w) => w.dims().to_vec(),
+            Self::Packed(w) => w.shape().to_vec(),
+        }
+    }
+
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Dense(w) => w.dtype(),
+            Self::Packed(w) => w.dtype(),
+        }
+    }
+
+    /// The whole matrix, decoded.
+    pub fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(w) => Ok(w.clone()),
+            Self::Packed(w) => Ok(w.array()?.into()),
+        }
+    }
+
+    fn tracked(&self) -> Option<&Tensor> {
+        match self {
+            Self::Dense(w) => Some(w),
+            Self::Packed(_) => None,
         }
     }
 }
+
+impl From<Tensor> for Weight {
+    fn from(w: Tensor) -> Self {
+        Self::Dense(w)
+    }
+}
+
+/// A layer that updates are added to.
+pub type Base<'a> = (&'a Weight, Option<&'a Tensor>, WeightLayout);
 
 /// One adapter's update `scaling · B A`, with `a [r, in]` and `b [out, r]`.
 #[derive(Clone)]
@@ -61,7 +105,7 @@ impl LoraTerm {
 /// The gradients of `w` and `bias` are computed only when they are tracked. Fails with [`Error::Shape`] when `x` does not
 /// end in `in`.
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
-    lora_linear(x, Some((w, bias, layout)), &[])
+    lora_linear(x, Some((&w.clone().into(), bias, layout)), &[])
 }
 
 /// `y = x Wᵀ + bias + Σᵢ sᵢ · x Aᵢᵀ Bᵢᵀ`, or the sum alone when `base` is absent.
@@ -72,13 +116,13 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, layout: WeightLayou
 /// Hu et al. 2021 (arXiv 2106.09685).
 pub fn lora_linear(
     x: &Tensor,
-    base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>,
+    base: Option<Base<'_>>,
     terms: &[LoraTerm],
 ) -> Result<Tensor> {
     let inp = x.last_dim();
     let out = match (&base, terms.first()) {
         (Some((w, _, layout)), _) => {
-            let (wanted, out) = layout.sizes(w.data());
+            let (wanted, out) = layout.sizes(&w.dims());
             if wanted != inp || x.rank() == 0 {
                 let mut expected = x.dims().to_vec();
                 expected.pop();
@@ -91,12 +135,11 @@ pub fn lora_linear(
         (None, None) => return Err(Error::Argument("lora_linear needs a base or an adapter".into())),
     };
     let dtype = x.dtype();
-    let operands = base.iter().flat_map(|(w, b, _)| [Some(*w), *b]).flatten();
-    let operands: Vec<&Tensor> = operands.chain(terms.iter().flat_map(|t| [&t.a, &t.b])).collect();
-    if let Some(other) = operands.iter().find(|t| t.dtype() != dtype) {
+    let dtypes = base.iter().flat_map(|(w, b, _)| [Some(w.dtype()), b.map(Tensor::dtype)]).flatten();
+    let mut dtypes = dtypes.chain(terms.iter().flat_map(|t| [t.a.dtype(), t.b.dtype()]));
+    if let Some(other) = dtypes.find(|&d| d != dtype) {
         return Err(Error::Argument(format!(
-            "linear: the input is {dtype:?} but a weight is {:?}; convert one of them",
-            other.dtype()
+            "linear: the input is {dtype:?} but a weight is {other:?}; convert one of them"
         )));
     }
     for t in terms {
@@ -215,13 +258,14 @@ fn norms<T: Real>(
     finish(norms, &[out], w.dtype())
 }
 
-fn composed(x: &Tensor, base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>, terms: &[LoraTerm]) -> Result<Tensor> {
+fn composed(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Result<Tensor> {
     let inp = x.last_dim();
     let rows = x.data().elem_count() / inp.max(1);
     let flat = x.reshape((rows, inp))?;
     let mut y: Option<Tensor> = None;
     if let Some((w, bias, layout)) = base {
-        let w = if layout == WeightLayout::OutIn { w.transpose(0, 1)? } else { w.clone() };
+        let w = w.tensor()?;
+        let w = if layout == WeightLayout::OutIn { w.transpose(0, 1)? } else { w };
         let product = flat.matmul(&w)?;
         y = Some(match bias {
             Some(b) => product.add(b)?,
@@ -276,7 +320,7 @@ fn disjoint(ranges: impl Iterator<Item = Range<usize>>) -> bool {
 
 fn cpu<T: Real>(
     x: &Tensor,
-    base: Option<(&Tensor, Option<&Tensor>, WeightLayout)>,
+    base: Option<Base<'_>>,
     terms: &[LoraTerm],
     inp: usize,
     out: usize,
@@ -284,7 +328,7 @@ fn cpu<T: Real>(
     let dtype = x.dtype();
     let rows = x.data().elem_count() / inp.max(1);
     let xs = prepared(x.data())?;
-    let w = base.map(|(w, _, _)| prepared(w.data())).transpose()?;
+    let w = base.map(|(w, _, _)| Operand::new::<T>(w)).transpose()?;
     let bias = base.and_then(|(_, b, _)| b).map(|b| prepared(b.data())).transpose()?;
     let layout = base.map_or(WeightLayout::OutIn, |(_, _, l)| l);
     let factors =
@@ -305,12 +349,8 @@ fn cpu<T: Real>(
             beta = T::ONE;
         }
         if let Some(w) = &w {
-            let w = host::<T>(w);
             // SAFETY: the sizes were checked against the shapes; y is ours.
-            unsafe {
-                let w = layout.in_out(&w, inp, out);
-                gemm((rows, out, inp), mat_mut(&mut y, out), beta, mat(&xv, inp), w, T::ONE, true);
-            }
+            unsafe { w.product((rows, inp, out), layout, mat_mut(&mut y, out), beta, mat(&xv, inp)) };
             beta = T::ONE;
         }
         hidden.extend(factors.iter().map(|(a, _)| uninit::<T>(rows * a.dims()[0])));
@@ -352,10 +392,11 @@ fn cpu<T: Real>(
     let y = finish(y, &shape, dtype)?;
 
     let mut inputs: Vec<&Tensor> = vec![x];
-    inputs.extend(base.iter().map(|(w, _, _)| *w));
+    inputs.extend(base.and_then(|(w, _, _)| w.tracked()));
     inputs.extend(base.and_then(|(_, b, _)| b));
     inputs.extend(terms.iter().flat_map(|t| [&t.a, &t.b]));
     let needs: Vec<bool> = inputs.iter().map(|t| t.is_tracked()).collect();
+    let dense = base.and_then(|(w, _, _)| w.tracked()).map(|w| w.dims().to_vec());
     let settings: Vec<(f64, Vec<Range<usize>>)> = terms.iter().map(|t| (t.scaling, t.segments(rows))).collect();
     let partial = terms.iter().any(|t| t.rows.is_some());
     let x_shape = x.dims().to_vec();
@@ -373,14 +414,12 @@ fn cpu<T: Real>(
         let xv = saved_x.as_ref().map(host::<T>);
         if let Some(w) = &w {
             if let Some(dx) = &mut dx {
-                let w = host::<T>(w);
                 // SAFETY: sizes as in the forward pass; dx is ours.
-                unsafe {
-                    let w = layout.in_out(&w, inp, out).t();
-                    gemm((rows, inp, out), mat_mut(dx, inp), beta, mat(&g, out), w, T::ONE, true);
-                }
+                unsafe { w.product_back((rows, inp, out), layout, mat_mut(dx, inp), beta, mat(&g, out)) };
                 beta = T::ONE;
             }
+        }
+        if let Some(dims) = &dense {
             grads.push(match (needs.next() == Some(true), &xv) {
                 (true, Some(xv)) => {
                     let mut dw = uninit::<T>(inp * out);
@@ -396,7 +435,7 @@ fn cpu<T: Real>(
                             }
                         }
                     }
-                    Some(finish(dw, w.dims(), dtype)?)
+                    Some(finish(dw, dims, dtype)?)
                 }
                 _ => None,
             });
@@ -471,7 +510,7 @@ mod tests {
             |t| {
                 let terms =
                     [LoraTerm::new(t[2].clone(), t[3].clone(), 0.5), LoraTerm::new(t[4].clone(), t[5].clone(), -2.)];
-                lora_linear(&t[0], Some((&t[1], None, WeightLayout::OutIn)), &terms)
+                lora_linear(&t[0], Some((&t[1].clone().into(), None, WeightLayout::OutIn)), &terms)
             },
         );
     }
@@ -492,10 +531,11 @@ mod tests {
             terms
         };
         let all: Vec<Array> = [&x, &w].into_iter().chain(&factors).cloned().collect();
-        check_gradients(&all, |t| lora_linear(&t[0], Some((&t[1], None, WeightLayout::OutIn)), &terms(&t[2..])));
+        check_gradients(&all, |t| lora_linear(&t[0], Some((&t[1].clone().into(), None, WeightLayout::OutIn)), &terms(&t[2..])));
         check_gradients(&[&all[..1], &all[2..]].concat(), |t| lora_linear(&t[0], None, &terms(&t[1..])));
         let t: Vec<Tensor> = all.into_iter().map(Into::into).collect();
-        for base in [None, Some((&t[1], None, WeightLayout::OutIn))] {
+        let w = Weight::Dense(t[1].clone());
+        for base in [None, Some((&w, None, WeightLayout::OutIn))] {
             let y = lora_linear(&t[0], base, &terms(&t[2..])).unwrap();
             assert_close(y.data(), composed(&t[0], base, &terms(&t[2..])).unwrap().data(), 1e-12);
         }
@@ -508,6 +548,7 @@ mod tests {
     fn equals_its_composed_form() {
         let (x, w, b) = (values(&[3, 5], 1).into(), values(&[4, 5], 2).into(), values(&[4], 3).into());
         let terms = [LoraTerm::new(values(&[2, 5], 4).into(), values(&[4, 2], 5).into(), 1.5)];
+        let w = Weight::Dense(w);
         let base = Some((&w, Some(&b), WeightLayout::OutIn));
         let (fused, reference) = (lora_linear(&x, base, &terms).unwrap(), composed(&x, base, &terms).unwrap());
         assert_close(fused.data(), reference.data(), 1e-12);

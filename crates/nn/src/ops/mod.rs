@@ -14,6 +14,7 @@ mod linear;
 mod norm;
 mod rope;
 mod thin;
+mod tiles;
 
 pub use activation::{gated, Activation};
 pub use attention::{attention, AttentionOptions, Mask};
@@ -21,7 +22,7 @@ pub use conv::{adaptive_avg_pool2d, conv2d, max_pool2d, upsample_nearest, Conv2d
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use embedding::embedding;
-pub use linear::{add_product, linear, lora_linear, updated_row_norms, LoraTerm, WeightLayout};
+pub use linear::{add_product, linear, lora_linear, updated_row_norms, LoraTerm, Weight, WeightLayout};
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use rope::{rope, RopeTable};
 

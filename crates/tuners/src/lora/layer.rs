@@ -5,6 +5,7 @@ use crate::config::check_adapter_name;
 use candle_core::DType;
 use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, compute_dtype, Conv2dShape, LoraTerm, WeightLayout};
+use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// One adapter's matrices at one place.
@@ -28,8 +29,8 @@ pub struct LoraAdapter {
 #[derive(Clone)]
 struct Merged {
     adapters: Vec<AdapterId>,
-    weight: Array,
-    bias: Option<Array>,
+    weight: Place,
+    bias: Option<Place>,
 }
 
 /// All LoRA adapters of one linear layer or embedding; their deltas add up over the frozen weight.
@@ -250,7 +251,7 @@ impl LoraLayer {
         let fresh: Vec<AdapterId> =
             ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
         let before =
-            Merged { adapters: fresh, weight: weight.array()?, bias: bias.as_ref().map(Param::array).transpose()? };
+            Merged { adapters: fresh, weight: weight.place(), bias: bias.as_ref().map(Param::place) };
         if let Some(layer) = node.tuner_mut::<Self>() {
             match &mut layer.merged {
                 Some(m) => m.adapters.extend(before.adapters),
@@ -272,9 +273,9 @@ impl LoraLayer {
         let Some(merged) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) else {
             return;
         };
-        weight.replace(merged.weight);
-        if let (Some(bias), Some(value)) = (bias, merged.bias) {
-            bias.replace(value);
+        weight.put_back(merged.weight);
+        if let (Some(bias), Some(place)) = (bias, merged.bias) {
+            bias.put_back(place);
         }
     }
 
@@ -310,7 +311,7 @@ impl LoraLayer {
                         term.rows = Some(own.map(|run| run.rows.start * width..run.rows.end * width).collect());
                     }
                 }
-                let (w, bias) = (weight.value(cx.grad)?, bias.map(|b| b.value(cx.grad)).transpose()?);
+                let (w, bias) = (weight.weight(cx.grad)?, bias.map(|b| b.value(cx.grad)).transpose()?);
                 return Ok(ops::lora_linear(&x, Some((&w, bias.as_ref(), layout)), &terms)?.into());
             }
         }
@@ -376,7 +377,7 @@ impl LoraLayer {
         }
         let factor = adapter.dora_factor(cx, magnitude, weight, self.kind)?;
         let y =
-            ops::lora_linear(x, Some((&weight.value(cx.grad)?, None, layout)), &[adapter.term(cx)?])?.mul(&factor)?;
+            ops::lora_linear(x, Some((&weight.weight(cx.grad)?, None, layout)), &[adapter.term(cx)?])?.mul(&factor)?;
         Ok(Some(match bias {
             Some(b) => y.add(&b.value(cx.grad)?)?,
             None => y,

@@ -5,6 +5,7 @@ use crate::config::check_adapter_name;
 use candle_core::DType;
 use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, compute_dtype, LoraTerm, WeightLayout};
+use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// With g blocks enabled: `a [r g, in]`, `b [g · out / blocks, r]`; the k-th enabled block gets `s B_k A_k`.
@@ -20,7 +21,7 @@ pub struct MergedLinear {
     scaling: f64,
     dropout: f64,
     /// The weight from before merging.
-    merged: Option<Array>,
+    merged: Option<Place>,
 }
 
 impl MergedLinear {
@@ -110,7 +111,7 @@ impl MergedLinear {
     pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
         let merged = node.tuner::<Self>().map(|layer| layer.with_delta(node, ids)).transpose()?.flatten();
         if let (Some((weight, merged)), Some(layer)) = (merged, node.tuner_mut::<Self>()) {
-            layer.merged = Some(weight.array()?);
+            layer.merged = Some(weight.place());
             weight.replace(merged);
         }
         Ok(())
@@ -122,7 +123,7 @@ impl MergedLinear {
         };
         let weight = weight.clone();
         if let Some(before) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) {
-            weight.replace(before);
+            weight.put_back(before);
         }
     }
 

@@ -292,6 +292,10 @@ impl TunedModel {
         for (name, param) in named_parameters(&self.model.root) {
             for p in patterns {
                 if p.matches(&name)? {
+                    if let Some(packing) = param.packing() {
+                        let message = format!("{name} is packed ({}) and cannot be trained", packing.name());
+                        return Err(Error::config("extra_state_keys", message));
+                    }
                     param.set_requires_grad(true);
                 }
             }
