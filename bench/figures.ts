@@ -72,6 +72,10 @@ export const FIGURES: Figure[] = [
   { name: 'step M, q and v', model: 'M', unit: 'ms', flops: step(SHAPES.M), repeats: 5 },
   { name: 'step M, all linear', model: 'M', unit: 'ms', flops: step(SHAPES.M), repeats: 5 },
   { name: 'step M, DoRA q and v', model: 'M', unit: 'ms', flops: step(SHAPES.M), repeats: 4 },
+  { name: 'step M, all linear, NF4', model: 'M', unit: 'ms', flops: step(SHAPES.M), repeats: 4 },
+  { name: 'forward M, bf16', model: 'M', unit: 'ms', flops: forward(SHAPES.M), repeats: 5 },
+  { name: 'generate 48 tokens, bf16', model: 'M', unit: 'ms', repeats: 2 },
+  { name: 'generate 48 tokens, NF4', model: 'M', unit: 'ms', repeats: 2 },
   { name: 'step MiniLM, q and v', model: 'MiniLM', unit: 'ms', flops: step(SHAPES.MiniLM), repeats: 8 },
   { name: 'generate 48 tokens, batch 1', model: 'M', unit: 'ms', repeats: 2 },
   { name: 'generate 48 tokens, batch 8', model: 'M', unit: 'ms', repeats: 2 },
@@ -83,6 +87,7 @@ export const FIGURES: Figure[] = [
   { name: 'merge and unmerge', model: 'M', unit: 'ms', repeats: 5 },
   { name: 'merge on disk, 200 M', model: 'large', unit: 's', repeats: 1 },
   { name: 'peak memory: step M, all linear', model: 'M', unit: 'MiB', repeats: 3 },
+  { name: 'peak memory: step 200 M, NF4', model: 'large', unit: 'MiB', repeats: 1 },
   { name: 'peak memory: merge on disk', model: 'large', unit: 'MiB', repeats: 1 },
 ]
 

@@ -2,13 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AdamW, AutoModel, LoraConfig, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
+import { AdamW, AutoModel, LoraConfig, type LoadOptions, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
 import { adapterDirectory, ALL_LINEAR, BERT_QV, type Figure, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
 
 const [name, dir] = process.argv.slice(2)
 const figure = FIGURES.find(f => f.name === name) ?? ({ name, model: 'S', unit: 's', repeats: 12 } satisfies Figure)
 const at = join(dir, figure.model)
-const load = () => AutoModel.fromPretrained(at, { dtype: 'f32' })
+const load = (options: LoadOptions = {}) => AutoModel.fromPretrained(at, { dtype: 'f32', ...options })
 const lora = (targetModules: string[], more: object = {}) => new LoraConfig({ r: LORA_RANK, loraAlpha: 16, targetModules, initLoraWeights: false, ...more })
 const seconds = async (work: () => unknown) => {
   const started = performance.now()
@@ -25,12 +25,12 @@ async function repeat(work: () => unknown, warm = 2): Promise<number[]> {
 }
 
 const batch = (): ModelInputs => {
-  const { rows, tokens } = SHAPES[figure.model as 'S' | 'M' | 'MiniLM']
+  const { rows, tokens } = figure.model === 'large' ? { rows: 1, tokens: 64 } : SHAPES[figure.model]
   return { inputIds: ids(rows, tokens) }
 }
 
-async function step(config: LoraConfig): Promise<() => Promise<void>> {
-  const model = await Swift.prepareModel(await load(), config)
+async function step(config: LoraConfig, options?: LoadOptions): Promise<() => Promise<void>> {
+  const model = await Swift.prepareModel(await load(options), config)
   model.train()
   const optimizer = new AdamW(model.parameters(), { lr: 1e-4 })
   const inputs = batch()
@@ -44,8 +44,8 @@ async function step(config: LoraConfig): Promise<() => Promise<void>> {
   }
 }
 
-async function forward(): Promise<number[]> {
-  const model = await load()
+async function forward(options?: LoadOptions): Promise<number[]> {
+  const model = await load(options)
   model.eval()
   const inputs = batch()
   return repeat(() => model.forward(inputs, { grad: false }))
@@ -66,8 +66,8 @@ async function tiny(layers: number): Promise<number[]> {
   return repeat(() => model.forwardSync({ input }, { grad: false }), 100)
 }
 
-async function generate(rows: number): Promise<number[]> {
-  const model = await load()
+async function generate(rows: number, options?: LoadOptions): Promise<number[]> {
+  const model = await load(options)
   return repeat(async () => {
     let count = 0
     for await (const tokens of model.generate({ inputIds: ids(rows, 16) }, { maxNewTokens: 48, eosTokenId: [] })) count += tokens.length
@@ -108,14 +108,18 @@ const work: Record<string, () => Promise<number[]>> = {
     }
     return values
   },
-  'forward S': forward,
-  'forward M': forward,
-  'forward MiniLM': forward,
+  'forward S': () => forward(),
+  'forward M': () => forward(),
+  'forward MiniLM': () => forward(),
   'step S, q and v': async () => repeat(await step(lora(QV))),
   'step S, all linear': async () => repeat(await step(lora(ALL_LINEAR))),
   'step M, q and v': async () => repeat(await step(lora(QV))),
   'step M, all linear': async () => repeat(await step(lora(ALL_LINEAR))),
   'step M, DoRA q and v': async () => repeat(await step(lora(QV, { useDora: true }))),
+  'step M, all linear, NF4': async () => repeat(await step(lora(ALL_LINEAR), { quantization: 'nf4' })),
+  'forward M, bf16': () => forward({ dtype: 'bf16' }),
+  'generate 48 tokens, bf16': () => generate(1, { dtype: 'bf16' }),
+  'generate 48 tokens, NF4': () => generate(1, { quantization: 'nf4' }),
   'step MiniLM, q and v': async () => repeat(await step(lora(BERT_QV))),
   'generate 48 tokens, batch 1': () => generate(1),
   'generate 48 tokens, batch 8': () => generate(8),
@@ -140,6 +144,10 @@ const work: Record<string, () => Promise<number[]>> = {
   'merge on disk, 200 M': mergeOnDisk,
   'peak memory: step M, all linear': async () => {
     await repeat(await step(lora(ALL_LINEAR)))
+    return [peak()]
+  },
+  'peak memory: step 200 M, NF4': async () => {
+    await repeat(await step(lora(ALL_LINEAR), { quantization: 'nf4' }))
     return [peak()]
   },
   'peak memory: merge on disk': async () => {

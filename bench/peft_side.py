@@ -32,8 +32,14 @@ adapter = os.path.join(directory, figure['model'] + '-adapter')
 auto = AutoModel if figure['model'] == 'MiniLM' else AutoModelForCausalLM
 
 
-def load():
-    return auto.from_pretrained(path, dtype=torch.float32, attn_implementation='sdpa').eval()
+def load(**options):
+    return auto.from_pretrained(path, **{'dtype': torch.float32, 'attn_implementation': 'sdpa', **options}).eval()
+
+
+def nf4():
+    from transformers import BitsAndBytesConfig
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_compute_dtype=torch.float32)
+    return {'quantization_config': config, 'device_map': 'cpu'}
 
 
 def ids(rows, tokens, vocab=4096):
@@ -46,7 +52,7 @@ def lora(targets, **more):
 
 
 QV, ALL, BERT = ['q_proj', 'v_proj'], ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'], ['query', 'value']
-SHAPE = {'S': (12, 64), 'M': (4, 256), 'MiniLM': (16, 64)}.get(figure['model'])
+SHAPE = {'S': (12, 64), 'M': (4, 256), 'MiniLM': (16, 64), 'large': (1, 64)}[figure['model']]
 
 
 def seconds(work):
@@ -61,9 +67,9 @@ def repeat(work, warm=2):
     return [seconds(work) for _ in range(figure['repeats'])]
 
 
-def step(config):
+def step(config, **options):
     from peft import get_peft_model
-    model = get_peft_model(load(), config).train()
+    model = get_peft_model(load(**options), config).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     x = ids(*SHAPE)
 
@@ -80,8 +86,8 @@ def step(config):
     return once
 
 
-def forward():
-    model, x = load(), ids(*SHAPE)
+def forward(**options):
+    model, x = load(**options), ids(*SHAPE)
     with torch.inference_mode():
         return repeat(lambda: model(input_ids=x))
 
@@ -103,8 +109,8 @@ def tiny(layers):
         return repeat(lambda: model(x), 100)
 
 
-def generate(rows):
-    model, x = load(), ids(rows, 16)
+def generate(rows, **options):
+    model, x = load(**options), ids(rows, 16)
     with torch.inference_mode():
         return repeat(lambda: model.generate(
             input_ids=x, attention_mask=torch.ones_like(x), do_sample=False, max_new_tokens=48, min_new_tokens=48, pad_token_id=0), 1)
@@ -169,6 +175,10 @@ WORK = {
     'step M, q and v': lambda: repeat(step(lora(QV))),
     'step M, all linear': lambda: repeat(step(lora(ALL))),
     'step M, DoRA q and v': lambda: repeat(step(lora(QV, use_dora=True))),
+    'step M, all linear, NF4': lambda: repeat(step(lora(ALL), **nf4())),
+    'forward M, bf16': lambda: forward(dtype=torch.bfloat16),
+    'generate 48 tokens, bf16': lambda: generate(1, dtype=torch.bfloat16),
+    'generate 48 tokens, NF4': lambda: generate(1, **nf4()),
     'step MiniLM, q and v': lambda: repeat(step(lora(BERT))),
     'generate 48 tokens, batch 1': lambda: generate(1),
     'generate 48 tokens, batch 8': lambda: generate(8),
@@ -180,6 +190,7 @@ WORK = {
     'merge and unmerge': merge,
     'merge on disk, 200 M': merge_on_disk,
     'peak memory: step M, all linear': lambda: peak(lambda: repeat(step(lora(ALL)))),
+    'peak memory: step 200 M, NF4': lambda: peak(lambda: repeat(step(lora(ALL), **nf4()))),
     'peak memory: merge on disk': lambda: peak(merge_on_disk),
 }
 print(json.dumps({'values': WORK[name]()}))

@@ -29,7 +29,9 @@ pub use rope::{rope, RopeTable};
 use crate::tensor::Array;
 use crate::Result;
 use candle_core::{CpuStorage, DType, Device, Storage, WithDType};
+use half::slice::HalfFloatSliceExt;
 use parking_lot::RwLockReadGuard;
+use rayon::prelude::*;
 use std::ops::Deref;
 
 /// The element types that kernels compute in.
@@ -162,7 +164,52 @@ pub fn compute_dtype(dtype: DType) -> DType {
 
 /// Contiguous and in the compute type.
 pub(crate) fn prepared(x: &Array) -> Result<Array> {
+    if matches!(x.dtype(), DType::BF16 | DType::F16) && x.device().is_cpu() {
+        let x = x.contiguous()?;
+        let mut out = uninit::<f32>(x.elem_count());
+        if x.dtype() == DType::BF16 {
+            let x = host::<half::bf16>(&x);
+            widen_all(&x, &mut out, widen_bf16);
+        } else {
+            let x = host::<half::f16>(&x);
+            widen_all(&x, &mut out, |x, out| x.convert_to_f32_slice(out));
+        }
+        return Ok(Array::from_vec(out, x.dims(), &Device::Cpu)?);
+    }
     Ok(x.to_dtype(compute_dtype(x.dtype()))?.contiguous()?)
+}
+
+fn widen_all<H: Sync>(x: &[H], out: &mut [f32], widen: impl Fn(&[H], &mut [f32]) + Sync) {
+    out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(out, x)| widen(x, out));
+}
+
+/// A bf16 is the upper half of an f32.
+pub(crate) fn widen_bf16(x: &[half::bf16], out: &mut [f32]) {
+    simd(
+        #[inline(always)]
+        || {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = f32::from_bits(u32::from(x.to_bits()) << 16);
+            }
+        },
+    );
+}
+
+/// Rounds to the nearest bf16, to the even one at the middle; NaN stays NaN.
+fn round_bf16(x: &[f32], out: &mut [half::bf16]) {
+    simd(
+        #[inline(always)]
+        || {
+            for (out, x) in out.iter_mut().zip(x) {
+                let bits = x.to_bits();
+                // Wrapping: only NaN could overflow.
+                let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+                let quiet = (bits >> 16) | 0x40;
+                let nan = bits & 0x7fff_ffff > 0x7f80_0000;
+                *out = half::bf16::from_bits(if nan { quiet } else { rounded } as u16);
+            }
+        },
+    );
 }
 
 /// Read access to a contiguous CPU array's elements.
@@ -195,6 +242,23 @@ fn storage_slice<T: WithDType>(storage: &CpuStorage) -> &[T] {
 
 /// A CPU array of the compute type, rounded to `dtype`.
 pub(crate) fn finish<T: WithDType>(values: Vec<T>, shape: &[usize], dtype: DType) -> Result<Array> {
+    if T::DTYPE == DType::F32 && matches!(dtype, DType::BF16 | DType::F16) {
+        // SAFETY: T is f32.
+        let values = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<f32>(), values.len()) };
+        fn rounded<H: WithDType + Default>(
+            values: &[f32],
+            shape: &[usize],
+            round: impl Fn(&[f32], &mut [H]) + Sync,
+        ) -> Result<Array> {
+            let mut out = vec![H::default(); values.len()];
+            out.par_chunks_mut(GRAIN).zip(values.par_chunks(GRAIN)).for_each(|(out, x)| round(x, out));
+            Ok(Array::from_vec(out, shape, &Device::Cpu)?)
+        }
+        return match dtype {
+            DType::BF16 => rounded(values, shape, round_bf16),
+            _ => rounded(values, shape, |x, out: &mut [half::f16]| out.convert_from_f32_slice(x)),
+        };
+    }
     Ok(Array::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?)
 }
 
@@ -363,7 +427,6 @@ pub fn all_finite(x: &Array) -> Result<bool> {
 ///
 /// candle's own elementwise operations wake a second, spinning thread pool beside rayon's.
 pub(crate) fn add_arrays(a: &Array, b: &Array) -> candle_core::Result<Array> {
-    use rayon::prelude::*;
     let plain = |x: &Array| x.dtype() == DType::F32 && x.device().is_cpu() && x.is_contiguous();
     if a.dims() != b.dims() || !plain(a) || !plain(b) {
         return a.broadcast_add(b);
@@ -400,6 +463,24 @@ pub(crate) fn column_sums<T: Real>(x: &[T], cols: usize) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_types_are_converted_as_candle_converts_them() {
+        let mut bits: Vec<u32> = (0..300_000u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+        bits.extend([0, 0x8000_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x7f80_0001, 0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff]);
+        let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+        let n = values.len();
+        for dtype in [DType::BF16, DType::F16] {
+            let expected = Array::from_slice(&values, n, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let found = finish(values.clone(), &[n], dtype).unwrap();
+            let same = |a: &Array, b: &Array| {
+                let wide = |x: &Array| x.to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
+                wide(a).iter().zip(&wide(b)).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
+            };
+            assert!(same(&found, &expected));
+            assert!(same(&prepared(&expected).unwrap(), &expected));
+        }
+    }
 
     #[test]
     fn one_value_that_is_not_finite_is_found_wherever_it_is() {

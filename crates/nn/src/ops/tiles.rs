@@ -11,8 +11,11 @@ use std::any::TypeId;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Elements of a tile: small enough for a core's own cache, many enough to make up for packing the other operand again.
+/// Elements of a thread's tile: small enough for a core's own cache.
 const TILE: usize = 1 << 15;
+
+/// Rows of the other operand up to which each thread takes tiles of its own: such products pack nothing.
+const FEW_ROWS: usize = 24;
 
 /// A weight ready for products in `T`. Copies share memory.
 #[derive(Clone)]
@@ -84,6 +87,13 @@ impl Operand {
         if let Self::Whole(w) = self {
             return gemm((m, rows, columns), c, beta, a, mat(&host::<T>(w), columns).t(), T::ONE, true);
         }
+        if m > FEW_ROWS {
+            return self.each_tile(rows, columns, |range, tile| {
+                let c = Mat { ptr: c.ptr.wrapping_offset(range.start as isize * c.col), ..c };
+                // SAFETY: the caller vouches for the sizes.
+                unsafe { gemm((m, range.len(), columns), c, beta, a, mat(tile, columns).t(), T::ONE, true) };
+            });
+        }
         let (height, pa, pc) = (tile_rows(columns), Shared(a.ptr.cast_mut()), Shared(c.ptr));
         (0..rows.div_ceil(height)).into_par_iter().for_each(|i| {
             let range = i * height..((i + 1) * height).min(rows);
@@ -107,21 +117,28 @@ impl Operand {
         if let Self::Whole(w) = self {
             return gemm((m, columns, rows), c, beta, a, mat(&host::<T>(w), columns), T::ONE, true);
         }
-        // All threads work on one tile; a larger one writes `c` less often.
+        self.each_tile(rows, columns, |range, tile| {
+            let a = Mat { ptr: a.ptr.wrapping_offset(range.start as isize * a.col), ..a };
+            // SAFETY: the caller vouches for the sizes.
+            unsafe { gemm((m, columns, range.len()), c, beta, a, mat(tile, columns), T::ONE, true) };
+            beta = T::ONE;
+        });
+    }
+
+    /// One tile after another, on which all threads work: what the other operand costs to pack, or the result to add to, is
+    /// shared by more rows than one thread's tile would have.
+    fn each_tile<T: Real>(&self, rows: usize, columns: usize, mut product: impl FnMut(Range<usize>, &[T])) {
         let height = 4 * tile_rows(columns);
         let mut tile = uninit::<T>(height.min(rows) * columns);
-        let mut start = 0;
-        while start < rows {
+        for start in (0..rows).step_by(height) {
             let n = height.min(rows - start);
             let part = (n / 4).max(16);
-            tile[..n * columns].par_chunks_mut((part * columns).max(1)).enumerate().for_each(|(i, tile)| {
+            let tile = &mut tile[..n * columns];
+            tile.par_chunks_mut((part * columns).max(1)).enumerate().for_each(|(i, tile)| {
                 let first = start + i * part;
                 self.decode(first..first + tile.len() / columns, columns, tile);
             });
-            let a = Mat { ptr: a.ptr.wrapping_offset(start as isize * a.col), ..a };
-            gemm((m, columns, n), c, beta, a, mat(&tile, columns), T::ONE, true);
-            beta = T::ONE;
-            start += n;
+            product(start..start + n, tile);
         }
     }
 
@@ -133,16 +150,7 @@ impl Operand {
             Self::Whole(_) => unreachable!("whole operands are not decoded"),
             Self::Packed(packed) => packed.decode(rows, out),
             Self::Half(w) if w.dtype() == DType::BF16 => {
-                // A bf16 is the upper half of an f32.
-                let w = host::<half::bf16>(w);
-                super::simd(
-                    #[inline(always)]
-                    || {
-                        for (v, w) in out.iter_mut().zip(&w[span]) {
-                            *v = f32::from_bits(u32::from(w.to_bits()) << 16);
-                        }
-                    },
-                );
+                super::widen_bf16(&host::<half::bf16>(w)[span], out);
             }
             Self::Half(w) => {
                 use half::slice::HalfFloatSliceExt;
