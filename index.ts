@@ -3,7 +3,7 @@ import './src/native/select.js'
 export { type ErrorCode, SwiftTunersError } from './src/errors.js'
 export { type Device, type DType, type NestedNumbers, readSafetensors, Tensor, type TensorData, writeSafetensors } from './src/tensor.js'
 export {
-  AutoModel, type GenerateOptions, type LoadOptions, type Quantization, Model, type ModelHandle, type ModelInputs, type ModelOutput, type ParameterInfo,
+  AutoModel, type GenerateOptions, type LoadOptions, type Quantization, Model, type ModelHandle, type ModelInputs, type ModelOutput, type ParameterInfo, type PassOptions,
   type SaveOptions,
 } from './src/model.js'
 export { type Hub, type HubOptions, snapshotDownload } from './src/hub.js'

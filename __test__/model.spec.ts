@@ -172,3 +172,33 @@ test('a shared handle is the same model', async t => {
   other.dispose()
   await failsWith(t, 'ERR_INVALID_STATE', () => Model.fromHandle(handle))
 })
+
+test('a pass for the loss alone gives the loss and the gradients of a whole one, for every decoder', async t => {
+  for (const name of ['llama', 'gpt2', 'gemma3', 'qwen3-moe', 'llama-tied-bias']) {
+    const labels = [[5, -100, 2, 77, 31, 4], [-100, -100, -100, 3, 3, 60]]
+    const both = []
+    for (const logits of [true, false]) {
+      const model = await base(name)
+      if (name === 'llama') for (const p of model.namedParameters()) model.setRequiresGrad(p.name, !p.name.startsWith('lm_head'))
+      const out = await model.forward({ inputIds: IDS, labels }, { logits })
+      t.is(out.logits === undefined, !logits, name)
+      await out.loss!.backward()
+      both.push([out.loss!.item(), ...model.parameters().flatMap(p => (model.gradient(p.name) ? numbers(model.gradient(p.name)!) : []))])
+    }
+    t.true(both[0].length > 1000 && gap(both[0], both[1]) < 1e-5, `${name}: ${gap(both[0], both[1])}`)
+  }
+})
+
+test('a pass for the loss alone keeps its logits where something needs them', async t => {
+  const labels = [[5, 9, 2, 77, 31, 4], [8, 1, 150, 3, 3, 60]]
+  const model = await Swift.prepareModel(await base(), lora({ targetModules: ['q_proj', 'lm_head'] }))
+  const whole = await model.forward({ inputIds: IDS, labels })
+  const alone = await model.forward({ inputIds: IDS, labels }, { logits: false })
+  t.truthy(alone.logits, 'the head is adapted')
+  t.is(alone.loss!.item(), whole.loss!.item())
+  t.truthy((await model.forward({ inputIds: IDS }, { logits: false })).logits, 'without labels there is no loss')
+  const classifier = await base('bert-classifier')
+  t.truthy((await classifier.forward({ inputIds: IDS, labels: [0, 1] }, { logits: false })).loss)
+  await failsWith(t, 'ERR_SHAPE', async () => (await base()).forward({ inputIds: IDS, labels: [[1, 2]] }, { logits: false }))
+  await failsWith(t, 'ERR_SHAPE', async () => (await base()).forward({ inputIds: IDS, labels: labels.map(r => r.map(() => 100_000)) }, { logits: false }))
+})

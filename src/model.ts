@@ -56,6 +56,13 @@ export interface ModelInputs {
   adapterNames?: string[]
 }
 
+export interface PassOptions {
+  /** Default true: what a backward pass needs is kept. */
+  grad?: boolean
+  /** Default true. */
+  logits?: boolean
+}
+
 export interface ModelOutput {
   logits?: Tensor
   lastHiddenState?: Tensor
@@ -108,7 +115,7 @@ const INTEGERS = new Set([
 ])
 
 /** @internal */
-export function nativeInputs(inputs: ModelInputs): NativeInputs {
+export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): NativeInputs {
   if (inputs === null || typeof inputs !== 'object') throw new TypeError('model inputs must be an object')
   return native(() => {
     const out = new NativeInputs()
@@ -117,6 +124,7 @@ export function nativeInputs(inputs: ModelInputs): NativeInputs {
       if (name === 'adapterNames') out.setAdapterNames(rowNames(value))
       else out.set(name, inputTensor(name, value))
     }
+    if (options.logits === false) out.setLossOnly()
     return out
   })
 }
@@ -223,17 +231,18 @@ export class Model {
 
   /**
    * One pass. The active adapters are those of the moment of the call. With `grad: false` nothing is kept for a backward
-   * pass, which saves memory and time (`torch.no_grad`).
+   * pass, which saves memory and time (`torch.no_grad`). With `logits: false` and labels a decoder gives its loss alone and
+   * never holds all logits, of which masked positions need none (what Liger's fused cross-entropy is for).
    */
-  async forward(inputs: ModelInputs, options: { grad?: boolean; signal?: AbortSignal } = {}): Promise<ModelOutput> {
-    const given = nativeInputs(inputs)
+  async forward(inputs: ModelInputs, options: PassOptions & { signal?: AbortSignal } = {}): Promise<ModelOutput> {
+    const given = nativeInputs(inputs, options)
     const grad = options.grad ?? true
     return modelOutput(await withSignal(options.signal, flag => this.native.forward(given, threadId, this.#scope(), grad, flag)))
   }
 
   /** The same on this thread: blocks the event loop, for small models and scripts. */
-  forwardSync(inputs: ModelInputs, options: { grad?: boolean } = {}): ModelOutput {
-    const given = nativeInputs(inputs)
+  forwardSync(inputs: ModelInputs, options: PassOptions = {}): ModelOutput {
+    const given = nativeInputs(inputs, options)
     return native(() => modelOutput(this.native.forwardSync(given, threadId, this.#scope(), options.grad ?? true)))
   }
 

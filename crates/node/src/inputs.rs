@@ -77,6 +77,12 @@ impl NativeInputs {
         *self.adapter_names.lock() = Some(names);
     }
 
+    /// The loss is all that is wanted of the pass.
+    #[napi]
+    pub fn set_loss_only(&self) {
+        self.inner.lock().loss_only = true;
+    }
+
     pub fn adapter_names(&self) -> Option<Vec<String>> {
         self.adapter_names.lock().clone()
     }

@@ -300,9 +300,8 @@ pub fn load_model<'env>(
     job(env, move || {
         let dtype = dtype.map(|d| parse_dtype(&d)).transpose()?;
         let device = parse_device(&device)?;
-        let quantization = quantization.map(|q| {
-            Packing::parse(&q.packing).map(|packing| Quantization { packing, skip_modules: q.skip_modules })
-        });
+        let quantization = quantization
+            .map(|q| Packing::parse(&q.packing).map(|packing| Quantization { packing, skip_modules: q.skip_modules }));
         let quantization = quantization.transpose()?;
         let directory = PathBuf::from(directory);
         let report = move |file: &std::path::Path, done: u64, all: u64| {
@@ -313,7 +312,8 @@ pub fn load_model<'env>(
         };
         let checked = |file: &std::path::Path, done: u64, all: u64| report(file, done, all);
         cancel.check()?;
-        let (model, surplus) = checkpoint::load_model(&directory, dtype, &device, Some(&checked), quantization.as_ref())?;
+        let (model, surplus) =
+            checkpoint::load_model(&directory, dtype, &device, Some(&checked), quantization.as_ref())?;
         cancel.check()?;
         Ok(NativeModel { surplus, ..new_handle(TunedModel::new(model, unique_thread), 0) })
     })
@@ -567,7 +567,7 @@ impl NativeModel {
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
         let pass = guard(|| shared.pass(thread as u64, None, inputs, cancel.flag()))?;
-        let inputs = inputs.get();
+        let inputs = Inputs { loss_only: true, ..inputs.get() };
         job(env, move || {
             let output = shared.forward(&pass, &inputs)?;
             let loss =
@@ -594,7 +594,7 @@ impl NativeModel {
             pass.training = false;
             Ok(pass)
         })?;
-        let inputs = inputs.get();
+        let inputs = Inputs { loss_only: true, ..inputs.get() };
         job(env, move || {
             let tree = shared.tree.read_recursive();
             let _passes = shared.passes.read_recursive();

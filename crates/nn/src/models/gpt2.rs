@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::llama::keep_last;
 use super::{
-    activation, dropout, hidden_output, logits_output, padding_mask, positions, run_block, token_shape, Builder,
+    activation, decoder_output, dropout, hidden_output, padding_mask, positions, run_block, token_shape, Builder,
 };
 use crate::context::Context;
 use crate::fields;
@@ -87,7 +87,7 @@ impl Module for Gpt2LmHead {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let hidden = keep_last(self.transformer.call(cx, args.clone())?.into_tensor()?, args)?;
-        Ok(logits_output(self.lm_head.apply(cx, &hidden)?))
+        decoder_output(cx, &self.lm_head, &hidden, args)
     }
 }
 

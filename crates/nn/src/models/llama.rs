@@ -4,7 +4,7 @@
 
 use super::config::Config;
 use super::rope_config::RopeConfig;
-use super::{activation, dropout, experts, hidden_output, logits_output, padding_mask, positions, run_block};
+use super::{activation, decoder_output, dropout, experts, hidden_output, padding_mask, positions, run_block};
 use super::{token_shape, Builder, Init};
 use crate::context::Context;
 use crate::fields;
@@ -270,7 +270,7 @@ impl Module for LlamaForCausalLm {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let hidden = self.model.call(cx, args.clone())?.into_tensor()?; // [batch, seq, hidden]
         let hidden = keep_last(hidden, args)?;
-        Ok(logits_output(self.lm_head.apply(cx, &hidden)?)) // [batch, seq, vocab]
+        decoder_output(cx, &self.lm_head, &hidden, args)
     }
 }
 

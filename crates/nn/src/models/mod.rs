@@ -18,8 +18,8 @@ pub use llama::GROUP_SIZE_RATIO;
 
 use crate::checkpoint::source::Source;
 use crate::context::Context;
-use crate::module::{all_parameters, named_parameters, Args, Ints, Node, Value};
-use crate::ops::{Activation, Conv2dShape};
+use crate::module::{all_parameters, named_parameters, Args, Ints, Node, Value, Weights};
+use crate::ops::{Activation, Conv2dShape, WeightLayout};
 use crate::param::Param;
 use crate::quantized::Packing;
 use crate::tensor::{Array, Tensor};
@@ -168,6 +168,8 @@ pub struct Inputs {
     pub target: Option<Tensor>,
     /// Generation needs the last position's logits only.
     pub last_logits_only: bool,
+    /// The loss is all that is wanted: a decoder then never holds its logits as a whole.
+    pub loss_only: bool,
 }
 
 impl Inputs {
@@ -301,6 +303,11 @@ impl Model {
             shifted = t5::shift_right(&Config::new(&self.config)?, labels)?;
             args = args.with("decoder_input_ids", shifted);
         }
+        // A tuner around the model may want its logits.
+        let loss_only = inputs.loss_only && self.root.tuners.is_empty() && inputs.target.is_none();
+        if let (TaskType::CausalLm, true, Some(labels)) = (self.keys.task, loss_only, &inputs.labels) {
+            args = args.with("labels", Value::Ints(labels.clone()));
+        }
         let value = match &inputs.intervention_locations {
             Some(locations) => {
                 let cx = Context { locations: Some(locations.clone()), ..cx.clone() };
@@ -316,9 +323,11 @@ impl Model {
             logits: take("logits"),
             last_hidden_state: take("last_hidden_state"),
             sample: take("sample"),
-            loss: None,
+            loss: take("loss"),
         };
-        output.loss = self.loss(&output, inputs)?;
+        if output.loss.is_none() {
+            output.loss = self.loss(&output, inputs)?;
+        }
         Ok(output)
     }
 
@@ -440,19 +449,45 @@ pub(crate) fn positions(args: &Args, batch: usize, seq: usize, start: usize) -> 
 
 /// Mean cross-entropy over tokens. `shift`: position i predicts label i + 1, as causal language models do.
 fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<Tensor> {
-    if logits.dims()[..2] != labels.shape[..] {
+    check_labels(logits, labels)?;
+    if shift {
+        crate::ops::cross_entropy(logits, &shifted(labels))
+    } else {
+        crate::ops::cross_entropy(logits, &labels.data)
+    }
+}
+
+fn check_labels(x: &Tensor, labels: &Ints) -> Result<()> {
+    if x.dims()[..2] != labels.shape[..] {
         return Err(Error::Shape {
             path: "labels".into(),
-            expected: logits.dims()[..2].to_vec(),
+            expected: x.dims()[..2].to_vec(),
             actual: labels.shape.clone(),
         });
     }
-    if !shift {
-        return crate::ops::cross_entropy(logits, &labels.data);
-    }
+    Ok(())
+}
+
+fn shifted(labels: &Ints) -> Vec<i64> {
     let seq = labels.shape[1];
-    let shifted: Vec<i64> = labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect();
-    crate::ops::cross_entropy(logits, &shifted)
+    labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect()
+}
+
+/// What a decoder's head gives for `hidden [batch, seq, width]`: the logits, or the loss alone where that is what is asked for
+/// and nothing is attached to the head.
+fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &Args) -> Result<Value> {
+    if let (Some(labels), true) = (args.ints("labels"), head.tuners.is_empty()) {
+        if let Some(Weights::Linear { weight, bias: None, layout: WeightLayout::OutIn }) = head.module().weights() {
+            let weight = weight.weight(cx.grad)?;
+            if crate::ops::fuses(hidden, &weight) {
+                check_labels(hidden, labels)?;
+                cx.check_cancelled()?;
+                let loss = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))?;
+                return Ok(Value::Map(vec![("loss", loss.into())]));
+            }
+        }
+    }
+    Ok(logits_output(head.apply(cx, hidden)?)) // [batch, seq, vocab]
 }
 
 /// `{ logits }`, as `transformers` names what a head gives.

@@ -1,6 +1,10 @@
 //! Mean cross-entropy with ignored positions.
 
-use super::{dispatch, finish, host, prepared, rows_per_task, simd, uninit, Real};
+use super::tiles::Operand;
+use super::{
+    dispatch, finish, gemm, host, lora_linear, mat, mat_mut, prepared, rows_per_task, simd, uninit, Real, Weight,
+    WeightLayout,
+};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::DType;
@@ -16,16 +20,137 @@ const IGNORE: i64 = -100;
 pub fn cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
     let classes = logits.last_dim();
     let rows = logits.data().elem_count() / classes.max(1);
+    check_targets(targets, rows, classes)?;
+    if !logits.device().is_cpu() {
+        return composed(logits, targets, rows, classes);
+    }
+    dispatch!(logits.dtype(), T => cpu::<T>(logits, targets, rows, classes))
+}
+
+fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
     if rows != targets.len() {
         return Err(Error::Shape { path: "labels".into(), expected: vec![rows], actual: vec![targets.len()] });
     }
     if let Some(bad) = targets.iter().find(|&&t| t != IGNORE && !(0..classes as i64).contains(&t)) {
         return Err(Error::Argument(format!("label {bad} is neither a class below {classes} nor -100")));
     }
-    if !logits.device().is_cpu() {
-        return composed(logits, targets, rows, classes);
+    Ok(())
+}
+
+/// [`cross_entropy`] of `x Wᵀ`, for `x [.., width]` and `w [classes, width]`, that never holds the logits as a whole: they are
+/// made for some rows at a time, and turned into their gradient at once. Rows without a target cost nothing.
+///
+/// In f32 or f64 and on the CPU; [`fuses`] tells. The gradient of `x` is made in the forward pass, as in Liger's
+/// `FusedLinearCrossEntropy` (Hsu et al. 2024, arXiv 2410.10989).
+pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Tensor> {
+    let (width, rows) = (x.last_dim(), x.data().elem_count() / x.last_dim().max(1));
+    let dims = w.dims();
+    if dims.len() != 2 || dims[1] != width {
+        return Err(Error::Shape { path: "linear input".into(), expected: vec![rows, width], actual: dims });
     }
-    dispatch!(logits.dtype(), T => cpu::<T>(logits, targets, rows, classes))
+    check_targets(targets, rows, dims[0])?;
+    if !fuses(x, w) {
+        return cross_entropy(&lora_linear(x, Some((w, None, WeightLayout::OutIn)), &[])?, targets);
+    }
+    dispatch!(x.dtype(), T => fused::<T>(x, w, targets, dims[0]))
+}
+
+/// Whether [`linear_cross_entropy`] has a kernel of its own for these.
+pub fn fuses(x: &Tensor, w: &Weight) -> bool {
+    x.device().is_cpu() && x.dtype() == super::compute_dtype(x.dtype()) && w.dtype() == x.dtype()
+}
+
+fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Result<Tensor> {
+    let (width, dtype) = (x.last_dim(), x.dtype());
+    let kept: Vec<usize> = (0..targets.len()).filter(|&i| targets[i] != IGNORE).collect();
+    let scale = T::ONE / T::of(kept.len() as f64);
+    let (need_x, need_w) = (x.is_tracked(), w.tracked().is_some_and(Tensor::is_tracked));
+    let operand = Operand::new::<T>(w)?;
+    let xs = prepared(x.data())?;
+    let mut dx = need_x.then(|| uninit::<T>(kept.len() * width));
+    let mut dw = need_w.then(|| vec![T::ZERO; classes * width]);
+    let mut total = 0f64;
+    {
+        let xv = host::<T>(&xs);
+        // Enough rows to share what reading the weight costs, few enough to be small.
+        let most = ((1 << 20) / classes.max(1)).clamp(64, 1024);
+        let mut logits = uninit::<T>(most.min(kept.len()) * classes);
+        let mut rows = uninit::<T>(most.min(kept.len()) * width);
+        for (at, part) in kept.chunks(most).enumerate() {
+            let n = part.len();
+            let (rows, logits) = (&mut rows[..n * width], &mut logits[..n * classes]);
+            for (row, &i) in rows.chunks_exact_mut(width.max(1)).zip(part) {
+                row.copy_from_slice(&xv[i * width..(i + 1) * width]);
+            }
+            // SAFETY: the sizes were checked by the caller; logits, dx and dw are ours.
+            unsafe {
+                operand.product(
+                    (n, width, classes),
+                    WeightLayout::OutIn,
+                    mat_mut(logits, classes),
+                    T::ZERO,
+                    mat(rows, width),
+                );
+            }
+            let losses = logits.par_chunks_mut(classes.max(1)).with_min_len(rows_per_task(classes)).zip(part).map(
+                |(row, &i)| {
+                    let target = targets[i] as usize;
+                    let lse = simd(
+                        #[inline(always)]
+                        || log_sum_exp(row),
+                    );
+                    let loss = lse - row[target];
+                    if need_x || need_w {
+                        simd(
+                            #[inline(always)]
+                            || {
+                                for v in row.iter_mut() {
+                                    *v = (*v - lse).fast_exp() * scale;
+                                }
+                            },
+                        );
+                        row[target] += -scale;
+                    }
+                    loss.wide()
+                },
+            );
+            // Added in the order of the rows, whatever the number of threads.
+            total += losses.collect::<Vec<f64>>().into_iter().sum::<f64>();
+            let grads = mat(logits, classes);
+            unsafe {
+                if let Some(dx) = &mut dx {
+                    let dx = mat_mut(&mut dx[at * most * width..][..n * width], width);
+                    operand.product_back((n, width, classes), WeightLayout::OutIn, dx, T::ZERO, grads);
+                }
+                if let Some(dw) = &mut dw {
+                    gemm((classes, width, n), mat_mut(dw, width), T::ONE, grads.t(), mat(rows, width), T::ONE, true);
+                }
+            }
+        }
+    }
+    let loss = finish(vec![T::of(total / kept.len() as f64)], &[], dtype)?;
+    let (x_shape, w_shape) = (x.dims().to_vec(), w.dims());
+    let inputs: Vec<&Tensor> = std::iter::once(x).chain(w.tracked()).collect();
+    let both = inputs.len() > 1;
+    Ok(Tensor::from_op(loss, &inputs, move |g| {
+        let g = host::<T>(&prepared(g)?)[0];
+        let dx = dx.map(|dx| {
+            let mut all = vec![T::ZERO; x_shape.iter().product()];
+            for (from, &i) in dx.chunks_exact(width.max(1)).zip(&kept) {
+                for (to, &v) in all[i * width..(i + 1) * width].iter_mut().zip(from) {
+                    *to = v * g;
+                }
+            }
+            finish(all, &x_shape, dtype)
+        });
+        let dw = dw.map(|mut dw| {
+            dw.iter_mut().for_each(|v| *v = *v * g);
+            finish(dw, &w_shape, dtype)
+        });
+        let mut grads = vec![dx.transpose()?];
+        grads.extend(both.then(|| dw.transpose()).transpose()?);
+        Ok(grads)
+    }))
 }
 
 fn composed(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Result<Tensor> {
@@ -120,6 +245,43 @@ mod tests {
         let (fused, reference) =
             (cross_entropy(&x.clone().into(), &[3, -100, 0, 10]), composed(&x.into(), &[3, -100, 0, 10], 4, 11));
         assert_close(fused.unwrap().data(), reference.unwrap().data(), 1e-12);
+    }
+
+    #[test]
+    fn the_fused_form_equals_the_two_operations_also_in_parts() {
+        let (x, w) = (values(&[2, 3, 5], 1), values(&[11, 5], 2));
+        let targets = [3, -100, 0, 10, -100, 7];
+        check_gradients(&[x.clone(), w.clone()], |t| linear_cross_entropy(&t[0], &t[1].clone().into(), &targets));
+        // More rows than one part holds, with a packed weight, too.
+        let (x, w) = (values(&[2200, 64], 3), values(&[70, 64], 4));
+        let targets: Vec<i64> = (0..2200).map(|i| if i % 7 == 0 { -100 } else { i * 13 % 70 }).collect();
+        for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+            let (x, w) = (x.to_dtype(dtype).unwrap(), w.to_dtype(dtype).unwrap());
+            let packed = crate::quantized::Packed::new(&w, crate::quantized::Packing::Nf4).unwrap().unwrap();
+            for w in [Weight::Dense(w.into()), Weight::Packed(std::sync::Arc::new(packed))] {
+                let run = |fused: bool| {
+                    let (x, slot) = super::super::testing::leaf(&x);
+                    let loss = match fused {
+                        true => linear_cross_entropy(&x, &w, &targets).unwrap(),
+                        false => {
+                            let logits = lora_linear(&x, Some((&w, None, WeightLayout::OutIn)), &[]).unwrap();
+                            cross_entropy(&logits, &targets).unwrap()
+                        }
+                    };
+                    loss.affine(0.5, 0.).unwrap().backward().unwrap();
+                    (loss.data().clone(), slot.get().unwrap())
+                };
+                let ((loss, dx), (expected, expected_dx)) = (run(true), run(false));
+                assert_close(&loss, &expected, tolerance);
+                assert_close(&(dx * 1e3).unwrap(), &(expected_dx * 1e3).unwrap(), tolerance);
+            }
+        }
+        let none =
+            linear_cross_entropy(&values(&[2, 5], 1).into(), &Weight::Dense(values(&[3, 5], 2).into()), &[-100, -100]);
+        assert!(none.unwrap().to_scalar_f64().unwrap().is_nan());
+        let wrong =
+            linear_cross_entropy(&values(&[2, 5], 1).into(), &Weight::Dense(values(&[3, 5], 2).into()), &[0, 3]);
+        assert_eq!(wrong.unwrap_err().code(), "ERR_SHAPE");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Weight {
 }
 
 impl Weight {
-    fn dims(&self) -> Vec<usize> {
+    pub(crate) fn dims(&self) -> Vec<usize> {
         match self {
             Self::Dense(w) => w.dims().to_vec(),
             Self::Packed(w) => w.shape().to_vec(),
@@ -60,7 +60,7 @@ impl Weight {
         }
     }
 
-    fn tracked(&self) -> Option<&Tensor> {
+    pub(super) fn tracked(&self) -> Option<&Tensor> {
         match self {
             Self::Dense(w) => Some(w),
             Self::Packed(_) => None,
@@ -114,11 +114,7 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, layout: WeightLayou
 /// for some of the rows only: a batch with an adapter of its own for each row takes one product with `W`.
 ///
 /// Hu et al. 2021 (arXiv 2106.09685).
-pub fn lora_linear(
-    x: &Tensor,
-    base: Option<Base<'_>>,
-    terms: &[LoraTerm],
-) -> Result<Tensor> {
+pub fn lora_linear(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Result<Tensor> {
     let inp = x.last_dim();
     let out = match (&base, terms.first()) {
         (Some((w, _, layout)), _) => {
@@ -318,13 +314,7 @@ fn disjoint(ranges: impl Iterator<Item = Range<usize>>) -> bool {
     ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
 }
 
-fn cpu<T: Real>(
-    x: &Tensor,
-    base: Option<Base<'_>>,
-    terms: &[LoraTerm],
-    inp: usize,
-    out: usize,
-) -> Result<Tensor> {
+fn cpu<T: Real>(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm], inp: usize, out: usize) -> Result<Tensor> {
     let dtype = x.dtype();
     let rows = x.data().elem_count() / inp.max(1);
     let xs = prepared(x.data())?;
@@ -531,7 +521,9 @@ mod tests {
             terms
         };
         let all: Vec<Array> = [&x, &w].into_iter().chain(&factors).cloned().collect();
-        check_gradients(&all, |t| lora_linear(&t[0], Some((&t[1].clone().into(), None, WeightLayout::OutIn)), &terms(&t[2..])));
+        check_gradients(&all, |t| {
+            lora_linear(&t[0], Some((&t[1].clone().into(), None, WeightLayout::OutIn)), &terms(&t[2..]))
+        });
         check_gradients(&[&all[..1], &all[2..]].concat(), |t| lora_linear(&t[0], None, &terms(&t[1..])));
         let t: Vec<Tensor> = all.into_iter().map(Into::into).collect();
         let w = Weight::Dense(t[1].clone());

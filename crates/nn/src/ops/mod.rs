@@ -19,7 +19,7 @@ mod tiles;
 pub use activation::{gated, Activation};
 pub use attention::{attention, AttentionOptions, Mask};
 pub use conv::{adaptive_avg_pool2d, conv2d, max_pool2d, upsample_nearest, Conv2dShape};
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, fuses, linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use linear::{add_product, linear, lora_linear, updated_row_norms, LoraTerm, Weight, WeightLayout};
@@ -467,7 +467,17 @@ mod tests {
     #[test]
     fn half_types_are_converted_as_candle_converts_them() {
         let mut bits: Vec<u32> = (0..300_000u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
-        bits.extend([0, 0x8000_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x7f80_0001, 0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff]);
+        bits.extend([
+            0,
+            0x8000_0000,
+            0x7f80_0000,
+            0xff80_0000,
+            0x7fc0_0000,
+            0x7f80_0001,
+            0x3f80_8000,
+            0x3f81_8000,
+            0x7f7f_ffff,
+        ]);
         let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         let n = values.len();
         for dtype in [DType::BF16, DType::F16] {

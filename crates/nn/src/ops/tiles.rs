@@ -192,7 +192,8 @@ mod tests {
             }
             for (layout, inp, out) in [(WeightLayout::OutIn, columns, rows), (WeightLayout::InOut, rows, columns)] {
                 let x = values(&[m, inp], 1).to_dtype(DType::F32).unwrap();
-                let factor = |shape: [usize; 2], seed| -> Tensor { values(&shape, seed).to_dtype(DType::F32).unwrap().into() };
+                let factor =
+                    |shape: [usize; 2], seed| -> Tensor { values(&shape, seed).to_dtype(DType::F32).unwrap().into() };
                 let terms = [LoraTerm::new(factor([2, inp], 5), factor([out, 2], 6), 0.5)];
                 for weight in &weights {
                     let whole = Weight::Dense(weight.tensor().unwrap());
@@ -210,7 +211,10 @@ mod tests {
         for dtype in [DType::BF16, DType::F16] {
             for (rows, columns, m) in [(70, 200, 40), (3, 64, 2), (530, 80, 30)] {
                 for (layout, inp) in [(WeightLayout::OutIn, columns), (WeightLayout::InOut, rows)] {
-                    let (x, w) = (values(&[m, inp], 1).to_dtype(dtype).unwrap(), values(&[rows, columns], 2).to_dtype(dtype).unwrap());
+                    let (x, w) = (
+                        values(&[m, inp], 1).to_dtype(dtype).unwrap(),
+                        values(&[rows, columns], 2).to_dtype(dtype).unwrap(),
+                    );
                     let wide = |a: &Array| a.to_dtype(DType::F32).unwrap();
                     let (y, dx) = arrays(&x, &Weight::Dense(w.clone().into()), layout, &[]);
                     let (expected, expected_dx) = arrays(&wide(&x), &Weight::Dense(wide(&w).into()), layout, &[]);

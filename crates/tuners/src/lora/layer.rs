@@ -250,8 +250,7 @@ impl LoraLayer {
         let merged_bias = bias.as_ref().map(|bias| layer.with_deltas_of(node, ids, bias, None)).transpose()?.flatten();
         let fresh: Vec<AdapterId> =
             ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
-        let before =
-            Merged { adapters: fresh, weight: weight.place(), bias: bias.as_ref().map(Param::place) };
+        let before = Merged { adapters: fresh, weight: weight.place(), bias: bias.as_ref().map(Param::place) };
         if let Some(layer) = node.tuner_mut::<Self>() {
             match &mut layer.merged {
                 Some(m) => m.adapters.extend(before.adapters),
