@@ -17,20 +17,28 @@ async function all(steps: AsyncIterable<TrainingStep>): Promise<TrainingStep[]> 
   return out
 }
 
+/**
+ * At this learning rate a rounding grows tenfold every few steps: run in f64, which rounds nothing that shows here, step 24 is
+ * 3e-5 off PEFT's own f32 numbers already. So f64 is held to all 24, f32 to those before PEFT's rounding and ours add up.
+ */
+const STEPS = { f64: 24, f32: 23 } as const
 for (const name of ['lora-r8-all-linear', 'lora-r4-qv']) {
-  test.serial(`${name}: the first 24 losses on the demo model equal PEFT's to four decimals`, async t => {
-    const expected: number[] = readJson(join(demo, 'yardstick.json')).cases[name].losses.slice(0, 24)
-    const tokenizer = await AutoTokenizer.fromPretrained(join(demo, 'base-model'))
-    const plain = await AutoModel.fromPretrained(join(demo, 'base-model'), { dtype: 'f32' })
-    const model = await Swift.fromPretrained(plain, join(demo, 'yardstick', name, 'initial'), { inferenceMode: false })
-    const rows = readRows(join(demo, 'dataset/train.jsonl')).map(r => encodeRow(tokenizer, r))
-    const train = Array.from({ length: 24 }, (_, s) => collate(Array.from({ length: 12 }, (_, i) => rows[(s * 12 + i) % rows.length]), tokenizer.padTokenId!))
-    const trainer = new Trainer({
-      model, train, optimizer: new AdamW(model.parameters(), { lr: 5e-3, weightDecay: 0 }), schedule: { name: 'linear', totalSteps: 288 },
+  for (const dtype of ['f64', 'f32'] as const) {
+    test.serial(`${name}: the first ${STEPS[dtype]} losses on the demo model in ${dtype} equal PEFT's to four decimals`, async t => {
+      const steps = STEPS[dtype]
+      const expected: number[] = readJson(join(demo, 'yardstick.json')).cases[name].losses.slice(0, steps)
+      const tokenizer = await AutoTokenizer.fromPretrained(join(demo, 'base-model'))
+      const plain = await AutoModel.fromPretrained(join(demo, 'base-model'), { dtype })
+      const model = await Swift.fromPretrained(plain, join(demo, 'yardstick', name, 'initial'), { inferenceMode: false })
+      const rows = readRows(join(demo, 'dataset/train.jsonl')).map(r => encodeRow(tokenizer, r))
+      const train = Array.from({ length: steps }, (_, s) => collate(Array.from({ length: 12 }, (_, i) => rows[(s * 12 + i) % rows.length]), tokenizer.padTokenId!))
+      const trainer = new Trainer({
+        model, train, optimizer: new AdamW(model.parameters(), { lr: 5e-3, weightDecay: 0 }), schedule: { name: 'linear', totalSteps: 288 },
+      })
+      const losses = (await all(trainer.run())).map(s => s.loss)
+      t.true(gap(losses, expected) < 5e-5, `${losses.map(x => x.toFixed(5))} for ${expected}`)
     })
-    const losses = (await all(trainer.run())).map(s => s.loss)
-    t.true(gap(losses, expected) < 5e-5, `${losses.map(x => x.toFixed(5))} for ${expected}`)
-  })
+  }
 }
 
 test('a run yields steps with norms, rates and tokens, and logs them', async t => {
