@@ -46,6 +46,14 @@ impl Activation {
     }
 
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() && matches!(self, Self::Silu | Self::Gelu | Self::GeluTanh | Self::QuickGelu) {
+            return dispatch!(x.dtype(), T => match self {
+                Self::Silu => curve(x, silu::<T>),
+                Self::Gelu => curve(x, gelu::<T>),
+                Self::GeluTanh => curve(x, gelu_tanh::<T>),
+                _ => curve(x, quick_gelu::<T>),
+            });
+        }
         match self {
             Self::Silu => x.silu(),
             Self::Gelu => x.gelu(),
@@ -58,6 +66,76 @@ impl Activation {
             Self::Identity => Ok(x.clone()),
         }
     }
+}
+
+/// `f` of each element, where `f` gives its value and its derivative.
+fn curve<T: Real>(x: &Tensor, f: impl Fn(T) -> (T, T) + Copy + Send + Sync + 'static) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let xs = prepared(x.data())?;
+    let mut y = uninit::<T>(xs.elem_count());
+    {
+        let xv = host::<T>(&xs);
+        y.par_chunks_mut(GRAIN).zip(xv.par_chunks(GRAIN)).for_each(|(y, x)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = f(x).0;
+                    }
+                },
+            );
+        });
+    }
+    let y = finish(y, x.dims(), dtype)?;
+    Ok(Tensor::from_op(y, &[x], move |grad| {
+        let grad = prepared(grad)?;
+        let (d, xv) = (host::<T>(&grad), host::<T>(&xs));
+        let mut dx = uninit::<T>(d.len());
+        dx.par_chunks_mut(GRAIN).zip(d.par_chunks(GRAIN)).zip(xv.par_chunks(GRAIN)).for_each(|((dx, d), x)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for ((dx, &d), &x) in dx.iter_mut().zip(d).zip(x) {
+                        *dx = d * f(x).1;
+                    }
+                },
+            );
+        });
+        Ok(vec![Some(finish(dx, xs.dims(), dtype)?)])
+    }))
+}
+
+#[inline(always)]
+fn silu<T: Real>(x: T) -> (T, T) {
+    let s = sigmoid(x);
+    (x * s, s * (T::ONE + x * (T::ONE - s)))
+}
+
+#[inline(always)]
+fn quick_gelu<T: Real>(x: T) -> (T, T) {
+    let k = T::of(1.702);
+    let s = sigmoid(k * x);
+    (x * s, s * (T::ONE + k * x * (T::ONE - s)))
+}
+
+/// `x Φ(x)`. Hendrycks and Gimpel 2016 (arXiv 1606.08415).
+#[inline(always)]
+fn gelu<T: Real>(x: T) -> (T, T) {
+    let half = T::of(0.5);
+    let tail = half * (num_abs(x) * T::of(std::f64::consts::FRAC_1_SQRT_2)).fast_erfc();
+    let phi = if x < T::ZERO { tail } else { T::ONE - tail };
+    // 1 / √(2π)
+    let density = T::of(0.398_942_280_401_432_7) * (-half * x * x).fast_exp();
+    (x * phi, phi + x * density)
+}
+
+/// `x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`, which is `x σ` of twice the argument.
+#[inline(always)]
+fn gelu_tanh<T: Real>(x: T) -> (T, T) {
+    let (k, c) = (T::of(2. * 0.797_884_560_802_865_4), T::of(0.044_715));
+    let s = sigmoid(k * (x + c * x * x * x));
+    let slope = k * (T::ONE + T::of(3.) * c * x * x);
+    (x * s, s + x * s * (T::ONE - s) * slope)
 }
 
 /// `act(gate) · up`, in one pass for SiLU on the CPU.
@@ -139,6 +217,35 @@ fn swiglu<T: Real>(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::super::testing::{assert_close, check_gradients, values};
     use super::*;
+
+    #[test]
+    fn curves_match_the_composed_operations_and_difference_quotients() {
+        let x = (values(&[3, 41], 1) * 6.).unwrap();
+        let wide: Tensor = x.clone().into();
+        let narrow: Tensor = x.to_dtype(candle_core::DType::F32).unwrap().into();
+        let composed: [(Activation, fn(&Tensor) -> Result<Tensor>); 4] = [
+            (Activation::Silu, Tensor::silu),
+            (Activation::Gelu, Tensor::gelu),
+            (Activation::GeluTanh, Tensor::gelu_tanh),
+            (Activation::QuickGelu, |x| x.mul(&x.affine(1.702, 0.)?.sigmoid()?)),
+        ];
+        for (act, reference) in composed {
+            assert_close(act.forward(&wide).unwrap().data(), reference(&wide).unwrap().data(), 1e-12);
+            assert_close(act.forward(&narrow).unwrap().data(), reference(&wide).unwrap().data(), 1e-6);
+            check_gradients(std::slice::from_ref(&x), |t| act.forward(&t[0]));
+            let slope = |x: &candle_core::Tensor| {
+                let (x, slot) = super::super::testing::leaf(x);
+                act.forward(&x).unwrap().sum(None, false).unwrap().backward().unwrap();
+                slot.get().unwrap()
+            };
+            assert_close(&slope(narrow.data()), &slope(&x), 2e-6);
+            // Far out the values are x or nothing, and nothing overflows.
+            let far: Tensor =
+                candle_core::Tensor::new(&[-1e4f32, -90., 90., 1e4], &candle_core::Device::Cpu).unwrap().into();
+            let far = act.forward(&far).unwrap().data().to_vec1::<f32>().unwrap();
+            assert!(far[0].abs() < 1e-6 && far[1].abs() < 1e-6 && far[2] == 90. && far[3] == 1e4, "{act:?} {far:?}");
+        }
+    }
 
     #[test]
     fn gated_silu_matches_its_parts_and_difference_quotients() {

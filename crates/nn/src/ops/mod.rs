@@ -38,6 +38,8 @@ use std::ops::Deref;
 pub(crate) trait Real: WithDType + num::Float {
     /// `e^x` for `x ≤ 88`, within 2 units in the last place; vectorises.
     fn fast_exp(self) -> Self;
+    /// `1 − erf(x)` for `x ≥ 0`, in f32 within 5e-7 + 2e-7 x² of its value; vectorises there.
+    fn fast_erfc(self) -> Self;
 }
 
 /// The few float operations that kernels need, so that one source serves f32 and f64.
@@ -127,12 +129,40 @@ impl Real for f32 {
             y
         }
     }
+
+    #[inline(always)]
+    fn fast_erfc(self) -> Self {
+        // The Chebyshev fit of Numerical Recipes (erfcc): t · exp(−x² + p(t)).
+        const P: [f32; 10] = [
+            0.170_872_77,
+            -0.822_152_2,
+            1.488_515_9,
+            -1.135_204,
+            0.278_868_08,
+            -0.186_288_06,
+            0.096_784_18,
+            0.374_091_96,
+            1.000_023_7,
+            -1.265_512_2,
+        ];
+        let t = 1. / (1. + 0.5 * self);
+        let mut p = P[0];
+        for c in &P[1..] {
+            p = p * t + c;
+        }
+        t * (p - self * self).fast_exp()
+    }
 }
 
 impl Real for f64 {
     #[inline(always)]
     fn fast_exp(self) -> Self {
         self.exp()
+    }
+
+    #[inline(always)]
+    fn fast_erfc(self) -> Self {
+        candle_core::cpu::erf::erfc_f64(self)
     }
 }
 
@@ -594,6 +624,19 @@ pub(crate) mod testing {
             assert!(relative < 2.4e-7, "exp({x}): relative error {relative:e}");
         }
         assert_eq!(f32::NEG_INFINITY.fast_exp(), 0.);
+    }
+
+    #[test]
+    fn fast_erfc_is_within_its_bound() {
+        use super::Real;
+        for i in 0..90_000 {
+            let x = i as f32 * 1e-4;
+            let exact = candle_core::cpu::erf::erfc_f64(f64::from(x));
+            let relative = ((f64::from(x.fast_erfc()) - exact) / exact).abs();
+            // The exponent's own rounding grows with x².
+            assert!(relative < 5e-7 + 2e-7 * f64::from(x * x), "erfc({x}): {relative:e}");
+        }
+        assert!(f32::NAN.fast_erfc().is_nan());
     }
 
     #[test]
