@@ -286,6 +286,7 @@ pub struct NativeQuantization {
 
 /// Loads a model directory on a thread of its own.
 #[napi(ts_return_type = "Promise<NativeModel>")]
+#[allow(clippy::too_many_arguments)]
 pub fn load_model<'env>(
     env: &'env Env,
     directory: String,

@@ -223,7 +223,8 @@ mod tests {
         let x = (values(&[3, 41], 1) * 6.).unwrap();
         let wide: Tensor = x.clone().into();
         let narrow: Tensor = x.to_dtype(candle_core::DType::F32).unwrap().into();
-        let composed: [(Activation, fn(&Tensor) -> Result<Tensor>); 4] = [
+        type Reference = fn(&Tensor) -> Result<Tensor>;
+        let composed: [(Activation, Reference); 4] = [
             (Activation::Silu, Tensor::silu),
             (Activation::Gelu, Tensor::gelu),
             (Activation::GeluTanh, Tensor::gelu_tanh),

@@ -144,7 +144,7 @@ fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Re
             finish(all, &x_shape, dtype)
         });
         let dw = dw.map(|mut dw| {
-            dw.iter_mut().for_each(|v| *v = *v * g);
+            dw.iter_mut().for_each(|v| *v *= g);
             finish(dw, &w_shape, dtype)
         });
         let mut grads = vec![dx.transpose()?];
