@@ -231,8 +231,9 @@ export class Model {
 
   /**
    * One pass. The active adapters are those of the moment of the call. With `grad: false` nothing is kept for a backward
-   * pass, which saves memory and time (`torch.no_grad`). With `logits: false` and labels a decoder gives its loss alone and
-   * never holds all logits, of which masked positions need none (what Liger's fused cross-entropy is for).
+   * pass, which saves memory and time (`torch.no_grad`). With `logits: false` and labels a decoder gives its loss alone,
+   * in f32 or f64 on the CPU, and never holds all logits, of which masked positions need none (what Liger's fused
+   * cross-entropy is for).
    */
   async forward(inputs: ModelInputs, options: PassOptions & { signal?: AbortSignal } = {}): Promise<ModelOutput> {
     const given = nativeInputs(inputs, options)

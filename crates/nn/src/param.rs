@@ -29,7 +29,7 @@ enum Residence {
     Memory(Array),
     /// Frozen, in a few bits per value.
     Packed(Arc<Packed>),
-    /// Made when it is first asked for: values that a checkpoint replaces are never made.
+    /// Made when it is asked for: initial values that a checkpoint replaces never are, weights left in their files are read.
     Pending(Pending),
     /// Offloaded to `meta`: the values wait in a file.
     Disk {

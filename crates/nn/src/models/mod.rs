@@ -479,10 +479,9 @@ fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &Args) -> Re
     if let (Some(labels), true) = (args.ints("labels"), head.tuners.is_empty()) {
         if let Some(Weights::Linear { weight, bias: None, layout: WeightLayout::OutIn }) = head.module().weights() {
             let weight = weight.weight(cx.grad)?;
-            if crate::ops::fuses(hidden, &weight) {
-                check_labels(hidden, labels)?;
-                cx.check_cancelled()?;
-                let loss = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))?;
+            check_labels(hidden, labels)?;
+            cx.check_cancelled()?;
+            if let Some(loss) = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))? {
                 return Ok(Value::Map(vec![("loss", loss.into())]));
             }
         }

@@ -2,8 +2,7 @@
 
 use super::tiles::Operand;
 use super::{
-    dispatch, finish, gemm, host, lora_linear, mat, mat_mut, prepared, rows_per_task, simd, uninit, Real, Weight,
-    WeightLayout,
+    dispatch, finish, gemm, host, mat, mat_mut, prepared, rows_per_task, simd, uninit, Real, Weight, WeightLayout,
 };
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
@@ -40,24 +39,19 @@ fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
 /// [`cross_entropy`] of `x Wᵀ`, for `x [.., width]` and `w [classes, width]`, that never holds the logits as a whole: they are
 /// made for some rows at a time, and turned into their gradient at once. Rows without a target cost nothing.
 ///
-/// In f32 or f64 and on the CPU; [`fuses`] tells. The gradient of `x` is made in the forward pass, as in Liger's
+/// In f32 or f64 and on the CPU; `None` elsewhere. The gradient of `x` is made in the forward pass, as in Liger's
 /// `FusedLinearCrossEntropy` (Hsu et al. 2024, arXiv 2410.10989).
-pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Tensor> {
+pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Option<Tensor>> {
+    if !x.device().is_cpu() || x.dtype() != super::compute_dtype(x.dtype()) || w.dtype() != x.dtype() {
+        return Ok(None);
+    }
     let (width, rows) = (x.last_dim(), x.data().elem_count() / x.last_dim().max(1));
     let dims = w.dims();
     if dims.len() != 2 || dims[1] != width {
         return Err(Error::Shape { path: "linear input".into(), expected: vec![rows, width], actual: dims });
     }
     check_targets(targets, rows, dims[0])?;
-    if !fuses(x, w) {
-        return cross_entropy(&lora_linear(x, Some((w, None, WeightLayout::OutIn)), &[])?, targets);
-    }
-    dispatch!(x.dtype(), T => fused::<T>(x, w, targets, dims[0]))
-}
-
-/// Whether [`linear_cross_entropy`] has a kernel of its own for these.
-pub fn fuses(x: &Tensor, w: &Weight) -> bool {
-    x.device().is_cpu() && x.dtype() == super::compute_dtype(x.dtype()) && w.dtype() == x.dtype()
+    dispatch!(x.dtype(), T => fused::<T>(x, w, targets, dims[0])).map(Some)
 }
 
 fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Result<Tensor> {
@@ -117,10 +111,11 @@ fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Re
             // Added in the order of the rows, whatever the number of threads.
             total += losses.collect::<Vec<f64>>().into_iter().sum::<f64>();
             let grads = mat(logits, classes);
+            // SAFETY: as above.
             unsafe {
                 if let Some(dx) = &mut dx {
                     let dx = mat_mut(&mut dx[at * most * width..][..n * width], width);
-                    operand.product_back((n, width, classes), WeightLayout::OutIn, dx, T::ZERO, grads);
+                    operand.product((n, classes, width), WeightLayout::InOut, dx, T::ZERO, grads);
                 }
                 if let Some(dw) = &mut dw {
                     gemm((classes, width, n), mat_mut(dw, width), T::ONE, grads.t(), mat(rows, width), T::ONE, true);
@@ -235,6 +230,7 @@ fn log_sum_exp<T: Real>(x: &[T]) -> T {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lora_linear;
     use super::super::testing::{assert_close, check_gradients, values};
     use super::*;
 
@@ -251,7 +247,9 @@ mod tests {
     fn the_fused_form_equals_the_two_operations_also_in_parts() {
         let (x, w) = (values(&[2, 3, 5], 1), values(&[11, 5], 2));
         let targets = [3, -100, 0, 10, -100, 7];
-        check_gradients(&[x.clone(), w.clone()], |t| linear_cross_entropy(&t[0], &t[1].clone().into(), &targets));
+        check_gradients(&[x.clone(), w.clone()], |t| {
+            Ok(linear_cross_entropy(&t[0], &t[1].clone().into(), &targets)?.unwrap())
+        });
         // More rows than one part holds, with a packed weight, too.
         let (x, w) = (values(&[2200, 64], 3), values(&[70, 64], 4));
         let targets: Vec<i64> = (0..2200).map(|i| if i % 7 == 0 { -100 } else { i * 13 % 70 }).collect();
@@ -262,7 +260,7 @@ mod tests {
                 let run = |fused: bool| {
                     let (x, slot) = super::super::testing::leaf(&x);
                     let loss = match fused {
-                        true => linear_cross_entropy(&x, &w, &targets).unwrap(),
+                        true => linear_cross_entropy(&x, &w, &targets).unwrap().unwrap(),
                         false => {
                             let logits = lora_linear(&x, Some((&w, None, WeightLayout::OutIn)), &[]).unwrap();
                             cross_entropy(&logits, &targets).unwrap()
@@ -278,7 +276,7 @@ mod tests {
         }
         let none =
             linear_cross_entropy(&values(&[2, 5], 1).into(), &Weight::Dense(values(&[3, 5], 2).into()), &[-100, -100]);
-        assert!(none.unwrap().to_scalar_f64().unwrap().is_nan());
+        assert!(none.unwrap().unwrap().to_scalar_f64().unwrap().is_nan());
         let wrong =
             linear_cross_entropy(&values(&[2, 5], 1).into(), &Weight::Dense(values(&[3, 5], 2).into()), &[0, 3]);
         assert_eq!(wrong.unwrap_err().code(), "ERR_SHAPE");

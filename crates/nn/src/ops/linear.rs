@@ -27,6 +27,14 @@ impl WeightLayout {
             _ => (0, 0),
         }
     }
+
+    /// How the same memory reads as the transposed matrix.
+    fn t(self) -> Self {
+        match self {
+            Self::OutIn => Self::InOut,
+            Self::InOut => Self::OutIn,
+        }
+    }
 }
 
 /// A weight matrix as products read it.
@@ -83,7 +91,8 @@ pub struct LoraTerm {
     pub a: Tensor,
     pub b: Tensor,
     pub scaling: f64,
-    /// The rows of `x`, all dimensions but the last taken together, that get this update; absent: all of them.
+    /// The rows of `x`, all dimensions but the last taken together, that get this update, ascending and
+    /// without overlap; absent: all of them.
     pub rows: Option<Vec<Range<usize>>>,
 }
 
@@ -139,14 +148,7 @@ pub fn lora_linear(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Re
         )));
     }
     for t in terms {
-        let r = t.a.dims().first().copied().unwrap_or(0);
-        if t.a.dims() != [r, inp] || t.b.dims() != [out, r] {
-            return Err(Error::Shape {
-                path: "lora_A / lora_B".into(),
-                expected: vec![r, inp, out, r],
-                actual: [t.a.dims(), t.b.dims()].concat(),
-            });
-        }
+        rank(t.a.data(), t.b.data(), inp, out)?;
     }
     let rows = x.data().elem_count() / inp.max(1);
     if let Some(range) = terms.iter().flat_map(|t| t.rows.iter().flatten()).find(|r| r.start > r.end || r.end > rows) {
@@ -158,9 +160,9 @@ pub fn lora_linear(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Re
     dispatch!(dtype, T => cpu::<T>(x, base, terms, inp, out))
 }
 
-/// `W + scaling · B A`, for `w [out, in]`, `b [out, r]`, `a [r, in]` of one compute type; the product is never made by itself.
-pub fn add_product(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
-    let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
+/// The rank of the factors `a [r, in]` and `b [out, r]`.
+fn rank(a: &Array, b: &Array, inp: usize, out: usize) -> Result<usize> {
+    let r = a.dims().first().copied().unwrap_or(0);
     if a.dims() != [r, inp] || b.dims() != [out, r] {
         return Err(Error::Shape {
             path: "lora_A / lora_B".into(),
@@ -168,46 +170,53 @@ pub fn add_product(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Arra
             actual: [a.dims(), b.dims()].concat(),
         });
     }
+    Ok(r)
+}
+
+/// Rows of `W + scaling · B A` from `first` on, as many as `sum` has; the slices hold whole matrices of these widths.
+fn updated_rows<T: Real>(
+    (w, a, b): (&[T], &[T], &[T]),
+    (inp, r): (usize, usize),
+    scaling: f64,
+    first: usize,
+    sum: &mut [T],
+) {
+    let n = sum.len() / inp.max(1);
+    sum.copy_from_slice(&w[first * inp..(first + n) * inp]);
+    let b = mat(&b[first * r..(first + n) * r], r);
+    // SAFETY: the rows of `b` are cut above, `a` has r rows by the caller's check, and the sum is ours.
+    unsafe { gemm((n, inp, r), mat_mut(sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false) };
+}
+
+/// `W + scaling · B A`, for `w [out, in]`, `b [out, r]`, `a [r, in]` of one compute type; the product is never made by itself.
+pub fn add_product(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
+    let (out, inp) = w.dims2()?;
+    let r = rank(a, b, inp, out)?;
     if !w.device().is_cpu() {
         return Ok((w + (b.matmul(a)? * scaling)?)?);
     }
-    fn sum<T: Real>(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
+    dispatch!(w.dtype(), T => {
         let (w, a, b) = (prepared(w)?, prepared(a)?, prepared(b)?);
-        let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
         let mut sum = uninit::<T>(out * inp);
-        let rows = super::rows_per_task(inp);
         {
             let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
             let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
-            sum.par_chunks_mut(rows * inp.max(1)).enumerate().for_each(|(block, sum)| {
-                let (first, n) = (block * rows, sum.len() / inp.max(1));
-                sum.copy_from_slice(&w[first * inp..(first + n) * inp]);
-                // SAFETY: the sizes were checked against the shapes; the sum is ours.
-                unsafe {
-                    let b = mat(&b[first * r..(first + n) * r], r);
-                    gemm((n, inp, r), mat_mut(sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false);
-                }
+            let rows = super::rows_per_task(inp);
+            sum.par_chunks_mut((rows * inp).max(1)).enumerate().for_each(|(block, sum)| {
+                updated_rows((w, a, b), (inp, r), scaling, block * rows, sum);
             });
         }
         finish(sum, &[out, inp], w.dtype())
-    }
-    dispatch!(w.dtype(), T => sum::<T>(w, b, a, scaling))
+    })
 }
 
 /// The Euclidean norms of the rows of `W + scaling · B A`, `[out]`, for `w [out, in]`, `a [r, in]`, `b [out, r]` of one compute
 /// type. The sum is never made as a whole.
 pub fn updated_row_norms(w: &Array, a: &Array, b: &Array, scaling: f64) -> Result<Array> {
-    let ((out, inp), r) = (w.dims2()?, a.dim(0)?);
-    if a.dims() != [r, inp] || b.dims() != [out, r] {
-        return Err(Error::Shape {
-            path: "lora_A / lora_B".into(),
-            expected: vec![r, inp, out, r],
-            actual: [a.dims(), b.dims()].concat(),
-        });
-    }
+    let (out, inp) = w.dims2()?;
+    let r = rank(a, b, inp, out)?;
     if !w.device().is_cpu() {
-        let sum = (w + (b.matmul(a)? * scaling)?)?;
-        return Ok(sum.sqr()?.sum(1)?.sqrt()?);
+        return Ok(add_product(w, b, a, scaling)?.sqr()?.sum(1)?.sqrt()?);
     }
     dispatch!(w.dtype(), T => norms::<T>(w, a, b, scaling, (out, inp, r)))
 }
@@ -226,13 +235,8 @@ fn norms<T: Real>(
         let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
         let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
         norms.par_chunks_mut(ROWS).enumerate().for_each(|(block, norms)| {
-            let (first, rows) = (block * ROWS, norms.len());
-            let mut sum = w[first * inp..(first + rows) * inp].to_vec();
-            // SAFETY: the sizes were checked against the shapes; the sum is ours.
-            unsafe {
-                let b = mat(&b[first * r..(first + rows) * r], r);
-                gemm((rows, inp, r), mat_mut(&mut sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false);
-            }
+            let mut sum = uninit::<T>(norms.len() * inp);
+            updated_rows((w, a, b), (inp, r), scaling, block * ROWS, &mut sum);
             simd(
                 #[inline(always)]
                 || {
@@ -273,16 +277,16 @@ fn composed(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Result<Te
         let delta = |x: &Tensor| x.matmul(&a)?.matmul(&b)?.affine(t.scaling, 0.);
         let delta = match &t.rows {
             None => delta(&flat)?,
-            Some(segments) => {
+            Some(_) => {
                 let mut parts = Vec::new();
                 let mut end = 0;
                 let nothing = |n: usize| Array::zeros((n, t.b.dim(0)), x.dtype(), x.device());
-                for rows in segments {
-                    parts.push(nothing(rows.start - end)?.into());
-                    parts.push(delta(&flat.narrow(0, rows.start, rows.len())?)?);
-                    end = rows.end;
+                for Range { start, end: stop } in t.segments(rows) {
+                    parts.push(nothing(start - end)?.into());
+                    parts.push(delta(&flat.narrow(0, start, stop - start)?)?);
+                    end = stop;
                 }
-                parts.push(nothing(flat.dim(0) - end)?.into());
+                parts.push(nothing(rows - end)?.into());
                 Tensor::cat(&parts.iter().filter(|p| p.dim(0) > 0).collect::<Vec<_>>(), 0)?
             }
         };
@@ -405,7 +409,7 @@ fn cpu<T: Real>(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm], inp: usi
         if let Some(w) = &w {
             if let Some(dx) = &mut dx {
                 // SAFETY: sizes as in the forward pass; dx is ours.
-                unsafe { w.product_back((rows, inp, out), layout, mat_mut(dx, inp), beta, mat(&g, out)) };
+                unsafe { w.product((rows, out, inp), layout.t(), mat_mut(dx, inp), beta, mat(&g, out)) };
                 beta = T::ONE;
             }
         }

@@ -19,7 +19,7 @@ mod tiles;
 pub use activation::{gated, Activation};
 pub use attention::{attention, AttentionOptions, Mask};
 pub use conv::{adaptive_avg_pool2d, conv2d, max_pool2d, upsample_nearest, Conv2dShape};
-pub use cross_entropy::{cross_entropy, fuses, linear_cross_entropy};
+pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use linear::{add_product, linear, lora_linear, updated_row_norms, LoraTerm, Weight, WeightLayout};
@@ -197,28 +197,24 @@ pub(crate) fn prepared(x: &Array) -> Result<Array> {
     if matches!(x.dtype(), DType::BF16 | DType::F16) && x.device().is_cpu() {
         let x = x.contiguous()?;
         let mut out = uninit::<f32>(x.elem_count());
-        if x.dtype() == DType::BF16 {
-            let x = host::<half::bf16>(&x);
-            widen_all(&x, &mut out, widen_bf16);
-        } else {
-            let x = host::<half::f16>(&x);
-            widen_all(&x, &mut out, |x, out| x.convert_to_f32_slice(out));
-        }
+        out.par_chunks_mut(GRAIN).enumerate().for_each(|(i, out)| widen(&x, i * GRAIN, out));
         return Ok(Array::from_vec(out, x.dims(), &Device::Cpu)?);
     }
     Ok(x.to_dtype(compute_dtype(x.dtype()))?.contiguous()?)
 }
 
-fn widen_all<H: Sync>(x: &[H], out: &mut [f32], widen: impl Fn(&[H], &mut [f32]) + Sync) {
-    out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(out, x)| widen(x, out));
-}
-
-/// A bf16 is the upper half of an f32.
-pub(crate) fn widen_bf16(x: &[half::bf16], out: &mut [f32]) {
+/// The elements of a contiguous bf16 or f16 array from `start` on, as many as `out` has.
+pub(crate) fn widen(x: &Array, start: usize, out: &mut [f32]) {
+    let span = start..start + out.len();
+    if x.dtype() == DType::F16 {
+        return host::<half::f16>(x)[span].convert_to_f32_slice(out);
+    }
+    let x = &host::<half::bf16>(x)[span];
     simd(
         #[inline(always)]
         || {
             for (out, x) in out.iter_mut().zip(x) {
+                // A bf16 is the upper half of an f32.
                 *out = f32::from_bits(u32::from(x.to_bits()) << 16);
             }
         },

@@ -8,7 +8,7 @@ use std::any::TypeId;
 use std::ops::Range;
 
 /// Rows of `a` up to which this is faster than a blocked product.
-const MAX_ROWS: usize = 24;
+pub(super) const MAX_ROWS: usize = 24;
 /// Shorter sums are not worth the vectors.
 const MIN_DEPTH: usize = 64;
 /// Rows of `a`, and columns of `b`, whose sums are kept in registers.

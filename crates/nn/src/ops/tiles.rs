@@ -1,6 +1,7 @@
 //! Products with weights that are not in the type that is computed in: a tile of rows at a time is decoded into memory of its
 //! own, so that the whole matrix never is.
 
+use super::thin::MAX_ROWS;
 use super::{gemm, host, mat, prepared, uninit, Mat, Real, Shared, Weight, WeightLayout};
 use crate::quantized::Packed;
 use crate::tensor::Array;
@@ -13,9 +14,6 @@ use std::sync::Arc;
 
 /// Elements of a thread's tile: small enough for a core's own cache.
 const TILE: usize = 1 << 15;
-
-/// Rows of the other operand up to which each thread takes tiles of its own: such products pack nothing.
-const FEW_ROWS: usize = 24;
 
 /// A weight ready for products in `T`. Copies share memory.
 #[derive(Clone)]
@@ -40,7 +38,8 @@ impl Operand {
         })
     }
 
-    /// `c [m, out] = beta · c + x [m, in] · W`, with `W` as `layout` says.
+    /// `c [m, out] = beta · c + x [m, in] · W`, with `W` as `layout` says. The way back is the same with the layout transposed
+    /// and the sizes exchanged.
     ///
     /// # Safety
     /// As for [`gemm`]; the sizes are those of the weight.
@@ -58,24 +57,6 @@ impl Operand {
         }
     }
 
-    /// `c [m, in] = beta · c + g [m, out] · Wᵀ`: the way back.
-    ///
-    /// # Safety
-    /// As for [`gemm`]; the sizes are those of the weight.
-    pub unsafe fn product_back<T: Real>(
-        &self,
-        (m, inp, out): (usize, usize, usize),
-        layout: WeightLayout,
-        c: Mat<*mut T>,
-        beta: T,
-        g: Mat<*const T>,
-    ) {
-        match layout {
-            WeightLayout::OutIn => self.rows_to_sum((m, out, inp), c, beta, g),
-            WeightLayout::InOut => self.rows_to_columns((m, inp, out), c, beta, g),
-        }
-    }
-
     /// `c [m, rows] = beta · c + a [m, columns] · Wᵀ` for `W [rows, columns]` as it is stored: each tile gives columns of `c`.
     unsafe fn rows_to_columns<T: Real>(
         &self,
@@ -87,7 +68,8 @@ impl Operand {
         if let Self::Whole(w) = self {
             return gemm((m, rows, columns), c, beta, a, mat(&host::<T>(w), columns).t(), T::ONE, true);
         }
-        if m > FEW_ROWS {
+        // Products of few rows pack nothing, so each thread takes tiles of its own.
+        if m > MAX_ROWS {
             return self.each_tile(rows, columns, |range, tile| {
                 let c = Mat { ptr: c.ptr.wrapping_offset(range.start as isize * c.col), ..c };
                 // SAFETY: the caller vouches for the sizes.
@@ -145,17 +127,10 @@ impl Operand {
     fn decode<T: Real>(&self, rows: Range<usize>, columns: usize, out: &mut [T]) {
         // SAFETY: other operands than whole ones are made for T = f32 only.
         let out = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<f32>(), out.len()) };
-        let span = rows.start * columns..rows.end * columns;
         match self {
             Self::Whole(_) => unreachable!("whole operands are not decoded"),
             Self::Packed(packed) => packed.decode(rows, out),
-            Self::Half(w) if w.dtype() == DType::BF16 => {
-                super::widen_bf16(&host::<half::bf16>(w)[span], out);
-            }
-            Self::Half(w) => {
-                use half::slice::HalfFloatSliceExt;
-                host::<half::f16>(w)[span].convert_to_f32_slice(out);
-            }
+            Self::Half(w) => super::widen(w, rows.start * columns, out),
         }
     }
 }

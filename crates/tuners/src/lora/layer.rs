@@ -302,9 +302,10 @@ impl LoraLayer {
         if self.active(cx).all(plain) {
             if let Some(Weights::Linear { weight, bias, layout }) = next.bare().and_then(|m| m.weights()) {
                 let mut terms = self.active(cx).map(|a| a.term(cx)).collect::<Result<Vec<_>>>()?;
-                if let Some(runs) = cx.row_runs(x.dims().first().copied().unwrap_or(0))? {
+                let batch = x.dims().first().copied().unwrap_or(0);
+                if let Some(runs) = cx.row_runs(batch)? {
                     // A row of the batch is as many of the product's rows.
-                    let width: usize = x.dims().iter().rev().skip(1).rev().skip(1).product();
+                    let width = x.data().elem_count() / (batch * x.last_dim()).max(1);
                     for (term, adapter) in terms.iter_mut().zip(self.active(cx)) {
                         let own = runs.iter().filter(|run| run.adapter == Some(adapter.id));
                         term.rows = Some(own.map(|run| run.rows.start * width..run.rows.end * width).collect());
@@ -496,9 +497,7 @@ fn dense_weights(node: &Node) -> Option<(Param, Option<Param>)> {
 
 impl Tuner for LoraLayer {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if self.merged.is_some() && cx.rows.is_some() {
-            return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
-        }
+        cx.check_rows_unmerged(self.merged.is_some())?;
         if self.merged.is_some() || self.active(cx).next().is_none() {
             return next.run(cx, args);
         }

@@ -134,9 +134,7 @@ impl MergedLinear {
 
 impl Tuner for MergedLinear {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if self.merged.is_some() && cx.rows.is_some() {
-            return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
-        }
+        cx.check_rows_unmerged(self.merged.is_some())?;
         if self.merged.is_some() || !cx.is_active(self.id) {
             return next.run(cx, args);
         }

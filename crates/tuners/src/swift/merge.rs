@@ -6,6 +6,7 @@ use crate::lora::{LoraLayer, MergedLinear};
 use crate::modules_to_save::ModulesToSave;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use swift_tuners_nn::checkpoint::{files, write_model};
 use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_nodes, own_parameters, Node, Tuner as _};
 use swift_tuners_nn::{AdapterId, Array, CancelFlag, Error, Param, Result};
@@ -19,6 +20,14 @@ impl TunedModel {
             return Err(Error::Invalid("merging needs USE_UNIQUE_THREAD=1: other threads share these weights".into()));
         }
         Ok(())
+    }
+
+    /// The named adapters, or the active ones.
+    fn chosen(&self, thread: u64, names: Option<&[String]>) -> Result<Arc<Vec<AdapterId>>> {
+        match names {
+            Some(names) => self.ids(names),
+            None => Ok(self.active_ids(thread)),
+        }
     }
 
     pub(super) fn refuse_while_merged(&self, what: &str) -> Result<()> {
@@ -36,10 +45,7 @@ impl TunedModel {
     /// merged adapters runs its weight only. A failure leaves all weights as they were.
     pub fn merge(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
-        let ids = match names {
-            Some(names) => self.ids(names)?,
-            None => self.active_ids(thread),
-        };
+        let ids = self.chosen(thread, names)?;
         self.each(|node| {
             LoraLayer::merge(node, &ids)?;
             MergedLinear::merge(node, &ids)
@@ -79,10 +85,7 @@ impl TunedModel {
     /// loses them). A `modules_to_save` copy takes its module's place. The configurations stay listed, as in SWIFT.
     pub fn merge_and_unload(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
-        let merged = match names {
-            Some(names) => self.ids(names)?,
-            None => self.active_ids(thread),
-        };
+        let merged = self.chosen(thread, names)?;
         let removed: Vec<AdapterId> = match names {
             Some(_) => merged.to_vec(),
             None => self.adapters.values().map(|a| a.id).collect(),
@@ -128,10 +131,7 @@ impl TunedModel {
             return Err(Error::Invalid("this model has no adapters to merge".into()));
         }
         self.refuse_while_merged("save the merged weights")?;
-        let ids = match names {
-            Some(names) => self.ids(names)?,
-            None => self.active_ids(thread),
-        };
+        let ids = self.chosen(thread, names)?;
         for (name, adapter) in self.adapters.iter().filter(|(_, a)| ids.contains(&a.id)) {
             if !adapter.traits.lora_layout {
                 return Err(Error::UnsupportedTuner(format!(
@@ -186,10 +186,7 @@ impl TunedModel {
         if safe {
             self.check_finite(thread, names)?;
         }
-        let ids = match names {
-            Some(names) => self.ids(names)?,
-            None => self.active_ids(thread),
-        };
+        let ids = self.chosen(thread, names)?;
         self.edit_active(thread, |active| *active = ids.to_vec());
         self.merge_and_unload(thread, None)?;
         self.adapters.clear();
@@ -200,10 +197,7 @@ impl TunedModel {
 
     /// `safe_merge`: refuses deltas with NaN or infinity before anything is changed.
     fn check_finite(&self, thread: u64, names: Option<&[String]>) -> Result<()> {
-        let ids = match names {
-            Some(names) => self.ids(names)?,
-            None => self.active_ids(thread),
-        };
+        let ids = self.chosen(thread, names)?;
         for (path, node) in named_nodes(&self.model.root) {
             let Some(layer) = node.tuner::<LoraLayer>() else {
                 continue;
