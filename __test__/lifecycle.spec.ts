@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import test from 'ava'
-import { AdamW, LoraConfig, PeftModel, Swift, SwiftModel } from '../index.js'
+import { AdamW, LoraConfig, PeftModel, readSafetensors, Swift, SwiftModel, writeSafetensors } from '../index.js'
 import { base, failsWith, gap, IDS, logits, lora, numbers, snapshot, temp } from './support.js'
 
 test('an inactive LoRA leaves the output bit-identical', async t => {
@@ -217,4 +217,28 @@ test('dropout acts in training only and follows the seed', async t => {
   t.notDeepEqual(await logits(tuned), dropped, 'each pass draws anew')
   tuned.eval()
   t.deepEqual(await logits(tuned), plain)
+})
+
+test('what an adapter file lacks starts fresh, as if just attached, and trains', async t => {
+  const model = await Swift.prepareModel(await base(), { a: lora({ useDora: true }) })
+  const dir = temp()
+  await model.savePretrained(dir)
+  const file = join(dir, 'a/adapter_model.safetensors')
+  const tensors = await readSafetensors(file)
+  const gone = Object.keys(tensors).filter(k => k.includes('layers.2.self_attn.q_proj'))
+  t.is(gone.length, 3)
+  await writeSafetensors(file, Object.fromEntries(Object.entries(tensors).filter(([k]) => !gone.includes(k))), { format: 'pt' })
+  const loaded = await Swift.fromPretrained(await base(), dir, { inferenceMode: false }) as SwiftModel
+  t.deepEqual(loaded.loadReports[0].missing.sort(), gone.sort())
+  const own = () => loaded.namedParameters().filter(p => p.name.includes('layers.2.self_attn.q_proj.lora_')).map(p => numbers(loaded.parameter(p.name)))
+  const before = own()
+  t.true(before.every(v => v.some(x => x !== 0)))
+  // Magnitudes come from the base weight of that moment, not of a later one.
+  const weight = loaded.namedParameters().find(p => p.name.endsWith('layers.2.self_attn.q_proj.base_layer.weight'))!
+  loaded.loadStateDict({ [weight.name]: loaded.parameter(weight.name).mul(2) }, { strict: false })
+  t.deepEqual(own(), before)
+  const optimizer = new AdamW(loaded.parameters(), { lr: 0.1 })
+  await (await loaded.forward({ inputIds: IDS, labels: IDS })).loss!.backward()
+  await optimizer.step()
+  own().forEach((after, i) => t.true(gap(after, before[i]) > 0.01))
 })
