@@ -138,14 +138,6 @@ impl Context {
         Ok(Some(runs))
     }
 
-    /// A merged weight is every row's, so rows cannot choose there.
-    pub fn check_rows_unmerged(&self, merged: bool) -> Result<()> {
-        if merged && self.rows.is_some() {
-            return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
-        }
-        Ok(())
-    }
-
     /// Runs `f` on each run of rows by itself, where only that run's adapter is active, and joins what comes out: for
     /// modules whose rows have nothing to do with each other.
     pub fn by_rows(&self, args: &Args, f: impl Fn(&Self, Args) -> Result<Value>) -> Result<Value> {

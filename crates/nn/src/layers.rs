@@ -56,7 +56,7 @@ impl Module for Embedding {
     }
 
     fn weights(&self) -> Option<Weights<'_>> {
-        Some(Weights::Embedding { weight: &self.weight })
+        Some(Weights::Embedding { weight: &self.weight, scale: self.scale })
     }
 }
 

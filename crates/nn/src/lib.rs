@@ -1,6 +1,7 @@
 //! Module tree, differentiable kernels, models and checkpoints. No tuner and no JavaScript lives here.
 
 pub mod checkpoint;
+pub mod combine;
 pub mod context;
 pub mod error;
 pub mod generate;

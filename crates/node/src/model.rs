@@ -16,9 +16,9 @@ use std::sync::{Arc, Weak};
 use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
 use swift_tuners_nn::quantized::Packing;
 use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param, Quantization};
-use swift_tuners_tuners::config::AdapterConfig;
+use swift_tuners_tuners::registry;
 use swift_tuners_tuners::formats::{FromPretrainedOptions, LoadReport, NameSelection, SaveOptions};
-use swift_tuners_tuners::swift::{Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions};
+use swift_tuners_tuners::lifecycle::{Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions};
 use swift_tuners_tuners::{Flavor, TunedModel};
 
 type Core<T> = swift_tuners_nn::Result<T>;
@@ -395,7 +395,7 @@ pub fn new_model<'env>(
 pub fn complete_config(json: String) -> napi::Result<String> {
     guard(|| {
         let value = checkpoint::json::parse(json.as_bytes()).map_err(|e| Error::config("adapter config", e))?;
-        Ok(AdapterConfig::from_json(&value)?.to_json().to_string())
+        Ok(registry::parse(&value)?.to_json().to_string())
     })
 }
 
@@ -839,7 +839,7 @@ impl NativeModel {
     #[napi]
     pub fn adapters(&self) -> napi::Result<Vec<NativeAdapter>> {
         self.read(|m| {
-            let one = |(name, a): (&String, &swift_tuners_tuners::swift::Adapter)| NativeAdapter {
+            let one = |(name, a): (&String, &swift_tuners_tuners::lifecycle::Adapter)| NativeAdapter {
                 name: name.clone(),
                 config: a.config.to_json().to_string(),
             };
@@ -963,7 +963,7 @@ impl NativeModel {
     #[napi]
     pub fn param_groups(&self, lr: f64, weight_decay: f64) -> napi::Result<Vec<NativeParamGroup>> {
         self.read(|m| {
-            let one = |g: swift_tuners_tuners::swift::ParamGroup| NativeParamGroup {
+            let one = |g: swift_tuners_tuners::lifecycle::ParamGroup| NativeParamGroup {
                 names: g.names,
                 lr: g.lr,
                 weight_decay: g.weight_decay,
@@ -980,7 +980,7 @@ impl NativeModel {
         each: bool,
     ) -> napi::Result<Vec<NativeGaLoreGroup>> {
         self.read(|m| {
-            let one = |g: swift_tuners_tuners::swift::GaLoreGroup| NativeGaLoreGroup {
+            let one = |g: swift_tuners_tuners::lifecycle::GaLoreGroup| NativeGaLoreGroup {
                 names: g.names,
                 projected: g.projected,
                 weight_decay: g.weight_decay,

@@ -3,18 +3,24 @@
 //! Houlsby et al. 2019 (arXiv 1902.00751); Python's `swift.tuners.adapter`.
 
 use crate::blocks::{Bottleneck, Init};
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, SwiftRule};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value, FORWARD};
 use swift_tuners_nn::ops::Activation;
-use swift_tuners_nn::{AdapterId, Context, Error, Result};
+use swift_tuners_nn::{Context, Error, Result};
 
-pub static ENTRY: Entry =
-    Entry { kind: "ADAPTER", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "ADAPTER",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     let own = json!({
@@ -24,7 +30,7 @@ fn defaults(_: Dialect) -> Map<String, Json> {
     swift_fields("ADAPTER", own)
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.size("dim")?;
     c.size("adapter_length")?;
     c.position("hidden_pos")?;
@@ -32,14 +38,16 @@ fn check(c: &AdapterConfig) -> Result<()> {
     SwiftRule::new(c, "target_modules", true).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    let places = SwiftRule::new(c, "target_modules", true)?.places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    let places = SwiftRule::new(c, "target_modules", true)?.places(model, c, "target_modules")?;
     let (dim, length) = (c.size("dim")?, c.size("adapter_length")?);
     let act = Activation::parse(c.text("act_layer")?.unwrap_or("gelu"), "act_layer")?;
     let position = c.position("hidden_pos")?;
     let wanted = c.text("method_name")?.unwrap_or(FORWARD);
     let mut methods = Vec::new();
-    for (path, node) in model_nodes(&model.model.root) {
+    for (path, node) in model_nodes(&model.root) {
         if places.iter().any(|p| p.id == node.id()) {
             let known = std::iter::once(FORWARD).chain(node.module().methods().iter().copied());
             let method = known.into_iter().find(|m| *m == wanted).ok_or_else(|| {
@@ -50,10 +58,10 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     }
     let mut made = Vec::new();
     for place in &places {
-        let mut init = Init::new(&model.model, seed, &place.path);
+        let mut init = Init::new(model, seed, &place.path);
         made.push(Bottleneck { down: init.xavier(dim, length)?, up: init.xavier(length, dim)?, act });
     }
-    attach_at(&mut model.model.root, &places, |i, node| {
+    attach_at(&mut model.root, &places, |i, node| {
         let net = made[i].clone();
         let method = methods.iter().find(|(id, _)| *id == node.id()).map_or(FORWARD, |(_, m)| *m);
         let params = net.params(["linear1", "linear2"]);
@@ -79,11 +87,9 @@ struct Adapter {
 impl Tuner for Adapter {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         let mut value = next.run(cx, args)?;
-        if cx.is_active(self.own.adapter) {
-            let h = value.element_mut(&self.position)?;
-            let wide = h.to_dtype(self.net.dtype())?;
-            *h = wide.add(&self.net.apply(cx, &wide)?)?.to_dtype(h.dtype())?;
-        }
+        let h = value.element_mut(&self.position)?;
+        let wide = h.to_dtype(self.net.dtype())?;
+        *h = wide.add(&self.net.apply(cx, &wide)?)?.to_dtype(h.dtype())?;
         Ok(value)
     }
 

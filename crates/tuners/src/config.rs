@@ -16,52 +16,16 @@ pub enum Dialect {
 
 /// A configuration with every field of its class, and what else the file held.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AdapterConfig {
+pub struct TunerConfig {
     pub dialect: Dialect,
     /// `LORA`, …
     pub kind: String,
     pub fields: Map<String, Json>,
 }
 
-impl AdapterConfig {
-    /// Fills in the defaults of the class that `swift_type` or `peft_type` names and checks every field.
-    ///
-    /// Unknown fields are kept and written back; [`AdapterConfig::unknown`] lists them.
-    pub fn from_json(json: &Json) -> Result<Self> {
-        let Json::Object(given) = json else {
-            return Err(Error::config("adapter config", "expected an object"));
-        };
-        let text = |name: &str| match given.get(name) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::String(s)) => Ok(Some(s.as_str())),
-            Some(other) => {
-                Err(Error::config(name, format!("expected a string, found {}", printable(&other.to_string(), 60))))
-            }
-        };
-        let (dialect, name) = match (text("swift_type")?, text("peft_type")?) {
-            (Some(swift), _) => (Dialect::Swift, swift),
-            (None, Some(peft)) => (Dialect::Peft, peft),
-            (None, None) => return Err(Error::config("adapter config", "neither swift_type nor peft_type is set")),
-        };
-        let entry = crate::registry::find(dialect, name)?;
-        let mut fields = (entry.defaults)(dialect);
-        for (key, value) in given {
-            fields.insert(key.clone(), value.clone());
-        }
-        let config = Self { dialect, kind: entry.kind.to_owned(), fields };
-        (entry.check)(&config)?;
-        Ok(config)
-    }
-
+impl TunerConfig {
     pub fn to_json(&self) -> Json {
         Json::Object(self.fields.clone())
-    }
-
-    /// Fields that the class does not have.
-    pub fn unknown(&self) -> Vec<String> {
-        let known =
-            crate::registry::find(self.dialect, &self.kind).map(|e| (e.defaults)(self.dialect)).unwrap_or_default();
-        self.fields.keys().filter(|k| !known.contains_key(*k)).cloned().collect()
     }
 
     /// The value, `null` taken as absent.
@@ -178,7 +142,7 @@ impl AdapterConfig {
     }
 }
 
-/// [`AdapterConfig::sizes`].
+/// [`TunerConfig::sizes`].
 #[derive(Clone, Debug)]
 pub struct Sizes {
     name: String,

@@ -2,21 +2,21 @@
 //!
 //! Wu et al. 2024 (arXiv 2401.02415); Python's `swift.tuners.llamapro`. The one tuner that changes the tree.
 
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
 use swift_tuners_nn::module::{for_each_list_mut, own_parameters, Node, NodeList};
 use swift_tuners_nn::{AdapterId, Error, Result};
 
-pub static ENTRY: Entry = Entry {
+pub static METHOD: Method = Method {
     kind: "LLAMAPRO",
     dialects: &[Dialect::Swift],
     defaults,
     check,
     attach,
+    combination: None,
     traits: Traits { inserts_blocks: true, ..Traits::DEFAULT },
 };
 
@@ -31,7 +31,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(c: &AdapterConfig) -> Result<Self> {
+    fn new(c: &TunerConfig) -> Result<Self> {
         let name = c.text("model_type")?;
         let inside = |field: &str, path: &str| {
             path.split_once("{}.").map(|(_, rest)| rest.to_owned()).ok_or_else(|| {
@@ -64,7 +64,7 @@ impl Layout {
     }
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.size("num_new_blocks")?;
     if c.get("num_groups").is_some() {
         c.size("num_groups")?;
@@ -72,12 +72,14 @@ fn check(c: &AdapterConfig) -> Result<()> {
     Layout::new(c).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, _: &str, c: &AdapterConfig, _: u64) -> Result<Attachment> {
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, config: c, .. } = a;
+    let (id, c) = (*id, *c);
     let layout = Layout::new(c)?;
     let new_blocks = c.size("num_new_blocks")?;
     let groups = if c.get("num_groups").is_some() { c.size("num_groups")? } else { new_blocks };
     let mut result: Option<Result<Inserted>> = None;
-    for_each_list_mut(&mut model.model.root, &mut |path, list| {
+    for_each_list_mut(&mut model.root, &mut |path, list| {
         if path == layout.blocks {
             result = Some(insert(list, id, new_blocks, groups, &layout));
         }
@@ -85,7 +87,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, _: &str, c: &AdapterConfig, _: 
     let inserted = result.ok_or_else(|| {
         Error::config("model_type", format!("the model has no list of blocks called {}", layout.blocks))
     })??;
-    update_config(&mut model.model.config, &inserted);
+    update_config(&mut model.config, &inserted);
     let mut config = c.clone();
     config.fields.insert("num_groups".into(), groups.into());
     Ok(Attachment::new(&config))

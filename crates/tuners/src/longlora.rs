@@ -2,19 +2,25 @@
 //!
 //! Chen et al. 2023 (arXiv 2309.12307); Python's `swift.tuners.longlora`.
 
-use crate::config::{AdapterConfig, Dialect};
+use crate::config::{Dialect, TunerConfig};
 use crate::lora;
-use crate::registry::{Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::method::{Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, FullMatch, Place};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::GROUP_SIZE_RATIO;
 use swift_tuners_nn::module::{model_nodes, own_parameters, Args, Next, Own, Tuner, Value, Visitor};
-use swift_tuners_nn::{AdapterId, Context, Error, Result};
+use swift_tuners_nn::{Context, Error, Result};
 
-pub static ENTRY: Entry =
-    Entry { kind: "longlora", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "longlora",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(dialect: Dialect) -> Map<String, Json> {
     let mut map = lora::defaults(dialect);
@@ -36,7 +42,7 @@ enum Extra {
 }
 
 impl Extra {
-    fn new(c: &AdapterConfig) -> Result<Self> {
+    fn new(c: &TunerConfig) -> Result<Self> {
         const FIELD: &str = "embedder_and_normalizer";
         match c.get(FIELD) {
             Some(Json::String(pattern)) => Ok(Self::Pattern(FullMatch::new(pattern, FIELD)?)),
@@ -52,7 +58,7 @@ impl Extra {
     }
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     lora::LoraConfig::new(c)?;
     Extra::new(c)?;
     let ratio = c.float("group_size_ratio")?.unwrap_or(0.25);
@@ -68,10 +74,12 @@ fn check(c: &AdapterConfig) -> Result<()> {
     }
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
     let extra = Extra::new(c)?;
     let mut shared = Vec::new();
-    for (path, _) in own_parameters(&model.model.root) {
+    for (path, _) in own_parameters(&model.root) {
         if extra.matches(&path)? {
             shared.push(path);
         }
@@ -79,12 +87,12 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     let mut attachment = lora::attach(model, id, name, c, seed)?;
     attachment.shared = shared;
     if c.text("model_type")?.is_some() {
-        let blocks = model.model.keys.blocks;
+        let blocks = model.keys.blocks;
         let is_attention = |path: &str| {
             let inside = path.strip_prefix(blocks).and_then(|p| p.strip_prefix('.'));
             inside.and_then(|p| p.split_once('.')).is_some_and(|(_, part)| part == "self_attn")
         };
-        let nodes = model_nodes(&model.model.root);
+        let nodes = model_nodes(&model.root);
         let places: Vec<Place> = nodes
             .iter()
             .filter(|(path, _)| is_attention(path))
@@ -93,11 +101,11 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         if places.is_empty() {
             return Err(Error::config(
                 "model_type",
-                format!("llama: {} has no attention of that kind", model.model.keys.architecture),
+                format!("llama: {} has no attention of that kind", model.keys.architecture),
             ));
         }
         let ratio = c.float("group_size_ratio")?.unwrap_or(0.25);
-        attach_at(&mut model.model.root, &places, |_, node| {
+        attach_at(&mut model.root, &places, |_, node| {
             let own = Own { adapter: id, before: "", name: String::new(), params: Vec::new() };
             node.tuners.push(Box::new(ShiftedAttention { own, ratio }));
             Ok(())
@@ -115,7 +123,7 @@ struct ShiftedAttention {
 
 impl Tuner for ShiftedAttention {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
-        if cx.training && cx.cache.is_none() && cx.is_active(self.own.adapter) {
+        if cx.training && cx.cache.is_none() {
             args.named.push((GROUP_SIZE_RATIO, Value::Number(self.ratio)));
         }
         next.run(cx, args)

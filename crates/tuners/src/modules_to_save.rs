@@ -1,7 +1,9 @@
 //! `modules_to_save`: a trained copy of a whole module per adapter.
 
 use crate::config::check_adapter_name;
-use swift_tuners_nn::module::{named_nodes, Args, Next, Node, Tuner, Value, Visitor};
+use swift_tuners_nn::module::{
+    all_parameters, named_nodes, Args, Next, Node, Part, Role, Rows, Tuner, Value, Visitor, VisitorMut,
+};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
 /// Runs the active adapter's copy, or the original when none is active.
@@ -10,6 +12,8 @@ use swift_tuners_nn::{AdapterId, Context, Error, Result};
 #[derive(Clone, Default)]
 pub struct ModulesToSave {
     copies: Vec<Copy>,
+    /// Theirs, in the same order.
+    ids: Vec<AdapterId>,
 }
 
 #[derive(Clone)]
@@ -24,24 +28,18 @@ impl ModulesToSave {
     pub fn attach(node: &mut Node, id: AdapterId, name: &str) -> Result<()> {
         check_adapter_name(name)?;
         let copy = node.deep_copy()?;
-        for (_, p) in swift_tuners_nn::module::all_parameters(&copy) {
+        for (_, p) in all_parameters(&copy) {
             p.set_requires_grad(true);
         }
         let copy = Copy { id, name: name.to_owned(), node: copy };
         match node.tuner_mut::<Self>() {
-            Some(wrapper) => wrapper.copies.push(copy),
-            None => node.tuners.push(Box::new(Self { copies: vec![copy] })),
+            Some(wrapper) => {
+                wrapper.copies.push(copy);
+                wrapper.ids.push(id);
+            }
+            None => node.tuners.push(Box::new(Self { copies: vec![copy], ids: vec![id] })),
         }
         Ok(())
-    }
-
-    pub fn copies(&self) -> &[Copy] {
-        &self.copies
-    }
-
-    /// The copy of one of these adapters.
-    pub fn copy_for(&self, ids: &[AdapterId]) -> Option<&Copy> {
-        self.copies.iter().find(|c| ids.contains(&c.id))
     }
 
     fn active(&self, cx: &Context) -> Result<Option<&Copy>> {
@@ -59,18 +57,37 @@ impl ModulesToSave {
 
 impl Tuner for ModulesToSave {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if cx.rows.is_some() {
-            // The cache of a decoding pass is of all rows together.
-            let whole = |c: &Copy| cx.is_active(c.id) && named_nodes(&c.node).len() > 1;
-            if cx.cache.is_some() && self.copies.iter().any(whole) {
-                return Err(Error::Invalid("adapterNames: generation with a whole block in modules_to_save".into()));
-            }
-            return cx.by_rows(&args, |cx, args| self.around(cx, args, next));
-        }
         match self.active(cx)? {
             Some(copy) => copy.node.call(cx, args),
             None => next.run(cx, args),
         }
+    }
+
+    fn adapters(&self) -> &[AdapterId] {
+        &self.ids
+    }
+
+    fn rows(&self, cx: &Context) -> Result<Rows> {
+        // The cache of a decoding pass is of all rows together.
+        let whole = |c: &Copy| cx.is_active(c.id) && named_nodes(&c.node).len() > 1;
+        if cx.cache.is_some() && self.copies.iter().any(whole) {
+            return Err(Error::Invalid("adapterNames: generation with a whole block in modules_to_save".into()));
+        }
+        Ok(Rows::Apart)
+    }
+
+    fn parts(&self, id: AdapterId) -> Vec<Part<'_>> {
+        let copies = self.copies.iter().filter(|c| c.id == id);
+        let params = copies.flat_map(|c| all_parameters(&c.node));
+        params.map(|(name, p)| Part::plain(name, p).role(Role::Copied)).collect()
+    }
+
+    fn unloads(&self) -> bool {
+        true
+    }
+
+    fn replacement(&self, ids: &[AdapterId]) -> Option<&Node> {
+        self.copies.iter().find(|c| ids.contains(&c.id)).map(|c| &c.node)
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
@@ -79,8 +96,17 @@ impl Tuner for ModulesToSave {
         }
     }
 
+    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
+        self.copies.iter_mut().for_each(|copy| v.node("", &mut copy.node));
+    }
+
+    fn has_nodes(&self) -> bool {
+        true
+    }
+
     fn detach(&mut self, id: AdapterId) -> bool {
         self.copies.retain(|c| c.id != id);
+        self.ids.retain(|&c| c != id);
         self.copies.is_empty()
     }
 

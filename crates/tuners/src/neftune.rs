@@ -2,20 +2,20 @@
 //!
 //! Jain et al. 2023 (arXiv 2310.05914); Python's `swift.tuners.neftune`.
 
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::init::Rng;
 use swift_tuners_nn::module::{for_each_node_mut, Args, Next, Own, Tuner, Value, Weights};
-use swift_tuners_nn::{AdapterId, Context, Error, Result};
+use swift_tuners_nn::{Context, Error, Result};
 
-pub static ENTRY: Entry = Entry {
+pub static METHOD: Method = Method {
     kind: "neftune",
     dialects: &[Dialect::Swift],
     defaults,
     check,
     attach,
+    combination: None,
     traits: Traits { freezes: false, has_tensors: false, ..Traits::DEFAULT },
 };
 
@@ -23,7 +23,7 @@ fn defaults(_: Dialect) -> Map<String, Json> {
     swift_fields("neftune", json!({ "noise_alpha": 5.0 }))
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     match c.float("noise_alpha")? {
         Some(alpha) if alpha >= 0. => Ok(()),
         Some(alpha) => Err(Error::config("noise_alpha", format!("expected a number ≥ 0, found {alpha}"))),
@@ -31,11 +31,13 @@ fn check(c: &AdapterConfig) -> Result<()> {
     }
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, _: u64) -> Result<Attachment> {
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, .. } = a;
+    let (id, c) = (*id, *c);
     let alpha = c.float("noise_alpha")?.unwrap_or(5.);
     let mut second = false;
     let mut found = false;
-    for_each_node_mut(&mut model.model.root, &mut |node| {
+    for_each_node_mut(&mut model.root, &mut |node| {
         if !matches!(node.module().weights(), Some(Weights::Embedding { .. })) {
             return;
         }
@@ -64,7 +66,7 @@ struct NefTune {
 impl Tuner for NefTune {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         let value = next.run(cx, args)?;
-        if !cx.training || !cx.is_active(self.own.adapter) {
+        if !cx.training {
             return Ok(value);
         }
         let x = value.into_tensor()?;

@@ -2,43 +2,51 @@
 //!
 //! Python's `swift.tuners.part`.
 
-use crate::config::{AdapterConfig, Dialect};
-use crate::lora::{LoraLayer, MergedLinear};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, SwiftRule};
 use serde_json::{json, Map, Value as Json};
-use swift_tuners_nn::module::{own_parameters, Args, Next, Node, OwnTensor, TensorName, Tuner};
-use swift_tuners_nn::module::{Value, Visitor};
+use swift_tuners_nn::module::{own_parameters, Args, Next, Node, Part, Tuner, Value, Visitor, VisitorMut};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
-pub static ENTRY: Entry =
-    Entry { kind: "part", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "part",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     swift_fields("part", json!({ "target_modules": null }))
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     SwiftRule::new(c, "target_modules", false).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, _: u64) -> Result<Attachment> {
-    let mut places = SwiftRule::new(c, "target_modules", false)?.places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, .. } = a;
+    let (id, c) = (*id, *c);
+    let mut places = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
     places.retain(|p| !p.path.is_empty());
-    attach_at(&mut model.model.root, &places, |_, node| {
+    attach_at(&mut model.root, &places, |_, node| {
         let copy = node.deep_copy()?;
         for (_, p) in own_parameters(&copy) {
             p.set_requires_grad(true);
         }
         let copy = Copy { id, name: name.to_owned(), node: copy };
         match node.tuner_mut::<Parts>() {
-            Some(parts) => parts.copies.push(copy),
+            Some(parts) => {
+                parts.copies.push(copy);
+                parts.ids.push(id);
+            }
             None => {
                 // Inside of a LoRA, which goes on applying to the copy; Python skips modules that LoRA wraps already.
-                let wraps = |t: &dyn Tuner| t.as_any().is::<LoraLayer>() || t.as_any().is::<MergedLinear>();
-                let at = node.tuners.iter().position(|t| wraps(t.as_ref())).unwrap_or(node.tuners.len());
-                node.tuners.insert(at, Box::new(Parts { copies: vec![copy] }));
+                let at = node.tuners.iter().position(|t| t.merges()).unwrap_or(node.tuners.len());
+                node.tuners.insert(at, Box::new(Parts { copies: vec![copy], ids: vec![id] }));
             }
         }
         Ok(())
@@ -57,6 +65,8 @@ struct Copy {
 #[derive(Clone)]
 pub struct Parts {
     copies: Vec<Copy>,
+    /// Theirs, in the same order.
+    ids: Vec<AdapterId>,
 }
 
 impl Tuner for Parts {
@@ -78,17 +88,27 @@ impl Tuner for Parts {
         }
     }
 
+    fn adapters(&self) -> &[AdapterId] {
+        &self.ids
+    }
+
     /// Saved under the names that the module's own parameters have.
-    fn tensors(&self, adapter: AdapterId) -> Vec<OwnTensor> {
+    fn parts(&self, adapter: AdapterId) -> Vec<Part<'_>> {
         let copies = self.copies.iter().filter(|c| c.id == adapter);
-        copies
-            .flat_map(|c| own_parameters(&c.node))
-            .map(|(name, p)| OwnTensor { name: TensorName::Plain(name), param: p.clone(), buffer: false })
-            .collect()
+        copies.flat_map(|c| own_parameters(&c.node)).map(|(name, p)| Part::plain(name, p)).collect()
+    }
+
+    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
+        self.copies.iter_mut().for_each(|copy| v.node("", &mut copy.node));
+    }
+
+    fn has_nodes(&self) -> bool {
+        true
     }
 
     fn detach(&mut self, adapter: AdapterId) -> bool {
         self.copies.retain(|c| c.id != adapter);
+        self.ids.retain(|&c| c != adapter);
         self.copies.is_empty()
     }
 }

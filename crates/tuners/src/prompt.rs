@@ -3,17 +3,23 @@
 //! Jia et al. 2022 (arXiv 2203.12119); Python's `swift.tuners.prompt`.
 
 use crate::blocks::Init;
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, SwiftRule};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::module::{Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::Mask;
-use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
+use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
-pub static ENTRY: Entry =
-    Entry { kind: "PROMPT", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "PROMPT",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     let own = json!({
@@ -23,7 +29,7 @@ fn defaults(_: Dialect) -> Map<String, Json> {
     swift_fields("PROMPT", own)
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.sizes("dim")?;
     c.size("prompt_length")?;
     if c.position("embedding_pos")?.is_none() {
@@ -36,8 +42,10 @@ fn check(c: &AdapterConfig) -> Result<()> {
     SwiftRule::new(c, "target_modules", true).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    let places = SwiftRule::new(c, "target_modules", true)?.places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    let places = SwiftRule::new(c, "target_modules", true)?.places(model, c, "target_modules")?;
     let dims = c.sizes("dim")?;
     let length = c.size("prompt_length")?;
     let mut layers = Vec::new();
@@ -56,13 +64,13 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         let dim = dims.at(i)?;
         // Xavier over [1, length, dim], as PyTorch counts the fans of three dimensions.
         let bound = (6. / (length * dim + dim) as f64).sqrt();
-        tokens.push(Init::new(&model.model, seed, &place.path).uniform(&[1, length, dim], bound)?);
+        tokens.push(Init::new(model, seed, &place.path).uniform(&[1, length, dim], bound)?);
     }
     let embedding = c.position("embedding_pos")?.ok_or_else(|| Error::config("embedding_pos", "missing"))?;
     let mask = c.position("attention_mask_pos")?;
     let mask_value = c.float("attention_mask_value")?.unwrap_or(0.);
     let (front, extract) = (c.flag("attach_front")?, c.flag("extract_embedding")?);
-    attach_at(&mut model.model.root, &places, |i, node| {
+    attach_at(&mut model.root, &places, |i, node| {
         let token = tokens[i].clone();
         let params = vec![("prompt_token".to_owned(), token.clone())];
         let own = Own { adapter: id, before: "prompt_", name: name.to_owned(), params };
@@ -152,7 +160,7 @@ impl Tuner for Prompt {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
         // In a decoding step the prompt is among the positions that the cache holds.
         let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
-        if decoding || !cx.is_active(self.own.adapter) {
+        if decoding {
             return next.run(cx, args);
         }
         match args.get_mut(&self.embedding)? {

@@ -3,9 +3,8 @@
 //! Wu et al. 2024 (arXiv 2404.03592); Python's `swift.tuners.reft` over `pyreft`.
 
 use crate::blocks::{Dense, Init};
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, Place};
 use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
@@ -13,16 +12,17 @@ use swift_tuners_nn::checkpoint::{torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
 use swift_tuners_nn::module::Visitor;
-use swift_tuners_nn::module::{model_nodes, Args, Next, OwnTensor, Position, TensorName, Tuner, Value};
+use swift_tuners_nn::module::{model_nodes, Args, Next, Part, Position, Role, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
-pub static ENTRY: Entry = Entry {
+pub static METHOD: Method = Method {
     kind: "reft",
     dialects: &[Dialect::Swift],
     defaults,
     check,
     attach,
+    combination: None,
     traits: Traits { read_other: Some(read_pyreft), ..Traits::DEFAULT },
 };
 
@@ -80,7 +80,7 @@ struct Options {
 }
 
 impl Options {
-    fn new(c: &AdapterConfig) -> Result<Self> {
+    fn new(c: &TunerConfig) -> Result<Self> {
         let names: Vec<&str> = Kind::ALL.iter().map(|(n, _)| *n).collect();
         let name = c.choice("intervention_type", &names)?;
         let kind = Kind::ALL.iter().find(|(n, _)| *n == name).map_or(Kind::Loreft, |(_, k)| *k);
@@ -112,7 +112,7 @@ impl Options {
 }
 
 /// `args`: JSON text when it is given, an object once it was saved.
-fn arguments(c: &AdapterConfig) -> Result<Map<String, Json>> {
+fn arguments(c: &TunerConfig) -> Result<Map<String, Json>> {
     match c.get("args") {
         None => Ok(Map::new()),
         Some(Json::Object(map)) => Ok(map.clone()),
@@ -127,7 +127,7 @@ fn arguments(c: &AdapterConfig) -> Result<Map<String, Json>> {
 }
 
 /// The list of layers that interventions go to.
-fn list_path(c: &AdapterConfig) -> Result<String> {
+fn list_path(c: &TunerConfig) -> Result<String> {
     if let Some(key) = c.text("layer_key")? {
         return Ok(key.to_owned());
     }
@@ -144,20 +144,22 @@ fn list_path(c: &AdapterConfig) -> Result<String> {
     }
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     Options::new(c)?;
     c.integers("layers")?;
     list_path(c).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    if model.model.root.tuners.iter().any(|t| t.as_any().is::<Interventions>()) {
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    if model.root.tuners.iter().any(|t| t.as_any().is::<Interventions>()) {
         return Err(Error::Invalid("ReFT: the model has interventions of another adapter already".into()));
     }
     let options = Options::new(c)?;
     let list = list_path(c)?;
     let layers = c.integers("layers")?.unwrap_or_default();
-    let width = ["hidden_size", "n_embd", "d_model"].iter().find_map(|k| model.model.config.get(*k)?.as_u64());
+    let width = ["hidden_size", "n_embd", "d_model"].iter().find_map(|k| model.config.get(*k)?.as_u64());
     let Some(width) = width.map(|w| w as usize) else {
         return Err(Error::Invalid("ReFT: config.json has no hidden_size".into()));
     };
@@ -165,7 +167,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         return Err(Error::config("r", format!("{} must be below the hidden size {width}", options.r)));
     }
     let mut places = Vec::new();
-    for (path, node) in model_nodes(&model.model.root) {
+    for (path, node) in model_nodes(&model.root) {
         let index = path.strip_prefix(&list).and_then(|p| p.strip_prefix('.')).and_then(|n| n.parse::<u64>().ok());
         if let Some(index) = index.filter(|i| layers.is_empty() || layers.contains(i)) {
             places.push((index, Place { id: node.id(), path }));
@@ -176,7 +178,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     }
     let mut parts = Vec::new();
     for (index, place) in &places {
-        let mut init = Init::new(&model.model, seed, &place.path);
+        let mut init = Init::new(model, seed, &place.path);
         let component = list.replace('.', "_");
         parts.push((
             format!("comp_{component}[{index}]_output_unit_pos_nunit_1#0"),
@@ -184,9 +186,9 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         ));
     }
     let holder = Interventions { id, parts: parts.clone() };
-    model.model.root.tuners.push(Box::new(holder));
+    model.root.tuners.push(Box::new(holder));
     let places: Vec<Place> = places.into_iter().map(|(_, p)| p).collect();
-    attach_at(&mut model.model.root, &places, |i, node| {
+    attach_at(&mut model.root, &places, |i, node| {
         node.tuners.push(Box::new(Intervention {
             id,
             name: name.to_owned(),
@@ -233,24 +235,30 @@ impl Parts {
         })
     }
 
-    /// Name, tensor and whether it is a buffer, in pyreft's order.
-    fn tensors(&self) -> Vec<(String, Param, bool)> {
+    /// In pyreft's order.
+    fn tensors(&self) -> Vec<(String, &Param, Role)> {
         let mut out = Vec::new();
         if let Source::Constant(c) = &self.source {
-            out.push(("learned_source".to_owned(), c.clone(), false));
+            out.push(("learned_source".to_owned(), c, Role::Trained));
         }
         if let Some(r) = &self.rotation {
-            out.push((ORIGINAL.to_owned(), r.original.clone(), false));
-            out.push((BASE.to_owned(), r.base.clone(), true));
+            out.push((ORIGINAL.to_owned(), &r.original, Role::Trained));
+            out.push((BASE.to_owned(), &r.base, Role::Buffer { saved: true }));
         }
         if let Some(p) = &self.projection {
-            out.extend(p.params("proj_layer").into_iter().map(|(n, p)| (n, p, false)));
+            out.extend(of_dense("proj_layer", p));
         }
         if let Source::Linear(d) = &self.source {
-            out.extend(d.params("learned_source").into_iter().map(|(n, p)| (n, p, false)));
+            out.extend(of_dense("learned_source", d));
         }
         out
     }
+}
+
+fn of_dense<'a>(name: &str, d: &'a Dense) -> impl Iterator<Item = (String, &'a Param, Role)> {
+    let weight = (format!("{name}.weight"), &d.weight, Role::Trained);
+    let bias = d.bias.as_ref().map(|b| (format!("{name}.bias"), b, Role::Trained));
+    std::iter::once(weight).chain(bias)
 }
 
 const ORIGINAL: &str = "rotate_layer.parametrizations.weight.original";
@@ -350,7 +358,7 @@ struct Interventions {
 
 impl Tuner for Interventions {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if let (Some(locations), true) = (&cx.locations, cx.is_active(self.id)) {
+        if let Some(locations) = &cx.locations {
             let fits = matches!(locations.shape[..], [_, interventions, _] if interventions == self.parts.len());
             if !fits {
                 return Err(Error::Shape {
@@ -386,12 +394,15 @@ impl Tuner for Interventions {
         }
     }
 
-    fn tensors(&self, adapter: AdapterId) -> Vec<OwnTensor> {
+    fn adapters(&self) -> &[AdapterId] {
+        std::slice::from_ref(&self.id)
+    }
+
+    fn parts(&self, adapter: AdapterId) -> Vec<Part<'_>> {
         let mut out = Vec::new();
         for (key, parts) in self.parts.iter().filter(|_| adapter == self.id) {
-            for (name, param, buffer) in parts.tensors() {
-                let name = TensorName::Plain(format!("interventions.{key}.{name}"));
-                out.push(OwnTensor { name, param, buffer });
+            for (name, param, role) in parts.tensors() {
+                out.push(Part::plain(format!("interventions.{key}.{name}"), param).role(role));
             }
         }
         out
@@ -476,7 +487,7 @@ impl Tuner for Intervention {
         // Positions are those of the prompt; what is decoded afterwards is left alone when they were named.
         let decoding = cx.locations.is_some() && cx.cache.as_ref().is_some_and(|c| !c.is_empty());
         let mut value = next.run(cx, args)?;
-        if decoding || !cx.is_active(self.id) {
+        if decoding {
             return Ok(value);
         }
         let out = value.element_mut(&Some(Position::Index(0)))?;
@@ -492,6 +503,10 @@ impl Tuner for Intervention {
     }
 
     fn visit<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
+
+    fn adapters(&self) -> &[AdapterId] {
+        std::slice::from_ref(&self.id)
+    }
 
     fn detach(&mut self, adapter: AdapterId) -> bool {
         adapter == self.id

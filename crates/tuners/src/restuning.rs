@@ -3,19 +3,25 @@
 //! Jiang et al. 2023 (arXiv 2310.19859); Python's `swift.tuners.restuning`.
 
 use crate::blocks::{over_channels, Bottleneck, Dense, Init, Probe};
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, nothing_found, Place, SwiftRule};
 use serde_json::{json, Map, Value as Json};
 use std::sync::Arc;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, Conv2dShape};
-use swift_tuners_nn::{AdapterId, Context, Error, Model, Param, Result, Tensor};
+use swift_tuners_nn::{Context, Error, Model, Param, Result, Tensor};
 
-pub static ENTRY: Entry =
-    Entry { kind: "RESTUNING", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "RESTUNING",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     let own = json!({
@@ -29,7 +35,7 @@ fn defaults(_: Dialect) -> Map<String, Json> {
 
 const HOOKS: [&str; 2] = ["input", "output"];
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.sizes("dims")?;
     for hook in ["root_modules_hook", "stem_modules_hook", "target_modules_hook"] {
         c.choice(hook, &HOOKS)?;
@@ -97,7 +103,7 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(c: &'a AdapterConfig) -> Result<Self> {
+    fn new(c: &'a TunerConfig) -> Result<Self> {
         let (configs, each) = match c.get("tuner_cfg") {
             Some(Json::Array(list)) => (list.iter().map(Some).collect(), true),
             other => (vec![other], false),
@@ -136,7 +142,7 @@ impl<'a> Blocks<'a> {
 }
 
 /// `upsample_out_channels` of block `i`; no convolution where it is null.
-fn upsample_channels(c: &AdapterConfig, i: usize) -> Result<Option<usize>> {
+fn upsample_channels(c: &TunerConfig, i: usize) -> Result<Option<usize>> {
     let value = match c.get("upsample_out_channels") {
         Some(Json::Array(list)) => list.get(i),
         other => other,
@@ -153,7 +159,7 @@ fn upsample_channels(c: &AdapterConfig, i: usize) -> Result<Option<usize>> {
 // ── Attaching ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The stems: a pattern in the model's order, or exact paths in the list's.
-fn stems(model: &Model, c: &AdapterConfig) -> Result<Vec<Place>> {
+fn stems(model: &Model, c: &TunerConfig) -> Result<Vec<Place>> {
     const FIELD: &str = "stem_modules";
     match SwiftRule::new(c, FIELD, true)? {
         rule @ SwiftRule::Pattern(_) => rule.places(model, c, FIELD),
@@ -175,15 +181,17 @@ fn stems(model: &Model, c: &AdapterConfig) -> Result<Vec<Place>> {
 /// The place among a pass's taps where the bypass starts; stem i is at `i + 1`.
 const START: usize = 0;
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    let stems = stems(&model.model, c)?;
-    let targets = SwiftRule::new(c, "target_modules", false)?.places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    let stems = stems(model, c)?;
+    let targets = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
     let output = |field: &str| Ok::<bool, Error>(c.choice(field, &HOOKS)? == "output");
     // Without a root the bypass starts from what the first stem takes in.
     let (start, start_output) = match c.get("root_modules") {
         Some(_) => {
             let rule = SwiftRule::new(c, "root_modules", false)?;
-            let first = rule.places(&model.model, c, "root_modules")?.swap_remove(0);
+            let first = rule.places(model, c, "root_modules")?.swap_remove(0);
             (first, output("root_modules_hook")?)
         }
         None => (stems[0].clone(), false),
@@ -191,7 +199,7 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     let blocks = Blocks::new(c)?;
     let dims = c.sizes("dims")?;
     let zero_last = c.flag("zero_init_last")?;
-    let mut init = Init::new(&model.model, seed, "restuning");
+    let mut init = Init::new(model, seed, "restuning");
     let mut built = Vec::new();
     for i in 0..stems.len() {
         let place = At { dim: dims.at(i)?, index: i, zero: zero_last && i + 1 == stems.len() };
@@ -214,20 +222,20 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
     }
     let bypass: Arc<Vec<Block>> = Arc::new(built);
     let own = |params| Own { adapter: id, before: "restuning_", name: name.to_owned(), params };
-    model.model.root.tuners.push(Box::new(Holder { own: own(params) }));
+    model.root.tuners.push(Box::new(Holder { own: own(params) }));
 
     let stem_output = output("stem_modules_hook")?;
     let mut probes = vec![(start, START, start_output)];
     probes.extend(stems.into_iter().enumerate().map(|(i, place)| (place, i + 1, stem_output)));
     for (place, at, output) in probes {
-        attach_at(&mut model.model.root, &[place], |_, node| {
+        attach_at(&mut model.root, &[place], |_, node| {
             node.tuners.push(Box::new(Probe { own: own(Vec::new()), at, output }));
             Ok(())
         })?;
     }
     let position = c.position("target_hidden_pos")?.unwrap_or(Position::Index(0));
     let target_output = output("target_modules_hook")?;
-    attach_at(&mut model.model.root, &targets, |_, node| {
+    attach_at(&mut model.root, &targets, |_, node| {
         let (bypass, position) = (bypass.clone(), position.clone());
         node.tuners.push(Box::new(Target { own: own(Vec::new()), bypass, position, output: target_output }));
         Ok(())
@@ -282,9 +290,6 @@ impl Target {
 
 impl Tuner for Target {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
-        if !cx.is_active(self.own.adapter) {
-            return next.run(cx, args);
-        }
         if !self.output {
             let bypassed = self.run_bypass(cx)?;
             match args.get_mut(&self.position)? {

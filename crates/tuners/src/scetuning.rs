@@ -3,18 +3,24 @@
 //! Jiang et al. 2023 (arXiv 2312.11392); Python's `swift.tuners.scetuning`.
 
 use crate::blocks::{over_channels, Bottleneck, Init, Probe};
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, nothing_found, Place, SwiftRule};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::Activation;
-use swift_tuners_nn::{AdapterId, Context, Error, Model, Result, Tensor};
+use swift_tuners_nn::{Context, Error, Model, Result, Tensor};
 
-pub static ENTRY: Entry =
-    Entry { kind: "SCETuning", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "SCETuning",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     let own = json!({
@@ -26,7 +32,7 @@ fn defaults(_: Dialect) -> Map<String, Json> {
 
 const MODES: [&str; 3] = ["encoder", "decoder", "identity"];
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.sizes("dims")?;
     c.choice("tuner_mode", &MODES)?;
     c.choice("tuner_op", &["SCEAdapter"])?;
@@ -43,7 +49,7 @@ fn check(c: &AdapterConfig) -> Result<()> {
 }
 
 /// The places of a field: a pattern in the model's order, or exact paths in the list's; a `ModuleList` means its last module.
-fn places(model: &Model, c: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
+fn places(model: &Model, c: &TunerConfig, field: &str) -> Result<Vec<Place>> {
     let nodes = model_nodes(&model.root);
     let last_of = |list: &str| {
         let inside = |path: &str| path.strip_prefix(list)?.strip_prefix('.')?.parse::<usize>().ok();
@@ -86,10 +92,12 @@ fn places(model: &Model, c: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
     listed.iter().map(find).collect()
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    let places_ = places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    let places_ = places(model, c, "target_modules")?;
     let hints = match c.get("hint_modules") {
-        Some(_) => places(&model.model, c, "hint_modules")?,
+        Some(_) => places(model, c, "hint_modules")?,
         None => Vec::new(),
     };
     if !hints.is_empty() && hints.len() != places_.len() {
@@ -109,16 +117,16 @@ fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, 
         if length == 0 {
             return Err(Error::config("down_ratio", format!("{ratio} of {dim} channels leaves none")));
         }
-        let mut init = Init::new(&model.model, seed, &place.path);
+        let mut init = Init::new(model, seed, &place.path);
         let (down, up) = (init.dense(dim, length, true)?, init.zeros(length, dim)?);
         nets.push(Bottleneck { down, up, act: Activation::Gelu });
     }
-    attach_at(&mut model.model.root, &hints, |at, node| {
+    attach_at(&mut model.root, &hints, |at, node| {
         let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params: Vec::new() };
         node.tuners.push(Box::new(Probe { own, at, output: true }));
         Ok(())
     })?;
-    attach_at(&mut model.model.root, &places_, |i, node| {
+    attach_at(&mut model.root, &places_, |i, node| {
         let params = nets[i].params(["tuner_op.ln1", "tuner_op.ln2"]);
         let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params };
         let hint = hints.get(i).map(|place| (i, place.path.clone()));
@@ -170,9 +178,6 @@ impl SceTuner {
 
 impl Tuner for SceTuner {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
-        if !cx.is_active(self.own.adapter) {
-            return next.run(cx, args);
-        }
         if !self.decoder {
             let mut value = next.run(cx, args)?;
             // Of a tuple Python keeps the first element only.

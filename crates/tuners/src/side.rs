@@ -3,18 +3,24 @@
 //! Zhang et al. 2019 (arXiv 1912.13503); Python's `swift.tuners.side`.
 
 use crate::blocks::{Bottleneck, Dense, Init};
-use crate::config::{AdapterConfig, Dialect};
-use crate::registry::{swift_fields, Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
 use crate::target::{attach_at, SwiftRule};
 use serde_json::{json, Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, Conv2dShape};
-use swift_tuners_nn::{AdapterId, Context, Error, Param, Result, Tensor};
+use swift_tuners_nn::{Context, Error, Param, Result, Tensor};
 
-pub static ENTRY: Entry =
-    Entry { kind: "SIDE", dialects: &[Dialect::Swift], defaults, check, attach, traits: Traits::DEFAULT };
+pub static METHOD: Method = Method {
+    kind: "SIDE",
+    dialects: &[Dialect::Swift],
+    defaults,
+    check,
+    attach,
+    combination: None,
+    traits: Traits::DEFAULT,
+};
 
 fn defaults(_: Dialect) -> Map<String, Json> {
     let own = json!({
@@ -30,7 +36,7 @@ enum Kind {
     AlexNet,
 }
 
-fn kind(c: &AdapterConfig) -> Result<Kind> {
+fn kind(c: &TunerConfig) -> Result<Kind> {
     let name = c.text("side_module_name")?.unwrap_or("fcn4");
     match name.to_ascii_lowercase().as_str() {
         "mlp" => Ok(Kind::Mlp),
@@ -43,7 +49,7 @@ fn kind(c: &AdapterConfig) -> Result<Kind> {
     }
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     c.size("dim")?;
     kind(c)?;
     c.position("source_hidden_pos")?;
@@ -51,17 +57,19 @@ fn check(c: &AdapterConfig) -> Result<()> {
     SwiftRule::new(c, "target_modules", false).map(|_| ())
 }
 
-fn attach(model: &mut TunedModel, id: AdapterId, name: &str, c: &AdapterConfig, seed: u64) -> Result<Attachment> {
-    let places = SwiftRule::new(c, "target_modules", false)?.places(&model.model, c, "target_modules")?;
+fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
+    let Attach { model, id, name, config: c, seed } = a;
+    let (id, c, seed) = (*id, *c, *seed);
+    let places = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
     let (dim, kind) = (c.size("dim")?, kind(c)?);
     let source = c.position("source_hidden_pos")?.unwrap_or(Position::Index(0));
     let target = c.position("target_hidden_pos")?.or(Some(Position::Index(0)));
     let mut made = Vec::new();
     for place in &places {
-        let mut init = Init::new(&model.model, seed, &place.path);
+        let mut init = Init::new(model, seed, &place.path);
         made.push((init.constant(&[], 0.)?, Network::new(kind, dim, &mut init)?));
     }
-    attach_at(&mut model.model.root, &places, |i, node| {
+    attach_at(&mut model.root, &places, |i, node| {
         let (alpha, net) = made[i].clone();
         let mut params = vec![("alpha".to_owned(), alpha.clone())];
         params.extend(net.params());
@@ -86,9 +94,6 @@ struct Side {
 
 impl Tuner for Side {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
-        if !cx.is_active(self.own.adapter) {
-            return next.run(cx, args);
-        }
         let x = match args.get_mut(&self.source)? {
             Value::Tensor(x) => x.clone(),
             other => {

@@ -1,6 +1,6 @@
 //! Which modules a configuration means: PEFT's rules for `target_modules` and its relatives.
 
-use crate::config::AdapterConfig;
+use crate::config::TunerConfig;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use swift_tuners_nn::error::printable;
@@ -65,7 +65,7 @@ pub enum SwiftRule {
 
 impl SwiftRule {
     /// `lists`: whether this field takes a list at all.
-    pub fn new(config: &AdapterConfig, field: &str, lists: bool) -> Result<Self> {
+    pub fn new(config: &TunerConfig, field: &str, lists: bool) -> Result<Self> {
         match config.get(field) {
             None => Err(Error::config(field, "missing")),
             Some(Json::String(pattern)) => Ok(Self::Pattern(FullMatch::new(pattern, field)?)),
@@ -86,7 +86,7 @@ impl SwiftRule {
 
     /// The model's modules that match, in its order; the root counts under `""`. Fails with [`Error::Target`] when there are
     /// none.
-    pub fn places(&self, model: &Model, config: &AdapterConfig, field: &str) -> Result<Vec<Place>> {
+    pub fn places(&self, model: &Model, config: &TunerConfig, field: &str) -> Result<Vec<Place>> {
         let nodes = model_nodes(&model.root);
         let mut out = Vec::new();
         for (path, node) in &nodes {
@@ -102,7 +102,7 @@ impl SwiftRule {
 }
 
 /// The error that says what was looked for and what comes close.
-pub fn nothing_found(model: &Model, config: &AdapterConfig, field: &str) -> Error {
+pub fn nothing_found(model: &Model, config: &TunerConfig, field: &str) -> Error {
     let nodes = model_nodes(&model.root);
     let names: Vec<&str> = nodes.iter().map(|(n, _)| n.as_str()).collect();
     let wanted = config.get(field).map(|v| printable(&v.to_string(), 120)).unwrap_or_default();
@@ -137,7 +137,7 @@ enum Rule {
 }
 
 impl Rule {
-    fn new(config: &AdapterConfig, field: &str) -> Result<Option<Self>> {
+    fn new(config: &TunerConfig, field: &str) -> Result<Option<Self>> {
         Ok(match config.get(field) {
             None => None,
             Some(Json::String(pattern)) => Some(Self::Pattern(FullMatch::new(pattern, field)?)),
@@ -158,7 +158,7 @@ impl Rule {
 /// `target_modules`: a list by suffix, a string by full match, `all-linear`, or absent for the default of the model type.
 /// `exclude_modules` wins; nothing at or below a module of `modules_to_save` is adapted; `layers_to_transform` and
 /// `layers_pattern` narrow a list (not a pattern). Fails with [`Error::Target`] when nothing is left.
-pub fn resolve(model: &Model, config: &AdapterConfig, modules_to_save: &[String]) -> Result<Vec<String>> {
+pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) -> Result<Vec<String>> {
     let nodes = named_nodes(&model.root);
     let all_linear =
         matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
@@ -220,7 +220,7 @@ struct Layers {
 }
 
 impl Layers {
-    fn new(config: &AdapterConfig) -> Result<Self> {
+    fn new(config: &TunerConfig) -> Result<Self> {
         let indices = config.integers("layers_to_transform")?.filter(|l| !l.is_empty());
         let named = config.texts("layers_pattern")?.unwrap_or_default();
         let sources = if named.is_empty() {
@@ -270,7 +270,7 @@ pub fn pattern_value(patterns: &[(String, f64)], option: &str, name: &str) -> Re
 }
 
 /// The names (last components) that come closest to what was asked for.
-fn nearest(config: &AdapterConfig, names: &[&str]) -> Vec<String> {
+fn nearest(config: &TunerConfig, names: &[&str]) -> Vec<String> {
     let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
     let mut leaves: Vec<&str> = names.iter().filter_map(|n| n.rsplit('.').next()).collect();
     leaves.retain(|l| !l.is_empty() && !l.chars().all(|c| c.is_ascii_digit()));

@@ -1,7 +1,7 @@
 //! `Swift.save_to_peft_format`: a SWIFT checkpoint of LoRAs as PEFT reads it, without a model.
 
 use super::{python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, SAFE};
-use crate::config::{check_adapter_name, AdapterConfig, Dialect};
+use crate::config::{check_adapter_name, Dialect};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, json, safetensors};
 use swift_tuners_nn::{Array, Error, Result};
@@ -59,7 +59,7 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
                 return refuse(format!("adapter {adapter} has {field}"));
             }
         }
-        let config = AdapterConfig::from_json(&value)?;
+        let config = crate::registry::parse(&value)?;
         let weights = folder.join(SAFE);
         if !weights.exists() {
             return refuse(if folder.join(BIN).exists() {

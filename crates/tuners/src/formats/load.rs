@@ -1,8 +1,8 @@
 //! `Swift.from_pretrained` and `PeftModel.from_pretrained`.
 
 use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
-use crate::config::{check_adapter_name, AdapterConfig, Dialect};
-use crate::swift::{Flavor, Format, PrepareOptions, TunedModel};
+use crate::config::{check_adapter_name, Dialect, TunerConfig};
+use crate::lifecycle::{Flavor, Format, PrepareOptions, TunedModel};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub struct FromPretrainedOptions {
 struct Found {
     saved: String,
     name: String,
-    config: AdapterConfig,
+    config: TunerConfig,
     config_path: PathBuf,
     file: PathBuf,
     tensors: Tensors,
@@ -67,7 +67,9 @@ impl TunedModel {
                 "Mixed using with peft is not allowed: the model has adapters of the other kind".into(),
             ));
         }
-        self.transaction(|m| {
+        let loaded = |name: &&String| extra.is_some() || found.iter().any(|f| f.name == **name);
+        let touched: Vec<String> = self.adapters().keys().filter(loaded).cloned().collect();
+        self.transaction(&touched, |m| {
             for f in &found {
                 m.apply(thread, f, options)?;
             }
@@ -216,7 +218,7 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
     let order = adapter_order(&configuration(dir));
     subfolders.sort_by_key(|name| order.iter().position(|n| n == name).unwrap_or(usize::MAX));
     let in_root =
-        |config: &AdapterConfig, name: &str| config.dialect == Dialect::Peft || !subfolders.iter().any(|s| s == name);
+        |config: &TunerConfig, name: &str| config.dialect == Dialect::Peft || !subfolders.iter().any(|s| s == name);
     let pairs: Vec<(String, String)> = match names {
         NameSelection::All => {
             let root_name = root_config.iter().filter(|c| in_root(c, "default")).map(|_| "default".to_owned());
@@ -255,8 +257,7 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
         };
         let (file, tensors) = read_weights(&folder, &config)?;
         let config_path = folder.join(CONFIG);
-        let warnings = config
-            .unknown()
+        let warnings = crate::registry::unknown(&config)
             .iter()
             .map(|f| format!("{}: unknown field {:?} is kept", config_path.display(), printable(f, 80)))
             .collect();
@@ -268,7 +269,7 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
     Ok((found, read_extra(dir)?))
 }
 
-fn read_config(path: &Path) -> Result<AdapterConfig> {
+fn read_config(path: &Path) -> Result<TunerConfig> {
     let mut value = json::read(path)?;
     let additional = path.with_file_name("additional_config.json");
     if value.get("swift_type").is_none() && additional.exists() {
@@ -278,12 +279,12 @@ fn read_config(path: &Path) -> Result<AdapterConfig> {
         // On its own first, so that an error names the right file.
         let mut alone = more.clone();
         alone.insert("peft_type".into(), "LORA".into());
-        AdapterConfig::from_json(&Json::Object(alone)).map_err(|e| in_config(&additional, e))?;
+        crate::registry::parse(&Json::Object(alone)).map_err(|e| in_config(&additional, e))?;
         if let Json::Object(fields) = &mut value {
             fields.extend(more);
         }
     }
-    AdapterConfig::from_json(&value).map_err(|e| in_config(path, e))
+    crate::registry::parse(&value).map_err(|e| in_config(path, e))
 }
 
 /// An error about a configuration's fields names the file that they came from.
@@ -298,7 +299,7 @@ fn in_config(path: &Path, error: Error) -> Error {
     }
 }
 
-fn read_weights(folder: &Path, config: &AdapterConfig) -> Result<(PathBuf, Tensors)> {
+fn read_weights(folder: &Path, config: &TunerConfig) -> Result<(PathBuf, Tensors)> {
     let (safe, bin) = (folder.join(SAFE), folder.join(BIN));
     if safe.exists() || safe.is_symlink() {
         return Ok((safe.clone(), safetensors::read(&safe)?));

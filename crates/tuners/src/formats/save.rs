@@ -1,7 +1,7 @@
 //! `SwiftModel.save_pretrained` and `PeftModel.save_pretrained`.
 
 use super::{adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE};
-use crate::swift::{Flavor, Format, TunedModel};
+use crate::lifecycle::{Flavor, Format, TunedModel};
 use crate::target::FullMatch;
 use serde_json::{json, Map, Value as Json};
 use std::path::Path;
@@ -100,7 +100,7 @@ impl TunedModel {
     fn written(&self, name: &str, peft: bool) -> Result<Written> {
         let adapter = &self.adapters()[name];
         let traits = adapter.traits;
-        let convertible = traits.lora_layout && !adapter.config.flag("use_merged_linear")?;
+        let convertible = adapter.config.kind == "LORA" && !adapter.config.flag("use_merged_linear")?;
         let format = if peft && convertible { Format::Peft } else { Format::Swift };
         let tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;
         let (config, additional) = if format == Format::Peft {

@@ -3,9 +3,11 @@
 use super::{init, Init, LoraConfig};
 use crate::config::check_adapter_name;
 use candle_core::DType;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
-use swift_tuners_nn::ops::{self, compute_dtype, Conv2dShape, LoraTerm, WeightLayout};
-use swift_tuners_nn::param::Place;
+use swift_tuners_nn::combine::Combining;
+use swift_tuners_nn::module::{
+    Args, Next, Node, Part, PartName, Rate, Rows, Tuner, Value, Visitor, WeightKind, Weights,
+};
+use swift_tuners_nn::ops::{self, Conv2dShape, LoraTerm, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// One adapter's matrices at one place.
@@ -25,70 +27,15 @@ pub struct LoraAdapter {
     pub dropout: f64,
 }
 
-/// What merging replaced.
-#[derive(Clone)]
-struct Merged {
-    adapters: Vec<AdapterId>,
-    weight: Place,
-    bias: Option<Place>,
-}
-
 /// All LoRA adapters of one linear layer or embedding; their deltas add up over the frozen weight.
 ///
-/// `y = base(x) + Σ s · B(A(dropout(x)))`. While adapters are merged the weight alone runs, as in PEFT.
+/// `y = base(x) + Σ s · B(A(dropout(x)))`.
 #[derive(Clone)]
 pub struct LoraLayer {
     pub adapters: Vec<LoraAdapter>,
-    kind: Kind,
-    merged: Option<Merged>,
-}
-
-/// What the layer wraps, and with it how the weight reads as a matrix `[out, in]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Linear {
-        /// The weight lies `[in, out]`.
-        transposed: bool,
-    },
-    Embedding,
-    Conv2d(Conv2dShape),
-}
-
-impl Kind {
-    fn of(weights: &Weights<'_>) -> Self {
-        match weights {
-            Weights::Linear { layout, .. } => Self::Linear { transposed: *layout == WeightLayout::InOut },
-            Weights::Embedding { .. } => Self::Embedding,
-            Weights::Conv2d { shape, .. } => Self::Conv2d(*shape),
-        }
-    }
-
-    /// Outputs and inputs of a weight of this shape, as [`Kind::matrix`] has them.
-    fn sizes(self, shape: &[usize]) -> (usize, usize) {
-        let first = shape.first().copied().unwrap_or(0);
-        let rest = shape.iter().skip(1).product();
-        if self.flips() {
-            (rest, first)
-        } else {
-            (first, rest)
-        }
-    }
-
-    fn flips(self) -> bool {
-        matches!(self, Self::Linear { transposed: true } | Self::Embedding)
-    }
-
-    /// A base weight as `[out, in]` in f32 or wider; an embedding counts as `[width, vocab]`, a patch of a convolution as one
-    /// input.
-    fn matrix(self, weight: &Array) -> Result<Array> {
-        let wide = weight.to_dtype(compute_dtype(weight.dtype()))?;
-        Ok(if self.flips() { wide.t()?.contiguous()? } else { wide.flatten_from(1)? })
-    }
-
-    /// A matrix `[out, in]` as the base weight lies.
-    fn weight(self, matrix: &Array, shape: &[usize]) -> Result<Array> {
-        Ok(if self.flips() { matrix.t()?.contiguous()? } else { matrix.reshape(shape)? })
-    }
+    /// Theirs, in the same order.
+    ids: Vec<AdapterId>,
+    kind: WeightKind,
 }
 
 impl LoraLayer {
@@ -106,7 +53,7 @@ impl LoraLayer {
         seed: u64,
     ) -> Result<bool> {
         check_adapter_name(name)?;
-        if node.tuner::<Self>().is_some_and(|l| l.merged.is_some()) {
+        if node.has_merged() {
             return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
         }
         let Some(weights) = node.module().weights() else {
@@ -115,17 +62,12 @@ impl LoraLayer {
                 format!("{path} is no linear layer, convolution or embedding"),
             ));
         };
-        let kind = Kind::of(&weights);
-        let (weight, base_bias) = match weights {
-            Weights::Linear { weight, bias, .. } | Weights::Conv2d { weight, bias, .. } => {
-                (weight.clone(), bias.is_some())
-            }
-            Weights::Embedding { weight } => (weight.clone(), false),
-        };
+        let kind = weights.kind();
+        let (weight, base_bias) = (weights.weight().clone(), weights.bias().is_some());
         if config.lora_bias && !base_bias {
             return Err(Error::config("lora_bias", format!("{path} has no bias to merge it into")));
         }
-        if let Kind::Conv2d(shape) = kind {
+        if let WeightKind::Conv2d(shape) = kind {
             if shape.groups != 1 {
                 return Err(Error::config("target_modules", format!("{path} is a convolution in groups")));
             }
@@ -137,10 +79,12 @@ impl LoraLayer {
         let dtype = dtype.unwrap_or(weight.dtype());
         let (out, inp) = kind.sizes(&shape);
         let factors = match (kind, shape.as_slice()) {
-            (Kind::Conv2d(_), &[_, channels, height, width]) => (vec![r, channels, height, width], vec![out, r, 1, 1]),
+            (WeightKind::Conv2d(_), &[_, channels, height, width]) => {
+                (vec![r, channels, height, width], vec![out, r, 1, 1])
+            }
             _ => (vec![r, inp], vec![out, r]),
         };
-        let fresh = init::Fresh { init: config.init, embedding: kind == Kind::Embedding, r, inp, out, seed };
+        let fresh = init::Fresh { init: config.init, embedding: kind == WeightKind::Embedding, r, inp, out, seed };
         let (a, b, start) = if fresh.needs_weight() {
             let stored = weight.array()?;
             let start = init::dense(config.init, &kind.matrix(&stored)?, r, scaling, seed)?;
@@ -161,7 +105,7 @@ impl LoraLayer {
             )
         };
         let magnitude = config.dora.then(|| {
-            let shape = if matches!(kind, Kind::Conv2d(_)) { vec![1, out, 1, 1] } else { vec![out] };
+            let shape = if matches!(kind, WeightKind::Conv2d(_)) { vec![1, out, 1, 1] } else { vec![out] };
             let (weight, shape_m) = (weight.clone(), shape.clone());
             Param::pending(&shape, dtype, &device, true, move || {
                 let w = kind.matrix(&weight.array()?)?;
@@ -177,117 +121,21 @@ impl LoraLayer {
         let adapter =
             LoraAdapter { id, name: name.to_owned(), a, b, b_bias, magnitude, scaling, dropout: config.dropout };
         match node.tuner_mut::<Self>() {
-            Some(layer) => layer.adapters.push(adapter),
-            None => node.tuners.push(Box::new(Self { adapters: vec![adapter], kind, merged: None })),
+            Some(layer) => {
+                layer.adapters.push(adapter);
+                layer.ids.push(id);
+            }
+            None => node.tuners.push(Box::new(Self { adapters: vec![adapter], ids: vec![id], kind })),
         }
-        Ok(kind == Kind::Linear { transposed: true })
+        Ok(kind == WeightKind::Linear { transposed: true })
     }
 
     pub fn is_embedding(&self) -> bool {
-        self.kind == Kind::Embedding
-    }
-
-    pub fn is_merged(&self, id: AdapterId) -> bool {
-        self.merged.as_ref().is_some_and(|m| m.adapters.contains(&id))
-    }
-
-    pub fn has_merged(&self) -> bool {
-        self.merged.is_some()
+        self.kind == WeightKind::Embedding
     }
 
     pub fn adapter(&self, id: AdapterId) -> Option<&LoraAdapter> {
-        self.adapters.iter().find(|a| a.id == id)
-    }
-
-    /// `s · B A` as `[out, in]`, in f32 or wider.
-    pub fn delta_weight(&self, id: AdapterId) -> Result<Option<Array>> {
-        self.adapter(id).map(LoraAdapter::delta).transpose()
-    }
-
-    /// One of the node's parameters with the deltas of `ids` (those that are here and not merged yet), or `value` when they do
-    /// not change it. `value` is taken for the parameter's own, when a tied module's deltas are in it already.
-    pub fn with_deltas_of(
-        &self,
-        node: &Node,
-        ids: &[AdapterId],
-        param: &Param,
-        value: Option<Array>,
-    ) -> Result<Option<Array>> {
-        let adapters: Vec<&LoraAdapter> =
-            ids.iter().filter(|&&id| !self.is_merged(id)).filter_map(|&id| self.adapter(id)).collect();
-        let is_weight = dense_weights(node).is_some_and(|(weight, _)| weight.is(param));
-        if adapters.is_empty() || !is_weight && adapters.iter().all(|a| a.b_bias.is_none()) {
-            return Ok(value);
-        }
-        let before = value.map_or_else(|| param.array(), Ok)?;
-        if !is_weight {
-            let mut sum = before.to_dtype(compute_dtype(before.dtype()))?;
-            for b in adapters.iter().filter_map(|a| Some((a.b_bias.as_ref()?, a.scaling))) {
-                sum = (&sum + (b.0.array()?.to_dtype(sum.dtype())? * b.1)?)?;
-            }
-            return Ok(Some(sum.to_dtype(before.dtype())?));
-        }
-        let mut sum = self.kind.matrix(&before)?;
-        for adapter in adapters {
-            let wide = |p: &Param| -> Result<Array> { Ok(p.array()?.to_dtype(sum.dtype())?.flatten_from(1)?) };
-            sum = ops::add_product(&sum, &wide(&adapter.b)?, &wide(&adapter.a)?, adapter.scaling)?;
-            if let Some(magnitude) = &adapter.magnitude {
-                let factor = (magnitude.array()?.flatten_all()?.to_dtype(sum.dtype())? / row_norms(&sum)?)?;
-                sum = sum.broadcast_mul(&factor.unsqueeze(1)?)?;
-            }
-        }
-        Ok(Some(self.kind.weight(&sum, before.dims())?.to_dtype(before.dtype())?))
-    }
-
-    /// Puts the deltas of `ids` into the node's weight. The old weight is kept, so that unmerging restores it bit for bit.
-    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let (Some((weight, bias)), Some(layer)) = (dense_weights(node), node.tuner::<Self>()) else {
-            return Ok(());
-        };
-        let Some(merged) = layer.with_deltas_of(node, ids, &weight, None)? else {
-            return Ok(());
-        };
-        let merged_bias = bias.as_ref().map(|bias| layer.with_deltas_of(node, ids, bias, None)).transpose()?.flatten();
-        let fresh: Vec<AdapterId> =
-            ids.iter().copied().filter(|&id| layer.adapter(id).is_some() && !layer.is_merged(id)).collect();
-        let before = Merged { adapters: fresh, weight: weight.place(), bias: bias.as_ref().map(Param::place) };
-        if let Some(layer) = node.tuner_mut::<Self>() {
-            match &mut layer.merged {
-                Some(m) => m.adapters.extend(before.adapters),
-                None => layer.merged = Some(before),
-            }
-        }
-        weight.replace(merged);
-        if let (Some(bias), Some(value)) = (bias, merged_bias) {
-            bias.replace(value);
-        }
-        Ok(())
-    }
-
-    /// Puts the weight from before the first merge back.
-    pub fn unmerge(node: &mut Node) {
-        let Some((weight, bias)) = dense_weights(node) else {
-            return;
-        };
-        let Some(merged) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) else {
-            return;
-        };
-        weight.put_back(merged.weight);
-        if let (Some(bias), Some(place)) = (bias, merged.bias) {
-            bias.put_back(place);
-        }
-    }
-
-    /// Makes the merged state permanent for `ids` and removes these adapters; others stay as they were.
-    pub fn unload(node: &mut Node, ids: &[AdapterId]) {
-        let Some(layer) = node.tuner_mut::<Self>() else {
-            return;
-        };
-        layer.merged = None;
-        layer.adapters.retain(|a| !ids.contains(&a.id));
-        if layer.adapters.is_empty() {
-            node.tuners.retain(|t| !t.as_any().is::<Self>());
-        }
+        self.ids.binary_search(&id).ok().map(|at| &self.adapters[at])
     }
 
     fn active<'a>(&'a self, cx: &'a Context) -> impl Iterator<Item = &'a LoraAdapter> {
@@ -300,7 +148,7 @@ impl LoraLayer {
             a.magnitude.is_none() && a.b_bias.is_none() && !(cx.training && a.dropout > 0.) && a.a.dtype() == x.dtype()
         };
         if self.active(cx).all(plain) {
-            if let Some(Weights::Linear { weight, bias, layout }) = next.bare().and_then(|m| m.weights()) {
+            if let Some(Weights::Linear { weight, bias, layout }) = next.bare(cx).and_then(|m| m.weights()) {
                 let mut terms = self.active(cx).map(|a| a.term(cx)).collect::<Result<Vec<_>>>()?;
                 let batch = x.dims().first().copied().unwrap_or(0);
                 if let Some(runs) = cx.row_runs(batch)? {
@@ -369,7 +217,7 @@ impl LoraLayer {
         let (Some(adapter), None) = (active.next(), active.next()) else { return Ok(None) };
         let simple = !(cx.training && adapter.dropout > 0.) && adapter.a.dtype() == x.dtype();
         let (Some(magnitude), true) = (&adapter.magnitude, simple) else { return Ok(None) };
-        let Some(Weights::Linear { weight, bias, layout }) = next.bare().and_then(|m| m.weights()) else {
+        let Some(Weights::Linear { weight, bias, layout }) = next.bare(cx).and_then(|m| m.weights()) else {
             return Ok(None);
         };
         if weight.dtype() != x.dtype() || magnitude.dtype() != x.dtype() {
@@ -424,8 +272,8 @@ impl LoraLayer {
         let Value::Ints(ids) = args.get(0, "input").clone() else {
             return Err(Error::Argument("an embedding takes integer ids".into()));
         };
-        let weight = match next.module().weights() {
-            Some(Weights::Embedding { weight }) => weight.clone(),
+        let (weight, embed_scale) = match next.module().weights() {
+            Some(Weights::Embedding { weight, scale }) => (weight.clone(), scale),
             _ => return Err(Error::Argument("embedding LoRA sits on something else".into())),
         };
         let mut y = next.run(cx, args)?.into_tensor()?;
@@ -434,7 +282,7 @@ impl LoraLayer {
             let rows =
                 ops::embedding(&adapter.a.value(cx.grad)?.transpose(0, 1)?.contiguous()?, &ids.data, &ids.shape)?;
             let delta = ops::linear(&rows, &adapter.b.value(cx.grad)?, None, WeightLayout::OutIn)?;
-            let mut delta = delta.affine(adapter.scaling, 0.)?;
+            let mut delta = delta.affine(adapter.scaling * embed_scale, 0.)?;
             let wide = wider(y.dtype(), delta.dtype());
             y = y.to_dtype(wide)?;
             if let Some(magnitude) = &adapter.magnitude {
@@ -453,15 +301,8 @@ impl LoraAdapter {
         Ok(LoraTerm::new(self.a.value(cx.grad)?, self.b.value(cx.grad)?, self.scaling))
     }
 
-    /// `s · B A` as `[out, in]`, in f32 or wider.
-    pub fn delta(&self) -> Result<Array> {
-        let wide = compute_dtype(self.a.dtype());
-        let (a, b) = (self.a.array()?.to_dtype(wide)?, self.b.array()?.to_dtype(wide)?);
-        Ok((b.flatten_from(1)?.matmul(&a.flatten_from(1)?)? * self.scaling)?)
-    }
-
     /// `m / ‖W + s B A‖` per output. The norm is a constant for the gradient (section 4.3 of the paper).
-    fn dora_factor(&self, cx: &Context, magnitude: &Param, weight: &Param, kind: Kind) -> Result<Tensor> {
+    fn dora_factor(&self, cx: &Context, magnitude: &Param, weight: &Param, kind: WeightKind) -> Result<Tensor> {
         let w = kind.matrix(&weight.array()?)?;
         let (a, b) = (self.a.array()?.to_dtype(w.dtype())?, self.b.array()?.to_dtype(w.dtype())?);
         let norms = ops::updated_row_norms(&w, &a.flatten_from(1)?, &b.flatten_from(1)?, self.scaling)?;
@@ -485,30 +326,67 @@ fn row_norms(x: &Array) -> Result<Array> {
     Ok(x.sqr()?.sum(1)?.sqrt()?)
 }
 
-/// The node's weight and bias.
-fn dense_weights(node: &Node) -> Option<(Param, Option<Param>)> {
-    match node.module().weights()? {
-        Weights::Linear { weight, bias, .. } | Weights::Conv2d { weight, bias, .. } => {
-            Some((weight.clone(), bias.cloned()))
-        }
-        Weights::Embedding { weight } => Some((weight.clone(), None)),
-    }
-}
-
 impl Tuner for LoraLayer {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        cx.check_rows_unmerged(self.merged.is_some())?;
-        if self.merged.is_some() || self.active(cx).next().is_none() {
-            return next.run(cx, args);
-        }
         match self.kind {
-            Kind::Embedding | Kind::Conv2d(_) if cx.rows.is_some() => {
-                cx.by_rows(&args, |cx, args| self.around(cx, args, next))
-            }
-            Kind::Embedding => self.look_up(cx, args, next),
-            Kind::Linear { .. } => self.linear(cx, args, next),
-            Kind::Conv2d(shape) => self.convolve(cx, args, next, shape),
+            WeightKind::Embedding => self.look_up(cx, args, next),
+            WeightKind::Linear { .. } => self.linear(cx, args, next),
+            WeightKind::Conv2d(shape) => self.convolve(cx, args, next, shape),
         }
+    }
+
+    fn adapters(&self) -> &[AdapterId] {
+        &self.ids
+    }
+
+    fn rows(&self, _: &Context) -> Result<Rows> {
+        Ok(if matches!(self.kind, WeightKind::Linear { .. }) { Rows::Together } else { Rows::Apart })
+    }
+
+    fn parts(&self, id: AdapterId) -> Vec<Part<'_>> {
+        let Some(a) = self.adapter(id) else { return Vec::new() };
+        let mut parts = if self.is_embedding() {
+            let part = |group, param| Part::trained(group, param).rate(Rate::Embedding);
+            vec![part("lora_embedding_A", &a.a), part("lora_embedding_B", &a.b)]
+        } else {
+            vec![Part::leaf("lora_A", ".weight", &a.a), Part::leaf("lora_B", ".weight", &a.b).rate(Rate::Up)]
+        };
+        parts.extend(a.b_bias.iter().map(|b| Part::leaf("lora_B", ".bias", b).rate(Rate::Up)));
+        parts.extend(a.magnitude.iter().map(|m| {
+            let name = PartName::Grouped { group: "lora_magnitude_vector", leaf: ".weight", saved: "" };
+            Part { name, ..Part::trained("", m) }
+        }));
+        parts
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merged_weight(&self, id: AdapterId, _: &Weights<'_>, w: Array) -> Result<Array> {
+        let Some(adapter) = self.adapter(id) else { return Ok(w) };
+        let wide = |p: &Param| -> Result<Array> { Ok(p.array()?.to_dtype(w.dtype())?.flatten_from(1)?) };
+        let sum = ops::add_product(&w, &wide(&adapter.b)?, &wide(&adapter.a)?, adapter.scaling)?;
+        let Some(magnitude) = &adapter.magnitude else { return Ok(sum) };
+        let factor = (magnitude.array()?.flatten_all()?.to_dtype(sum.dtype())? / row_norms(&sum)?)?;
+        Ok(sum.broadcast_mul(&factor.unsqueeze(1)?)?)
+    }
+
+    fn merged_bias(
+        &self,
+        id: AdapterId,
+        _: &Weights<'_>,
+        _: &dyn Fn() -> Result<Array>,
+        bias: Option<&Array>,
+    ) -> Result<Option<Array>> {
+        let (Some(adapter), Some(bias)) = (self.adapter(id), bias) else { return Ok(None) };
+        let Some(own) = &adapter.b_bias else { return Ok(None) };
+        Ok(Some((bias + (own.array()?.to_dtype(bias.dtype())? * adapter.scaling)?)?))
+    }
+
+    fn combined(&self, of: &[(AdapterId, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
+        let here: Vec<_> = of.iter().filter_map(|&(id, w)| self.adapter(id).map(|a| (a, w))).collect();
+        super::combine::factors(&here, how)
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
@@ -540,6 +418,7 @@ impl Tuner for LoraLayer {
 
     fn detach(&mut self, id: AdapterId) -> bool {
         self.adapters.retain(|a| a.id != id);
+        self.ids.retain(|&a| a != id);
         self.adapters.is_empty()
     }
 }

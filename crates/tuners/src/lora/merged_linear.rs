@@ -3,9 +3,8 @@
 use super::LoraConfig;
 use crate::config::check_adapter_name;
 use candle_core::DType;
-use swift_tuners_nn::module::{Args, Next, Node, Tuner, Value, Visitor, Weights};
-use swift_tuners_nn::ops::{self, compute_dtype, LoraTerm, WeightLayout};
-use swift_tuners_nn::param::Place;
+use swift_tuners_nn::module::{Args, Next, Node, Part, PartName, Rate, Rows, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::ops::{self, LoraTerm, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
 /// With g blocks enabled: `a [r g, in]`, `b [g · out / blocks, r]`; the k-th enabled block gets `s B_k A_k`.
@@ -20,8 +19,6 @@ pub struct MergedLinear {
     block: usize,
     scaling: f64,
     dropout: f64,
-    /// The weight from before merging.
-    merged: Option<Place>,
 }
 
 impl MergedLinear {
@@ -76,71 +73,13 @@ impl MergedLinear {
             block,
             scaling,
             dropout: config.dropout,
-            merged: None,
         }));
         Ok(false)
-    }
-
-    /// The node's weight with the delta, when this adapter is among `ids` and not merged yet.
-    pub fn with_delta(&self, node: &Node, ids: &[AdapterId]) -> Result<Option<(Param, Array)>> {
-        let Some(Weights::Linear { weight, .. }) = node.module().weights() else {
-            return Ok(None);
-        };
-        if self.merged.is_some() || !ids.contains(&self.id) {
-            return Ok(None);
-        }
-        let before = weight.array()?;
-        let wide = compute_dtype(before.dtype());
-        let (a, b) = (self.a.array()?.to_dtype(wide)?, self.b.array()?.to_dtype(wide)?);
-        let mut blocks = Vec::with_capacity(self.enabled.len());
-        let mut k = 0;
-        for &on in &self.enabled {
-            if on {
-                let (ak, bk) = (a.narrow(0, k * self.r, self.r)?, b.narrow(0, k * self.block, self.block)?);
-                blocks.push((bk.matmul(&ak)? * self.scaling)?);
-                k += 1;
-            } else {
-                blocks.push(Array::zeros((self.block, a.dims()[1]), wide, a.device())?);
-            }
-        }
-        let merged = (before.to_dtype(wide)? + Array::cat(&blocks, 0)?)?.to_dtype(before.dtype())?;
-        Ok(Some((weight.clone(), merged)))
-    }
-
-    /// Puts the delta into the weight, keeping the old one for [`MergedLinear::unmerge`].
-    pub fn merge(node: &mut Node, ids: &[AdapterId]) -> Result<()> {
-        let merged = node.tuner::<Self>().map(|layer| layer.with_delta(node, ids)).transpose()?.flatten();
-        if let (Some((weight, merged)), Some(layer)) = (merged, node.tuner_mut::<Self>()) {
-            layer.merged = Some(weight.place());
-            weight.replace(merged);
-        }
-        Ok(())
-    }
-
-    pub fn unmerge(node: &mut Node) {
-        let Some(Weights::Linear { weight, .. }) = node.module().weights() else {
-            return;
-        };
-        let weight = weight.clone();
-        if let Some(before) = node.tuner_mut::<Self>().and_then(|l| l.merged.take()) {
-            weight.put_back(before);
-        }
-    }
-
-    pub fn has_merged(&self) -> bool {
-        self.merged.is_some()
     }
 }
 
 impl Tuner for MergedLinear {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        cx.check_rows_unmerged(self.merged.is_some())?;
-        if self.merged.is_some() || !cx.is_active(self.id) {
-            return next.run(cx, args);
-        }
-        if cx.rows.is_some() {
-            return cx.by_rows(&args, |cx, args| self.around(cx, args, next));
-        }
         let x = args.tensor(0, "input")?.clone();
         let y = next.run(cx, args)?.into_tensor()?;
         let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
@@ -162,6 +101,42 @@ impl Tuner for MergedLinear {
         }
         let delta = Tensor::cat(&blocks.iter().collect::<Vec<_>>(), -1)?;
         Ok(y.add(&delta.to_dtype(y.dtype())?)?.into())
+    }
+
+    fn adapters(&self) -> &[AdapterId] {
+        std::slice::from_ref(&self.id)
+    }
+
+    fn rows(&self, _: &Context) -> Result<Rows> {
+        Ok(Rows::Apart)
+    }
+
+    fn parts(&self, id: AdapterId) -> Vec<Part<'_>> {
+        if id != self.id {
+            return Vec::new();
+        }
+        let part = |group, param| Part { name: PartName::Nameless { group }, ..Part::trained("", param) };
+        vec![part("lora_A", &self.a), part("lora_B", &self.b).rate(Rate::Up)]
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    fn merged_weight(&self, _: AdapterId, _: &Weights<'_>, w: Array) -> Result<Array> {
+        let (a, b) = (self.a.array()?.to_dtype(w.dtype())?, self.b.array()?.to_dtype(w.dtype())?);
+        let mut blocks = Vec::with_capacity(self.enabled.len());
+        let mut k = 0;
+        for &on in &self.enabled {
+            if on {
+                let (ak, bk) = (a.narrow(0, k * self.r, self.r)?, b.narrow(0, k * self.block, self.block)?);
+                blocks.push((bk.matmul(&ak)? * self.scaling)?);
+                k += 1;
+            } else {
+                blocks.push(Array::zeros((self.block, a.dims()[1]), w.dtype(), a.device())?);
+            }
+        }
+        Ok((w + Array::cat(&blocks, 0)?)?)
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {

@@ -2,6 +2,7 @@
 //!
 //! Hu et al. 2021 (arXiv 2106.09685); Python's `peft.tuners.lora` and `swift.tuners.lora`.
 
+mod combine;
 mod init;
 mod layer;
 mod merged_linear;
@@ -10,25 +11,25 @@ pub use init::svd;
 pub use layer::{LoraAdapter, LoraLayer};
 pub use merged_linear::MergedLinear;
 
-use crate::config::{AdapterConfig, Dialect};
+use crate::config::{Dialect, TunerConfig};
+use crate::method::{Attachment, Bias, Method, Traits};
 use crate::modules_to_save::ModulesToSave;
-use crate::registry::{Entry, Traits};
-use crate::swift::{Attachment, TunedModel};
 use crate::target;
 use candle_core::DType;
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashSet;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{for_each_node_mut, named_nodes, NodeId};
-use swift_tuners_nn::{AdapterId, Error, Param, Result};
+use swift_tuners_nn::{AdapterId, Error, Model, Param, Result};
 
-pub static ENTRY: Entry = Entry {
+pub static METHOD: Method = Method {
     kind: "LORA",
     dialects: &[Dialect::Swift, Dialect::Peft],
     defaults,
     check,
-    attach,
-    traits: Traits { lora_layout: true, by_rows: true, ..Traits::DEFAULT },
+    attach: |a| attach(a.model, a.id, a.name, a.config, a.seed),
+    combination: Some(combine::COMBINATIONS),
+    traits: Traits { merges: true, by_rows: true, ..Traits::DEFAULT },
 };
 
 /// How the matrices start.
@@ -64,13 +65,6 @@ pub struct LoraConfig {
     pub dtype: Option<DType>,
     pub merged_linear: Option<Vec<bool>>,
     pub ensure_weight_tying: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bias {
-    None,
-    All,
-    LoraOnly,
 }
 
 pub(crate) fn defaults(dialect: Dialect) -> Map<String, Json> {
@@ -109,7 +103,7 @@ pub(crate) fn defaults(dialect: Dialect) -> Map<String, Json> {
 }
 
 /// Fields that ask for something this version does not do, with the values that ask for nothing.
-fn refuse_unsupported(c: &AdapterConfig) -> Result<()> {
+fn refuse_unsupported(c: &TunerConfig) -> Result<()> {
     let harmless = |name: &str, v: &Json| match v {
         Json::Null | Json::Bool(false) => true,
         Json::Object(map) => map.is_empty(),
@@ -143,7 +137,7 @@ fn refuse_unsupported(c: &AdapterConfig) -> Result<()> {
     Ok(())
 }
 
-fn check(c: &AdapterConfig) -> Result<()> {
+fn check(c: &TunerConfig) -> Result<()> {
     LoraConfig::new(c).map(|_| ())
 }
 
@@ -159,7 +153,7 @@ fn parse_dtype(name: &str) -> Result<DType> {
 }
 
 impl LoraConfig {
-    pub fn new(c: &AdapterConfig) -> Result<Self> {
+    pub fn new(c: &TunerConfig) -> Result<Self> {
         refuse_unsupported(c)?;
         let dropout = c.float("lora_dropout")?.unwrap_or(0.);
         if !(0. ..1.).contains(&dropout) {
@@ -185,7 +179,7 @@ impl LoraConfig {
         let bias = match c.text("bias")?.unwrap_or("none") {
             "none" => Bias::None,
             "all" => Bias::All,
-            "lora_only" => Bias::LoraOnly,
+            "lora_only" => Bias::Adapted,
             other => {
                 return Err(Error::config(
                     "bias",
@@ -268,16 +262,16 @@ impl LoraConfig {
 }
 
 pub(crate) fn attach(
-    model: &mut TunedModel,
+    model: &mut Model,
     id: AdapterId,
     name: &str,
-    config: &AdapterConfig,
+    config: &TunerConfig,
     seed: u64,
 ) -> Result<Attachment> {
     let mut config = config.clone();
     if config.dialect == Dialect::Peft && config.text("task_type")? == Some("SEQ_CLS") {
         let mut saved = config.texts("modules_to_save")?.unwrap_or_default();
-        for head in model.model.keys.head_names() {
+        for head in model.keys.head_names() {
             if !saved.iter().any(|s| s == head) {
                 saved.push((*head).to_owned());
             }
@@ -287,15 +281,12 @@ pub(crate) fn attach(
         }
     }
     let lora = LoraConfig::new(&config)?;
-    let mut targets = target::resolve(&model.model, &config, &lora.modules_to_save)?;
+    let mut targets = target::resolve(model, &config, &lora.modules_to_save)?;
     let all_linear =
         matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
     if all_linear || config.get("target_modules").is_none() {
-        let resolved = if all_linear {
-            targets.clone()
-        } else {
-            model.model.keys.lora_targets.iter().map(|&t| t.to_owned()).collect()
-        };
+        let resolved =
+            if all_linear { targets.clone() } else { model.keys.lora_targets.iter().map(|&t| t.to_owned()).collect() };
         config.fields.insert("target_modules".into(), resolved.into());
     }
     if lora.ensure_weight_tying {
@@ -304,14 +295,14 @@ pub(crate) fn attach(
     let dtype = match (lora.dtype, config.dialect) {
         (Some(dtype), _) => Some(dtype),
         // PEFT keeps adapters of half-precision models in f32 (`autocast_adapter_dtype`).
-        (None, Dialect::Peft) => Some(swift_tuners_nn::ops::compute_dtype(model.model.dtype)),
+        (None, Dialect::Peft) => Some(swift_tuners_nn::ops::compute_dtype(model.dtype)),
         (None, Dialect::Swift) => None,
     };
 
     let mut places: Vec<(NodeId, String)> = Vec::new();
     let mut saved: Vec<NodeId> = Vec::new();
     let wanted: HashSet<&String> = targets.iter().collect();
-    for (path, node) in named_nodes(&model.model.root) {
+    for (path, node) in named_nodes(&model.root) {
         if wanted.contains(&path) {
             places.push((node.id(), path.clone()));
         }
@@ -322,12 +313,12 @@ pub(crate) fn attach(
     if !lora.modules_to_save.is_empty() && saved.is_empty() {
         return Err(Error::Target {
             pattern: format!("modules_to_save {:?}", lora.modules_to_save),
-            nearest: named_nodes(&model.model.root).into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect(),
+            nearest: named_nodes(&model.root).into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect(),
         });
     }
     let mut failed = None;
     let mut fan_in_fan_out = false;
-    for_each_node_mut(&mut model.model.root, &mut |node| {
+    for_each_node_mut(&mut model.root, &mut |node| {
         if failed.is_some() {
             return;
         }
@@ -359,12 +350,12 @@ pub(crate) fn attach(
 }
 
 /// With `ensure_weight_tying`, an adapted embedding's tied output projection is adapted too.
-fn tie_output(model: &TunedModel, targets: &mut Vec<String>) {
-    let keys = model.model.keys;
+fn tie_output(model: &Model, targets: &mut Vec<String>) {
+    let keys = model.keys;
     let Some(output) = keys.output_embedding else {
         return;
     };
-    let weight = |path: &str| model.model.parameter(&format!("{path}.weight"));
+    let weight = |path: &str| model.parameter(&format!("{path}.weight"));
     let tied = matches!((weight(keys.input_embedding), weight(output)), (Some(a), Some(b)) if a.is(&b));
     if tied && targets.iter().any(|t| t == keys.input_embedding) && !targets.iter().any(|t| t == output) {
         targets.push(output.to_owned());
@@ -372,9 +363,9 @@ fn tie_output(model: &TunedModel, targets: &mut Vec<String>) {
 }
 
 /// The output projection's adapter is the embedding's, transposed: A is Bᵀ and B is Aᵀ, over one memory.
-fn share_tied(model: &mut TunedModel, id: AdapterId) {
-    let keys = model.model.keys;
-    let find = |path: &str| named_nodes(&model.model.root).into_iter().find(|(p, _)| p == path).map(|(_, n)| n);
+fn share_tied(model: &mut Model, id: AdapterId) {
+    let keys = model.keys;
+    let find = |path: &str| named_nodes(&model.root).into_iter().find(|(p, _)| p == path).map(|(_, n)| n);
     let embedding = find(keys.input_embedding).and_then(|n| n.tuner::<LoraLayer>()?.adapter(id));
     let Some((a, b)) = embedding.map(|e| (e.a.clone(), e.b.clone())) else {
         return;
@@ -382,7 +373,7 @@ fn share_tied(model: &mut TunedModel, id: AdapterId) {
     let Some(output) = keys.output_embedding.and_then(find).map(|n| n.id()) else {
         return;
     };
-    for_each_node_mut(&mut model.model.root, &mut |node| {
+    for_each_node_mut(&mut model.root, &mut |node| {
         if node.id() == output {
             if let Some(adapter) =
                 node.tuner_mut::<LoraLayer>().and_then(|l| l.adapters.iter_mut().find(|x| x.id == id))

@@ -9,12 +9,12 @@ mod weighted;
 pub use activation::{Offload, RowIds};
 pub use groups::{GaLoreGroup, ParamGroup};
 pub use slots::{Format, Slot};
-pub use weighted::{Combination, SignMethod, WeightedOptions};
+pub use swift_tuners_nn::combine::{Combination, SignMethod};
+pub use weighted::WeightedOptions;
 
-use crate::config::{check_adapter_name, AdapterConfig, Dialect};
+use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::formats::LoadReport;
-use crate::lora::Bias;
-use crate::registry::Traits;
+use crate::method::{Attach, Attachment, Bias, Traits};
 use crate::target::FullMatch;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{all_parameters, for_each_list_mut, for_each_node_mut, named_parameters};
+use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, named_parameters, own_parameters};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
@@ -46,26 +46,11 @@ impl Flavor {
     }
 }
 
-/// What attaching tells the life cycle.
-pub struct Attachment {
-    /// The configuration with everything resolved, as it is saved.
-    pub config: AdapterConfig,
-    pub bias: Bias,
-    /// Base parameters that train and are saved with the adapter, by their names without tuners.
-    pub shared: Vec<String>,
-}
-
-impl Attachment {
-    pub fn new(config: &AdapterConfig) -> Self {
-        Self { config: config.clone(), bias: Bias::None, shared: Vec::new() }
-    }
-}
-
 /// An adapter of a model.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     pub id: AdapterId,
-    pub config: AdapterConfig,
+    pub config: TunerConfig,
     pub bias: Bias,
     /// What sets its kind apart.
     pub(crate) traits: Traits,
@@ -120,10 +105,12 @@ impl Drop for TunedModel {
     }
 }
 
-/// All that a failed call may have changed.
+/// All that a failed call may have changed. Of the adapters that were there none changes in a call that can fail.
 struct Snapshot {
+    /// The base's and those of the adapters that the call may touch.
     params: Vec<(Param, Place, bool)>,
-    adapters: IndexMap<String, Adapter>,
+    adapters: usize,
+    next_id: u32,
     active: HashMap<u64, Vec<AdapterId>>,
     flavor: Flavor,
     extra_state_keys: Vec<String>,
@@ -187,14 +174,22 @@ impl TunedModel {
         }
     }
 
-    /// Runs a change that may fail half-way; a failure leaves the model as it was.
-    pub(crate) fn transaction<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    /// Runs a change that may fail half-way; a failure leaves the model as it was. `touched` are the adapters whose tensors it
+    /// may change: what the others hold is not looked at, so that a call costs the same however many there are.
+    pub(crate) fn transaction<T>(
+        &mut self,
+        touched: &[String],
+        change: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let as_it_is = |p: &Param| (p.clone(), p.place(), p.requires_grad());
+        let mut params: Vec<_> = own_parameters(&self.model.root).into_iter().map(|(_, p)| as_it_is(p)).collect();
+        for name in touched {
+            params.extend(self.slots(name)?.iter().map(|slot| as_it_is(&slot.param)));
+        }
         let before = Snapshot {
-            params: all_parameters(&self.model.root)
-                .into_iter()
-                .map(|(_, p)| (p.clone(), p.place(), p.requires_grad()))
-                .collect(),
-            adapters: self.adapters.clone(),
+            params,
+            adapters: self.adapters.len(),
+            next_id: self.next_id,
             active: self.active.lock().clone(),
             flavor: self.flavor,
             extra_state_keys: self.extra_state_keys.clone(),
@@ -209,8 +204,7 @@ impl TunedModel {
             return result.expect("just matched");
         }
         // Every id that was given out since, also of an adapter whose attaching broke off in the middle.
-        let kept: Vec<AdapterId> = before.adapters.values().map(|a| a.id).collect();
-        let new: Vec<AdapterId> = (0..self.next_id).map(AdapterId).filter(|id| !kept.contains(id)).collect();
+        let new: Vec<AdapterId> = (before.next_id..self.next_id).map(AdapterId).collect();
         self.remove_from_tree(&new);
         for (param, place, requires_grad) in before.params {
             param.put_back(place);
@@ -218,7 +212,7 @@ impl TunedModel {
                 param.set_requires_grad(requires_grad);
             }
         }
-        self.adapters = before.adapters;
+        self.adapters.truncate(before.adapters);
         *self.active.lock() = before.active;
         self.flavor = before.flavor;
         self.extra_state_keys = before.extra_state_keys;
@@ -259,7 +253,7 @@ impl TunedModel {
             .iter()
             .map(|(name, json)| {
                 check_adapter_name(name)?;
-                Ok((name.clone(), AdapterConfig::from_json(json)?))
+                Ok((name.clone(), crate::registry::parse(json)?))
             })
             .collect::<Result<Vec<_>>>()?;
         let extra = options
@@ -267,7 +261,9 @@ impl TunedModel {
             .iter()
             .map(|k| FullMatch::new(k, "extra_state_keys"))
             .collect::<Result<Vec<_>>>()?;
-        self.transaction(|m| {
+        // The patterns look at adapters' parameters, too.
+        let touched = if extra.is_empty() { Vec::new() } else { self.adapters.keys().cloned().collect() };
+        self.transaction(&touched, |m| {
             let mut skipped = Vec::new();
             for (name, config) in parsed {
                 if m.adapters.contains_key(&name) {
@@ -308,7 +304,7 @@ impl TunedModel {
         &mut self,
         thread: u64,
         name: &str,
-        config: &AdapterConfig,
+        config: &TunerConfig,
         options: &PrepareOptions,
     ) -> Result<()> {
         self.add_pending(thread, name, config, options)?;
@@ -320,7 +316,7 @@ impl TunedModel {
         &mut self,
         thread: u64,
         name: &str,
-        config: &AdapterConfig,
+        config: &TunerConfig,
         options: &PrepareOptions,
     ) -> Result<()> {
         check_adapter_name(name)?;
@@ -338,22 +334,22 @@ impl TunedModel {
                 format!("{name:?} and {other:?} differ in case only, which not every file system can tell apart"),
             ));
         }
-        let entry = crate::registry::find(config.dialect, &config.kind)?;
+        let method = crate::registry::find(config.dialect, &config.kind)?;
         let id = AdapterId(self.next_id);
         self.next_id += 1;
-        if entry.traits.freezes && !self.frozen {
-            for (_, p) in all_parameters(&self.model.root) {
+        if method.traits.freezes && !self.frozen {
+            for (_, p) in own_parameters(&self.model.root) {
                 p.set_requires_grad(false);
             }
             self.frozen = true;
         }
         let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
-        let attachment = (entry.attach)(self, id, name, config, seed)?;
+        let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, seed })?;
         let first = self.adapters.is_empty();
         let Attachment { config, bias, shared } = attachment;
         self.adapters.insert(
             name.to_owned(),
-            Adapter { id, config, bias, traits: entry.traits, shared, trainable: Arc::default() },
+            Adapter { id, config, bias, traits: method.traits, shared, trainable: Arc::default() },
         );
         self.flavor = flavor;
         match flavor {
@@ -407,7 +403,9 @@ impl TunedModel {
     /// Removes an adapter for good (`PeftModel.delete_adapter`).
     pub fn delete(&mut self, name: &str) -> Result<()> {
         let id = self.id(name)?;
-        self.refuse_while_merged("delete an adapter")?;
+        if self.is_merged(Some(&[id])) {
+            return Err(Error::Invalid("unmerge before you delete an adapter whose weights are merged".into()));
+        }
         self.remove_from_tree(&[id]);
         self.adapters.shift_remove(name);
         for set in self.active.lock().values_mut() {

@@ -3,9 +3,8 @@
 //! Hayou et al. 2024 (arXiv 2402.12354); `SwiftModel.create_optimizer_param_groups`.
 
 use super::{Flavor, TunedModel};
-use crate::lora::LoraLayer;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{named_nodes, named_parameters, Weights};
+use swift_tuners_nn::module::{named_nodes, named_parameters, Node, Rate, Weights};
 use swift_tuners_nn::ops::WeightLayout;
 use swift_tuners_nn::Result;
 
@@ -34,7 +33,7 @@ impl TunedModel {
             .collect();
         let embeddings: HashSet<String> = named_nodes(&self.model.root)
             .into_iter()
-            .filter(|(_, n)| n.tuner::<LoraLayer>().is_some_and(|l| l.is_embedding()))
+            .filter(|(_, n)| is_adapted_embedding(n))
             .map(|(path, _)| path)
             .collect();
         let without_decay = |n: &str| n.contains("bias") || is_norm(n);
@@ -87,6 +86,12 @@ impl TunedModel {
     }
 }
 
+/// Whether a tuner here has tensors that learn at the rate of embeddings.
+fn is_adapted_embedding(node: &Node) -> bool {
+    let mut parts = node.tuners.iter().flat_map(|t| t.adapters().iter().flat_map(|&id| t.parts(id)));
+    parts.any(|p| p.rate == Rate::Embedding)
+}
+
 /// A group of [`TunedModel::galore_groups`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaLoreGroup {
@@ -115,7 +120,7 @@ impl TunedModel {
             let weight = match node.module().weights() {
                 // A Conv1D is no torch.nn.Linear.
                 Some(Weights::Linear { weight, layout: WeightLayout::OutIn, .. }) => weight,
-                Some(Weights::Embedding { weight }) => weight,
+                Some(Weights::Embedding { weight, .. }) => weight,
                 _ => continue,
             };
             if wanted(&path) && weight.requires_grad() {

@@ -1,0 +1,29 @@
+//! The module tree and its one door.
+//!
+//! A [`Node`] owns a module and the tuners attached at that place. [`Node::call`] is the only way to run it: the call goes
+//! through the tuners, outermost first, and each decides when, whether and with what to continue. Names come from walking
+//! the tree and are stored nowhere.
+
+mod args;
+mod door;
+mod field;
+mod merge;
+mod node;
+mod part;
+mod recompute;
+mod value;
+mod walk;
+mod weights;
+
+pub use args::Args;
+pub use door::{Module, Rows, Tuner, TunerObject, Visitor, VisitorMut, FORWARD};
+pub use field::Field;
+pub use node::{Next, Node, NodeId, NodeList};
+pub use part::{Own, Part, PartName, Rate, Role};
+pub use recompute::checkpointed;
+pub use value::{Ints, Position, RopeValue, Value};
+pub use walk::{
+    all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, own_parameters,
+    saved_nodes, walk, Item,
+};
+pub use weights::{WeightKind, Weights};

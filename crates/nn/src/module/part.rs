@@ -1,0 +1,93 @@
+//! The tensors that an adapter owns: each is declared once, and names, keys, roles and learning rates follow from it.
+
+use crate::context::AdapterId;
+use crate::param::Param;
+
+/// One tensor of an adapter at one place.
+pub struct Part<'a> {
+    pub name: PartName,
+    pub role: Role,
+    pub rate: Rate,
+    pub param: &'a Param,
+}
+
+/// What a tensor is called below the module that its tuner sits on. Python joins the adapter's name in different ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartName {
+    /// `<group>.<adapter><leaf>` in memory and in SWIFT's files, `<group><saved>` in PEFT's, which leave the adapter's name out.
+    Grouped { group: &'static str, leaf: &'static str, saved: &'static str },
+    /// `<group>` in memory, `<group>.<adapter>` in files: SWIFT's merged linear, whose own names would clash there.
+    Nameless { group: &'static str },
+    /// `<before><adapter><after>` everywhere, such as `adapter_default.linear1.weight`.
+    Named { before: &'static str, after: String },
+    /// Without the adapter's name.
+    Plain(String),
+}
+
+/// What becomes of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Trained and saved.
+    Trained,
+    /// Saved and loaded, but never trained, and no parameter in PyTorch's sense. `saved` false: it can be made again, so that a
+    /// checkpoint may leave it out.
+    Buffer { saved: bool },
+    /// Another place's, under a name of this one as well.
+    Shared,
+    /// Of a whole module's copy, which trains while its adapter is active.
+    Copied,
+}
+
+/// LoRA+'s part of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rate {
+    #[default]
+    Base,
+    /// What comes out of the bottleneck (LoRA's B).
+    Up,
+    Embedding,
+}
+
+impl<'a> Part<'a> {
+    /// A bare parameter: `<group>.<adapter>`.
+    pub fn trained(group: &'static str, param: &'a Param) -> Self {
+        Self::of(PartName::Grouped { group, leaf: "", saved: "" }, param)
+    }
+
+    /// A parameter of a module in a `ModuleDict`: `<group>.<adapter><leaf>`, the leaf with its dot.
+    pub fn leaf(group: &'static str, leaf: &'static str, param: &'a Param) -> Self {
+        Self::of(PartName::Grouped { group, leaf, saved: leaf }, param)
+    }
+
+    pub fn plain(name: String, param: &'a Param) -> Self {
+        Self::of(PartName::Plain(name), param)
+    }
+
+    fn of(name: PartName, param: &'a Param) -> Self {
+        Self { name, role: Role::Trained, rate: Rate::Base, param }
+    }
+
+    pub fn role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
+    pub fn rate(self, rate: Rate) -> Self {
+        Self { rate, ..self }
+    }
+}
+
+/// What a tuner of one adapter owns at one place: parameters below a module that is called `<before><name>`.
+#[derive(Clone)]
+pub struct Own {
+    pub adapter: AdapterId,
+    pub before: &'static str,
+    pub name: String,
+    pub params: Vec<(String, Param)>,
+}
+
+impl Own {
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let named = |after: &str| PartName::Named { before: self.before, after: format!(".{after}") };
+        self.params.iter().map(|(name, param)| Part::of(named(name), param)).collect()
+    }
+}
