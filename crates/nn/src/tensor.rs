@@ -631,3 +631,54 @@ impl Tensor {
         self.data.dim(D::Minus1).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // A list of one operand reads like the lists of several beside it.
+    #![allow(clippy::cloned_ref_to_slice_refs)]
+
+    use super::*;
+    use crate::ops::testing::{check_gradients, leaf, values};
+
+    #[test]
+    fn primitive_operations_match_difference_quotients() {
+        let (a, b) = (values(&[3, 4], 1), values(&[3, 4], 2));
+        let positive = (a.sqr().unwrap() + 0.5).unwrap();
+        check_gradients(&[a.clone(), b.clone()], |x| x[0].add(&x[1])?.mul(&x[1])?.sub(&x[0]));
+        check_gradients(&[a.clone(), positive.clone()], |x| x[0].div(&x[1]));
+        check_gradients(&[a.clone(), values(&[4], 3)], |x| x[0].mul(&x[1])?.add(&x[1]));
+        check_gradients(&[positive.clone()], |x| x[0].sqrt()?.log()?.exp());
+        for f in [Tensor::tanh, Tensor::sigmoid, Tensor::relu, Tensor::silu, Tensor::gelu, Tensor::gelu_tanh] {
+            check_gradients(&[a.clone()], |x| f(&x[0]));
+        }
+        for f in [Tensor::neg, Tensor::sqr, Tensor::sin, Tensor::cos, Tensor::abs] {
+            check_gradients(&[a.clone()], |x| f(&x[0]));
+        }
+        check_gradients(&[a.clone(), values(&[2, 4, 5], 4)], |x| x[0].matmul(&x[1]));
+        check_gradients(&[a.clone()], |x| x[0].softmax(-1)?.transpose(0, 1));
+        check_gradients(&[a.clone()], |x| x[0].log_softmax(0)?.narrow(1, 1, 2));
+        check_gradients(&[a.clone(), b.clone()], |x| Tensor::cat(&[&x[0], &x[1]], -1)?.mean(Some(&[0]), true));
+        check_gradients(&[a.clone(), b], |x| Tensor::stack(&[&x[0], &x[1]], 1)?.permute(&[2, 0, 1]));
+        check_gradients(&[a.clone()], |x| x[0].max(1, false));
+        let index = Array::new(&[2u32, 0, 2], &Device::Cpu).unwrap();
+        check_gradients(&[a.clone()], |x| x[0].index_select(&index, 1));
+        let index = Array::new(&[[3u32, 0], [1, 1], [2, 3]], &Device::Cpu).unwrap();
+        check_gradients(&[a.clone()], |x| x[0].gather(&index, 1));
+        let index = Array::new(&[4u32, 1, 4], &Device::Cpu).unwrap();
+        check_gradients(&[a.clone()], |x| x[0].scatter_rows(&index, 5)?.roll(-2, 0));
+        check_gradients(&[a], |x| x[0].unsqueeze(1)?.broadcast_to(&[3, 2, 4])?.squeeze(0)?.affine(3., 1.));
+    }
+
+    #[test]
+    fn a_graph_serves_one_backward_pass_and_long_chains_do_not_overflow() {
+        let (x, slot) = leaf(&values(&[2], 1));
+        let mut y = x.clone();
+        for _ in 0..100_000 {
+            y = y.affine(1., 1e-9).unwrap();
+        }
+        let loss = y.sum(None, false).unwrap();
+        loss.backward().unwrap();
+        assert_eq!(slot.get().unwrap().to_vec1::<f64>().unwrap(), [1., 1.]);
+        assert_eq!(loss.backward().unwrap_err().code(), "ERR_INVALID_STATE");
+    }
+}
