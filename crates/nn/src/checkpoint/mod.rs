@@ -1,12 +1,12 @@
 //! Weight files: strict readers, writers that are whole or not at all.
 
 pub mod files;
+mod from_files;
 pub mod json;
 pub mod safetensors;
-pub mod source;
 pub mod torch_bin;
 
-use crate::models::{Model, Quantization};
+use crate::models::{Model, Quantization, Random};
 use crate::module::{named_nodes, own_parameters};
 use crate::param::Param;
 use crate::tensor::Array;
@@ -176,7 +176,7 @@ fn build_model(
         Some(d) => d,
         None => stored_dtype(&config, &config_path)?,
     };
-    let source = source::FromFiles::new(checkpoint, &config, progress, deferred)?;
+    let source = from_files::FromFiles::new(checkpoint, &config, progress, deferred)?;
     let model = Model::build(config, &source, dtype, device, quantization)?;
     Ok((model, source.unused()))
 }
@@ -195,7 +195,7 @@ fn stored_dtype(config: &serde_json::Value, path: &Path) -> Result<DType> {
 
 /// A model with fresh random weights.
 pub fn new_model(config: serde_json::Value, dtype: DType, device: &Device, seed: u64) -> Result<Model> {
-    Model::build(config, &source::Random { seed }, dtype, device, None)
+    Model::build(config, &Random { seed }, dtype, device, None)
 }
 
 /// Writes config.json and the weights (sharded above `max_shard` bytes) as Hugging Face does, whole or not at all.

@@ -4,15 +4,19 @@
 //! { "model_type": "custom", "module": { "type": "Sequential", "modules": { "fc": { "type": "Linear", … }, … } } }
 //! ```
 
+mod containers;
+mod modules;
+
+use super::builder::{activation, Builder};
 use super::config::Config;
-use super::{activation, logits_output, Builder};
+use super::head::logits_output;
 use crate::context::Context;
 use crate::error::printable;
-use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value, Visitor, VisitorMut};
-use crate::ops::{self, Activation, AttentionOptions, Conv2dShape, Mask};
-use crate::tensor::Tensor;
+use crate::ops::{Activation, Conv2dShape};
 use crate::{layers, Error, Result};
+use containers::{ListInTurn, Residual, Sequential};
+use modules::{Flatten, GlobalAveragePool, MeanPool, SelfAttention, Upsample};
 
 /// Containers inside of containers.
 const MAX_DEPTH: usize = 64;
@@ -183,174 +187,5 @@ impl Module for Custom {
             _ => return Err(Error::Argument("this model takes one of input, inputIds, pixelValues, sample".into())),
         };
         Ok(logits_output(self.body.run(cx, input)?.into_tensor()?))
-    }
-}
-
-/// Named modules, each given what the one before it gave.
-#[derive(Clone)]
-struct Sequential {
-    items: Vec<(String, Node)>,
-}
-
-impl Sequential {
-    fn run(&self, cx: &Context, input: Value) -> Result<Value> {
-        self.items.iter().try_fold(input, |x, (_, node)| node.call(cx, Args { positional: vec![x], named: Vec::new() }))
-    }
-}
-
-impl Module for Sequential {
-    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
-        self.items.iter().for_each(|(name, node)| v.node(name, node));
-    }
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        self.items.iter_mut().for_each(|(name, node)| v.node(name, node));
-    }
-    fn boxed_clone(&self) -> Box<dyn Module> {
-        Box::new(self.clone())
-    }
-
-    fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        self.run(cx, args.get(0, "input").clone())
-    }
-}
-
-/// A `ModuleList` that runs its modules in turn.
-#[derive(Clone)]
-struct ListInTurn {
-    items: NodeList,
-}
-
-impl Module for ListInTurn {
-    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
-        self.items.items.iter().enumerate().for_each(|(i, node)| v.node(&i.to_string(), node));
-    }
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        self.items.items.iter_mut().enumerate().for_each(|(i, node)| v.node(&i.to_string(), node));
-    }
-    fn boxed_clone(&self) -> Box<dyn Module> {
-        Box::new(self.clone())
-    }
-
-    fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let first = args.get(0, "input").clone();
-        self.items
-            .items
-            .iter()
-            .try_fold(first, |x, node| node.call(cx, Args { positional: vec![x], named: Vec::new() }))
-    }
-}
-
-/// `x + f(x)`
-#[derive(Clone)]
-struct Residual {
-    items: Sequential,
-}
-
-impl Module for Residual {
-    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
-        self.items.visit(v);
-    }
-    fn visit_mut(&mut self, v: &mut dyn VisitorMut) {
-        self.items.visit_mut(v);
-    }
-    fn boxed_clone(&self) -> Box<dyn Module> {
-        Box::new(self.clone())
-    }
-
-    fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let x = args.tensor(0, "input")?;
-        Ok(x.add(&self.items.run(cx, x.clone().into())?.into_tensor()?)?.into())
-    }
-}
-
-/// `torch.nn.Flatten`: joins every dimension from `start` on.
-#[derive(Clone)]
-struct Flatten {
-    start: usize,
-}
-
-impl Module for Flatten {
-    fields!();
-
-    fn forward(&self, _: &Context, args: &Args) -> Result<Value> {
-        let x = args.tensor(0, "input")?;
-        if self.start >= x.rank() {
-            return Ok(x.clone().into());
-        }
-        let mut shape = x.dims()[..self.start].to_vec();
-        shape.push(x.dims()[self.start..].iter().product());
-        Ok(x.contiguous()?.reshape(shape)?.into())
-    }
-}
-
-/// The mean over one dimension.
-#[derive(Clone)]
-struct MeanPool {
-    dim: usize,
-}
-
-impl Module for MeanPool {
-    fields!();
-
-    fn forward(&self, _: &Context, args: &Args) -> Result<Value> {
-        Ok(args.tensor(0, "input")?.mean(Some(&[self.dim as isize]), false)?.into())
-    }
-}
-
-/// `torch.nn.AdaptiveAvgPool2d(1)`: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`
-#[derive(Clone)]
-struct GlobalAveragePool;
-
-impl Module for GlobalAveragePool {
-    fields!();
-
-    fn forward(&self, _: &Context, args: &Args) -> Result<Value> {
-        Ok(args.tensor(0, "input")?.mean(Some(&[-2, -1]), true)?.into())
-    }
-}
-
-/// `torch.nn.Upsample(mode="nearest")`
-#[derive(Clone)]
-struct Upsample {
-    factor: usize,
-}
-
-impl Module for Upsample {
-    fields!();
-
-    fn forward(&self, _: &Context, args: &Args) -> Result<Value> {
-        let x = args.tensor(0, "input")?;
-        let (rows, cols) = match x.dims() {
-            &[_, _, rows, cols] => (rows * self.factor, cols * self.factor),
-            other => return Err(Error::Argument(format!("upsampling: expected four dimensions, found {other:?}"))),
-        };
-        Ok(ops::upsample_nearest(x, rows, cols)?.into())
-    }
-}
-
-/// Self-attention with separate projections, `[batch, seq, embed_dim]` → the same.
-#[derive(Clone)]
-struct SelfAttention {
-    q_proj: Node,
-    k_proj: Node,
-    v_proj: Node,
-    out_proj: Node,
-    head_dim: usize,
-    causal: bool,
-}
-
-impl Module for SelfAttention {
-    fields!(q_proj, k_proj, v_proj, out_proj);
-
-    fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
-        let x = args.tensor(0, "input")?;
-        let heads = |node: &Node| -> Result<Tensor> { node.apply(cx, x)?.split_last(self.head_dim) };
-        let options = AttentionOptions {
-            scale: 1. / (self.head_dim as f64).sqrt(),
-            mask: Mask { causal: self.causal, ..Mask::default() },
-            dropout: None,
-        };
-        let y = ops::attention(&heads(&self.q_proj)?, &heads(&self.k_proj)?, &heads(&self.v_proj)?, &options)?;
-        Ok(self.out_proj.apply(cx, &y.merge_last()?)?.into())
     }
 }
