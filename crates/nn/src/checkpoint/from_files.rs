@@ -1,6 +1,6 @@
 //! A model's parameters from the files of its directory.
 
-use super::{Checkpoint, Progress};
+use super::directory::Checkpoint;
 use crate::error::printable;
 use crate::models::{Init, Keys, Make, Source};
 use crate::tensor::Array;
@@ -9,6 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Tells a caller how far a load has come: the file, bytes done, bytes in all.
+pub type Progress<'a> = &'a (dyn Fn(&Path, u64, u64) + Sync);
 
 /// Values from a model directory.
 pub(crate) struct FromFiles<'a> {
