@@ -1,5 +1,6 @@
 //! Module tree, differentiable kernels, models and checkpoints. No tuner and no JavaScript lives here.
 
+mod array;
 pub mod checkpoint;
 pub mod context;
 pub mod error;

@@ -4,7 +4,7 @@ use super::host::host;
 use super::precision::prepared;
 use super::real::{dispatch, Real};
 use super::simd::simd;
-use crate::tensor::Array;
+use crate::array::Array;
 use crate::Result;
 use candle_core::Device;
 

@@ -1,7 +1,7 @@
 //! Elements of arrays in the memory of the host.
 
 use super::real::Real;
-use crate::tensor::Array;
+use crate::array::Array;
 use candle_core::{CpuStorage, Storage, WithDType};
 use parking_lot::RwLockReadGuard;
 use std::ops::Deref;

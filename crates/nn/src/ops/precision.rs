@@ -3,7 +3,7 @@
 use super::host::{host, uninit};
 use super::parallel::GRAIN;
 use super::simd::simd;
-use crate::tensor::Array;
+use crate::array::Array;
 use crate::Result;
 use candle_core::{DType, Device, WithDType};
 use half::slice::HalfFloatSliceExt;
