@@ -48,7 +48,7 @@ impl Operand {
     /// and the sizes exchanged.
     ///
     /// # Safety
-    /// As for [`gemm`]; the sizes are those of the weight.
+    /// As for [`gemm()`]; the sizes are those of the weight.
     pub unsafe fn product<T: Real>(
         &self,
         (m, inp, out): (usize, usize, usize),
