@@ -1,5 +1,6 @@
 //! Module tree, differentiable kernels, models and checkpoints. No tuner and no JavaScript lives here.
 
+mod array;
 pub mod checkpoint;
 pub mod combine;
 pub mod context;

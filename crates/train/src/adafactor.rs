@@ -2,9 +2,10 @@
 //!
 //! Shazeer and Stern 2018 (arXiv 1804.04235); numbers as `transformers.optimization.Adafactor`.
 
-use crate::galore::Projector;
-use crate::optimizer::{range, rms, Algorithm, Settings, State};
-use candle_core::D;
+use crate::algorithm::{Algorithm, Settings, State};
+use crate::projector::Projector;
+use crate::range::range;
+use candle_core::{DType, D};
 use swift_tuners_nn::{Array, Error, Result};
 
 #[derive(Clone, Copy, Debug)]
@@ -108,12 +109,16 @@ impl Algorithm for Adafactor {
     }
 }
 
+/// `sqrt(mean(x²))`
+fn rms(x: &Array) -> Result<f64> {
+    Ok(x.sqr()?.mean_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?.sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::galore::tests::replay;
-    use crate::optimizer::testing::{assert_close, restores_exactly, three_steps};
     use crate::optimizer::{Group, Optimizer};
+    use crate::testing::{assert_close, replay, restores_exactly, three_steps};
 
     const OPTIONS: AdafactorOptions = AdafactorOptions {
         eps: (1e-30, 1e-3),

@@ -2,7 +2,8 @@
 //!
 //! Loshchilov and Hutter 2017 (arXiv 1711.05101); numbers as `torch.optim.AdamW`.
 
-use crate::optimizer::{range, Algorithm, Settings, State};
+use crate::algorithm::{Algorithm, Settings, State};
+use crate::range::range;
 use candle_core::{DType, Device};
 use rayon::prelude::*;
 use swift_tuners_nn::{Array, Result};
@@ -102,8 +103,8 @@ fn fused(p: &Array, g: &Array, m: &Array, v: &Array, k: &Coefficients) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::testing::{assert_close, optimizer, param, restores_exactly, three_steps};
     use crate::optimizer::{Group, Optimizer};
+    use crate::testing::{assert_close, optimizer, param, restores_exactly, three_steps};
 
     fn adamw() -> AdamW {
         AdamW::new((0.9, 0.999), 1e-8).unwrap()

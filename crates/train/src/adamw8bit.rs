@@ -3,7 +3,7 @@
 //! Dettmers et al. 2021 (arXiv 2110.02861); `bitsandbytes.optim.AdamW8bit`. Tensors under 4096 elements keep f32 moments.
 
 use crate::adamw::check_adam;
-use crate::optimizer::{Algorithm, Settings, State};
+use crate::algorithm::{Algorithm, Settings, State};
 use candle_core::{DType, Device};
 use rayon::prelude::*;
 use std::sync::OnceLock;
@@ -184,8 +184,8 @@ impl Algorithm for AdamW8bit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::testing::restores_exactly;
     use crate::optimizer::{Group, Optimizer};
+    use crate::testing::restores_exactly;
     use swift_tuners_nn::init::Rng;
     use swift_tuners_nn::Param;
 

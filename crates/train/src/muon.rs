@@ -3,7 +3,8 @@
 //! Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; numbers as `torch.optim.Muon`, whose
 //! Newton-Schulz iteration runs in bfloat16.
 
-use crate::optimizer::{range, Algorithm, Settings, State};
+use crate::algorithm::{Algorithm, Settings, State};
+use crate::range::range;
 use candle_core::DType;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -114,8 +115,8 @@ impl Algorithm for Muon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::testing::{assert_close, restores_exactly};
     use crate::optimizer::{Group, Optimizer};
+    use crate::testing::{assert_close, restores_exactly};
     use candle_core::Device;
 
     const MUON: Muon = Muon {

@@ -1,8 +1,10 @@
 //! What all optimizers share: groups of parameters, a state per parameter that can be saved, and the step.
 
-use crate::galore::Projection;
+use crate::algorithm::{Algorithm, Settings, State};
+use crate::projection::Projection;
+use crate::range::range;
 use candle_core::{DType, Device};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use swift_tuners_nn::ops::compute_dtype;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -14,62 +16,6 @@ pub struct Group {
     pub weight_decay: Option<f64>,
     /// GaLore's low-rank space; only its optimizers take one.
     pub projection: Option<Projection>,
-}
-
-/// What one update goes by.
-pub struct Settings<'a> {
-    pub lr: f64,
-    pub weight_decay: f64,
-    pub projection: Option<&'a Projection>,
-}
-
-/// What is kept for one parameter between steps.
-#[derive(Clone, Default)]
-pub struct State {
-    /// Steps done.
-    pub step: u64,
-    pub tensors: BTreeMap<&'static str, Array>,
-}
-
-impl State {
-    pub fn get(&self, key: &str) -> Option<&Array> {
-        self.tensors.get(key)
-    }
-
-    /// A moment, zeros at the start.
-    pub fn moment(&self, key: &str, like: &Array) -> Result<Array> {
-        match self.tensors.get(key) {
-            Some(m) => Ok(m.clone()),
-            None => Ok(like.zeros_like()?),
-        }
-    }
-
-    pub fn put(&mut self, key: &'static str, value: Array) {
-        self.tensors.insert(key, value);
-    }
-}
-
-/// One way of turning gradients into updates.
-pub trait Algorithm: Send {
-    /// Names of the tensors that it keeps per parameter.
-    fn keys(&self) -> &'static [&'static str];
-
-    /// Whether it works on this parameter at all.
-    fn check_param(&self, _name: &str, _param: &Param) -> Result<()> {
-        Ok(())
-    }
-
-    /// Whether groups may have a low-rank space.
-    fn projects(&self) -> bool {
-        false
-    }
-
-    /// The new value. `value` and `grad` are in f32 (f64 for f64 parameters), also for half-precision parameters;
-    /// `state.step` counts this step already.
-    fn update(&self, settings: &Settings<'_>, value: &Array, grad: &Array, state: &mut State) -> Result<Array>;
-
-    /// The shape that a saved tensor must have for this parameter; `None` where any will do.
-    fn shape(&self, key: &str, param: &[usize], settings: &Settings<'_>) -> Option<Vec<usize>>;
 }
 
 pub struct Optimizer {
@@ -215,15 +161,6 @@ impl Optimizer {
     }
 }
 
-/// Fails unless `ok`.
-pub(crate) fn range(name: &str, ok: bool, value: f64) -> Result<()> {
-    if ok {
-        Ok(())
-    } else {
-        Err(Error::config(name, format!("{value} is out of range")))
-    }
-}
-
 fn check_settings(lr: Option<f64>, weight_decay: Option<f64>) -> Result<()> {
     for (name, value) in [("lr", lr), ("weightDecay", weight_decay)] {
         if let Some(v) = value {
@@ -231,73 +168,4 @@ fn check_settings(lr: Option<f64>, weight_decay: Option<f64>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// `sqrt(mean(x²))`
-pub(crate) fn rms(x: &Array) -> Result<f64> {
-    Ok(x.sqr()?.mean_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?.sqrt())
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-
-    pub fn param(values: &[f32]) -> Param {
-        Param::new(Array::new(values, &Device::Cpu).unwrap(), true)
-    }
-
-    pub fn optimizer(p: &Param, lr: f64, weight_decay: f64, algorithm: impl Algorithm + 'static) -> Optimizer {
-        let group = Group { params: vec![("p".into(), p.clone())], ..Group::default() };
-        Optimizer::new(vec![group], lr, weight_decay, algorithm).unwrap()
-    }
-
-    pub const GRADS: [[f32; 3]; 3] = [[0.1, -0.2, 0.3], [0.4, 0.1, -0.5], [-0.3, 0.2, 0.6]];
-
-    /// Steps with [`GRADS`] on p = [1, -2, 0.5].
-    pub fn three_steps(lr: f64, weight_decay: f64, algorithm: impl Algorithm + 'static) -> Vec<f32> {
-        let p = param(&[1., -2., 0.5]);
-        let mut o = optimizer(&p, lr, weight_decay, algorithm);
-        for g in GRADS {
-            p.set_grad(Some(Array::new(&g, &Device::Cpu).unwrap()));
-            o.step(1.).unwrap();
-        }
-        p.array().unwrap().to_vec1().unwrap()
-    }
-
-    pub fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
-        assert_eq!(got.len(), expected.len());
-        for (i, (a, b)) in got.iter().zip(expected).enumerate() {
-            assert!((a - b).abs() <= tolerance * b.abs().max(1.), "element {i}: {a} for {b}");
-        }
-    }
-
-    /// A state that was saved and restored goes on bit for bit.
-    pub fn restores_exactly(
-        shape: &[usize],
-        group: impl Fn() -> Group,
-        algorithm: impl Fn() -> Box<dyn Fn(Vec<Group>) -> Optimizer>,
-    ) {
-        let count: usize = shape.iter().product();
-        let values = |seed: usize| -> Array {
-            let v: Vec<f32> = (0..count).map(|i| (((i * 7919 + seed * 104_729) % 1013) as f32 / 506.5) - 1.).collect();
-            Array::from_vec(v, shape, &Device::Cpu).unwrap()
-        };
-        let (p, q) = (Param::new(values(1), true), Param::new(values(1), true));
-        let with = |p: &Param| algorithm()(vec![Group { params: vec![("p".into(), p.clone())], ..group() }]);
-        let (mut a, mut b) = (with(&p), with(&q));
-        for seed in 2..5 {
-            p.set_grad(Some(values(seed)));
-            a.step(1.).unwrap();
-        }
-        q.replace(p.array().unwrap());
-        b.load_state_dict(&a.state_dict().unwrap().into_iter().collect()).unwrap();
-        for seed in 5..9 {
-            p.set_grad(Some(values(seed)));
-            q.set_grad(Some(values(seed)));
-            a.step(0.5).unwrap();
-            b.step(0.5).unwrap();
-        }
-        let flat = |p: &Param| p.array().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(flat(&p), flat(&q));
-    }
 }

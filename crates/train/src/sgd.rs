@@ -2,7 +2,8 @@
 //!
 //! Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
 
-use crate::optimizer::{range, Algorithm, Settings, State};
+use crate::algorithm::{Algorithm, Settings, State};
+use crate::range::range;
 use swift_tuners_nn::{Array, Error, Result};
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,7 @@ impl Algorithm for Sgd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::testing::{assert_close, three_steps};
+    use crate::testing::{assert_close, three_steps};
 
     /// `torch.optim.SGD` (torch 2.15) on the gradients of the test helper.
     #[test]

@@ -3,8 +3,10 @@
 //! Fedus et al. 2021 (arXiv 2101.03961); numbers as `transformers.models.qwen3_moe`. The running model keeps all experts of
 //! a layer in two tensors, files keep each expert's matrices apart.
 
+use super::builder::{activation, Builder};
 use super::config::Config;
-use super::{activation, Builder, Init};
+use super::llama::mlp::gate_and_up;
+use super::source::Init;
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, Value};
@@ -212,7 +214,7 @@ impl Module for Experts {
             let both = ops::linear(&x.index_select(&tokens, 0)?, &slice(&gate_up, expert)?, None, WeightLayout::OutIn)?;
             let inner = both.last_dim() / 2;
             let (gate, up) = (both.narrow(-1, 0, inner)?.contiguous()?, both.narrow(-1, inner, inner)?.contiguous()?);
-            let y = super::llama::gate_and_up(cx, &self.act_fn, self.act, &gate, &up)?;
+            let y = gate_and_up(cx, &self.act_fn, self.act, &gate, &up)?;
             let y = ops::linear(&y, &slice(&down, expert)?, None, WeightLayout::OutIn)?;
             let y = y.mul(&flat_weights.index_select(&index(|p| p.1)?, 0)?)?.scatter_rows(&tokens, x.dim(0))?;
             sum = Some(match sum {

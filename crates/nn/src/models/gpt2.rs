@@ -1,10 +1,10 @@
 //! GPT-2. Radford et al. 2019; numbers as `transformers.models.gpt2`.
 
+use super::builder::{activation, dropout, Builder};
 use super::config::Config;
-use super::llama::keep_last;
-use super::{
-    activation, decoder_output, dropout, hidden_output, padding_mask, positions, run_block, token_shape, Builder,
-};
+use super::head::{decoder_output, hidden_output, keep_last};
+use super::stack::run_block;
+use super::tokens::{padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};

@@ -2,8 +2,11 @@
 //!
 //! Dosovitskiy et al. 2020 (arXiv 2010.11929); numbers and running names as transformers 5.
 
+use super::builder::{activation, dropout, Builder};
 use super::config::Config;
-use super::{activation, dropout, hidden_output, logits_output, run_block, Builder, Init};
+use super::head::{hidden_output, logits_output};
+use super::source::Init;
+use super::stack::run_block;
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};

@@ -1,6 +1,10 @@
 //! Activations by their transformers names, and the gated form that decoder MLPs use.
 
-use super::{dispatch, finish, host, prepared, simd, uninit, Real, GRAIN};
+use super::host::{host, uninit};
+use super::parallel::GRAIN;
+use super::precision::{finish, prepared};
+use super::real::{dispatch, Real};
+use super::simd::simd;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use rayon::prelude::*;

@@ -1,9 +1,15 @@
 //! Mean cross-entropy with ignored positions.
 
+use super::gemm::gemm;
+use super::host::{host, uninit};
+use super::mat::{mat, mat_mut};
+use super::parallel::rows_per_task;
+use super::precision::{compute_dtype, finish, prepared};
+use super::real::{dispatch, Real};
+use super::reduce::row_max;
+use super::simd::simd;
 use super::tiles::Operand;
-use super::{
-    dispatch, finish, gemm, host, mat, mat_mut, prepared, rows_per_task, simd, uninit, Real, Weight, WeightLayout,
-};
+use super::weight::{Weight, WeightLayout};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::DType;
@@ -42,7 +48,7 @@ fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
 /// In f32 or f64 and on the CPU; `None` elsewhere. The gradient of `x` is made in the forward pass, as in Liger's
 /// `FusedLinearCrossEntropy` (Hsu et al. 2024, arXiv 2410.10989).
 pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Option<Tensor>> {
-    if !x.device().is_cpu() || x.dtype() != super::compute_dtype(x.dtype()) || w.dtype() != x.dtype() {
+    if !x.device().is_cpu() || x.dtype() != compute_dtype(x.dtype()) || w.dtype() != x.dtype() {
         return Ok(None);
     }
     let (width, rows) = (x.last_dim(), x.data().elem_count() / x.last_dim().max(1));
@@ -154,7 +160,7 @@ fn composed(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Re
     let device = logits.device();
     let n = kept.len();
     let flat = logits.reshape((rows, classes))?.index_select(&Array::from_vec(kept, n, device)?, 0)?;
-    let flat = flat.to_dtype(super::compute_dtype(logits.dtype()))?;
+    let flat = flat.to_dtype(compute_dtype(logits.dtype()))?;
     flat.log_softmax(-1)?
         .gather(&Array::from_vec(picked, (n, 1), device)?, 1)?
         .sum(None, false)?
@@ -184,7 +190,7 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
             .sum();
         total / count as f64
     };
-    let y = finish(vec![T::of(loss)], &[], super::compute_dtype(dtype))?;
+    let y = finish(vec![T::of(loss)], &[], compute_dtype(dtype))?;
     let shape = logits.dims().to_vec();
     let targets = targets.to_vec();
     Ok(Tensor::from_op(y, &[logits], move |g| {
@@ -215,7 +221,7 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
 
 #[inline(always)]
 fn log_sum_exp<T: Real>(x: &[T]) -> T {
-    let max = super::row_max(x);
+    let max = row_max(x);
     let mut lanes = [T::ZERO; 16];
     let chunks = x.chunks_exact(16);
     let rest = chunks.remainder();

@@ -1,113 +1,19 @@
 //! Dense layers, alone and with low-rank updates, that never compute the gradient of a frozen weight.
 
+use super::gemm::gemm;
+use super::host::{host, uninit};
+use super::lora_term::{rank, LoraTerm};
+use super::mat::{mat, mat_mut};
+use super::parallel::Shared;
+use super::precision::{finish, prepared};
+use super::real::{dispatch, Real};
+use super::reduce::column_sums;
 use super::tiles::Operand;
-use super::{column_sums, dispatch, finish, gemm, host, mat, mat_mut, prepared, simd, uninit, Real, Shared};
-use crate::quantized::Packed;
+use super::weight::{Base, WeightLayout};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
-use candle_core::DType;
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::Arc;
-
-/// How a weight matrix lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightLayout {
-    /// `torch.nn.Linear`: `[out, in]`.
-    OutIn,
-    /// GPT-2's `Conv1D`: `[in, out]`.
-    InOut,
-}
-
-impl WeightLayout {
-    fn sizes(self, dims: &[usize]) -> (usize, usize) {
-        match (self, dims) {
-            (Self::OutIn, &[out, inp]) => (inp, out),
-            (Self::InOut, &[inp, out]) => (inp, out),
-            _ => (0, 0),
-        }
-    }
-
-    /// How the same memory reads as the transposed matrix.
-    fn t(self) -> Self {
-        match self {
-            Self::OutIn => Self::InOut,
-            Self::InOut => Self::OutIn,
-        }
-    }
-}
-
-/// A weight matrix as products read it.
-#[derive(Clone, Debug)]
-pub enum Weight {
-    Dense(Tensor),
-    /// Frozen, in a few bits per value.
-    Packed(Arc<Packed>),
-}
-
-impl Weight {
-    pub(crate) fn dims(&self) -> Vec<usize> {
-        match self {
-            Self::Dense(w) => w.dims().to_vec(),
-            Self::Packed(w) => w.shape().to_vec(),
-        }
-    }
-
-    pub fn dtype(&self) -> DType {
-        match self {
-            Self::Dense(w) => w.dtype(),
-            Self::Packed(w) => w.dtype(),
-        }
-    }
-
-    /// The whole matrix, decoded.
-    pub fn tensor(&self) -> Result<Tensor> {
-        match self {
-            Self::Dense(w) => Ok(w.clone()),
-            Self::Packed(w) => Ok(w.array()?.into()),
-        }
-    }
-
-    pub(super) fn tracked(&self) -> Option<&Tensor> {
-        match self {
-            Self::Dense(w) => Some(w),
-            Self::Packed(_) => None,
-        }
-    }
-}
-
-impl From<Tensor> for Weight {
-    fn from(w: Tensor) -> Self {
-        Self::Dense(w)
-    }
-}
-
-/// A layer that updates are added to.
-pub type Base<'a> = (&'a Weight, Option<&'a Tensor>, WeightLayout);
-
-/// One adapter's update `scaling · B A`, with `a [r, in]` and `b [out, r]`.
-#[derive(Clone)]
-pub struct LoraTerm {
-    pub a: Tensor,
-    pub b: Tensor,
-    pub scaling: f64,
-    /// The rows of `x`, all dimensions but the last taken together, that get this update, ascending and
-    /// without overlap; absent: all of them.
-    pub rows: Option<Vec<Range<usize>>>,
-}
-
-impl LoraTerm {
-    pub fn new(a: Tensor, b: Tensor, scaling: f64) -> Self {
-        Self { a, b, scaling, rows: None }
-    }
-
-    fn segments(&self, rows: usize) -> Vec<Range<usize>> {
-        match &self.rows {
-            Some(segments) => segments.iter().filter(|s| !s.is_empty()).cloned().collect(),
-            None => std::iter::once(0..rows).collect(),
-        }
-    }
-}
 
 /// `y = x Wᵀ + bias` for `x [.., in]` → `[.., out]`.
 ///
@@ -158,104 +64,6 @@ pub fn lora_linear(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Re
         return composed(x, base, terms);
     }
     dispatch!(dtype, T => cpu::<T>(x, base, terms, inp, out))
-}
-
-/// The rank of the factors `a [r, in]` and `b [out, r]`.
-fn rank(a: &Array, b: &Array, inp: usize, out: usize) -> Result<usize> {
-    let r = a.dims().first().copied().unwrap_or(0);
-    if a.dims() != [r, inp] || b.dims() != [out, r] {
-        return Err(Error::Shape {
-            path: "lora_A / lora_B".into(),
-            expected: vec![r, inp, out, r],
-            actual: [a.dims(), b.dims()].concat(),
-        });
-    }
-    Ok(r)
-}
-
-/// Rows of `W + scaling · B A` from `first` on, as many as `sum` has; the slices hold whole matrices of these widths.
-fn updated_rows<T: Real>(
-    (w, a, b): (&[T], &[T], &[T]),
-    (inp, r): (usize, usize),
-    scaling: f64,
-    first: usize,
-    sum: &mut [T],
-) {
-    let n = sum.len() / inp.max(1);
-    sum.copy_from_slice(&w[first * inp..(first + n) * inp]);
-    let b = mat(&b[first * r..(first + n) * r], r);
-    // SAFETY: the rows of `b` are cut above, `a` has r rows by the caller's check, and the sum is ours.
-    unsafe { gemm((n, inp, r), mat_mut(sum, inp), T::ONE, b, mat(a, inp), T::of(scaling), false) };
-}
-
-/// `W + scaling · B A`, for `w [out, in]`, `b [out, r]`, `a [r, in]` of one compute type; the product is never made by itself.
-pub fn add_product(w: &Array, b: &Array, a: &Array, scaling: f64) -> Result<Array> {
-    let (out, inp) = w.dims2()?;
-    let r = rank(a, b, inp, out)?;
-    if !w.device().is_cpu() {
-        return Ok((w + (b.matmul(a)? * scaling)?)?);
-    }
-    dispatch!(w.dtype(), T => {
-        let (w, a, b) = (prepared(w)?, prepared(a)?, prepared(b)?);
-        let mut sum = uninit::<T>(out * inp);
-        {
-            let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
-            let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
-            let rows = super::rows_per_task(inp);
-            sum.par_chunks_mut((rows * inp).max(1)).enumerate().for_each(|(block, sum)| {
-                updated_rows((w, a, b), (inp, r), scaling, block * rows, sum);
-            });
-        }
-        finish(sum, &[out, inp], w.dtype())
-    })
-}
-
-/// The Euclidean norms of the rows of `W + scaling · B A`, `[out]`, for `w [out, in]`, `a [r, in]`, `b [out, r]` of one compute
-/// type. The sum is never made as a whole.
-pub fn updated_row_norms(w: &Array, a: &Array, b: &Array, scaling: f64) -> Result<Array> {
-    let (out, inp) = w.dims2()?;
-    let r = rank(a, b, inp, out)?;
-    if !w.device().is_cpu() {
-        return Ok(add_product(w, b, a, scaling)?.sqr()?.sum(1)?.sqrt()?);
-    }
-    dispatch!(w.dtype(), T => norms::<T>(w, a, b, scaling, (out, inp, r)))
-}
-
-fn norms<T: Real>(
-    w: &Array,
-    a: &Array,
-    b: &Array,
-    scaling: f64,
-    (out, inp, r): (usize, usize, usize),
-) -> Result<Array> {
-    const ROWS: usize = 32;
-    let (w, a, b) = (prepared(w)?, prepared(a)?, prepared(b)?);
-    let mut norms = uninit::<T>(out);
-    {
-        let (w, a, b) = (host::<T>(&w), host::<T>(&a), host::<T>(&b));
-        let (w, a, b): (&[T], &[T], &[T]) = (&w, &a, &b);
-        norms.par_chunks_mut(ROWS).enumerate().for_each(|(block, norms)| {
-            let mut sum = uninit::<T>(norms.len() * inp);
-            updated_rows((w, a, b), (inp, r), scaling, block * ROWS, &mut sum);
-            simd(
-                #[inline(always)]
-                || {
-                    for (norm, row) in norms.iter_mut().zip(sum.chunks_exact(inp.max(1))) {
-                        let mut lanes = [T::ZERO; 16];
-                        let chunks = row.chunks_exact(16);
-                        let rest = chunks.remainder();
-                        for chunk in chunks {
-                            for (lane, &v) in lanes.iter_mut().zip(chunk) {
-                                *lane += v * v;
-                            }
-                        }
-                        *norm = lanes.into_iter().chain(rest.iter().map(|&v| v * v)).sum::<T>().sqrt();
-                    }
-                },
-            );
-        });
-    }
-    finish(norms, &[out], w.dtype())
 }
 
 fn composed(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm]) -> Result<Tensor> {
@@ -488,8 +296,9 @@ fn cpu<T: Real>(x: &Tensor, base: Option<Base<'_>>, terms: &[LoraTerm], inp: usi
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, check_gradients, leaf, values};
     use super::*;
+    use crate::ops::testing::{assert_close, check_gradients, leaf, values};
+    use crate::ops::Weight;
 
     #[test]
     fn gradients_match_difference_quotients() {
@@ -548,29 +357,6 @@ mod tests {
         let base = Some((&w, Some(&b), WeightLayout::OutIn));
         let (fused, reference) = (lora_linear(&x, base, &terms).unwrap(), composed(&x, base, &terms).unwrap());
         assert_close(fused.data(), reference.data(), 1e-12);
-    }
-
-    #[test]
-    fn a_product_is_added_by_blocks() {
-        for (out, inp, r) in [(1, 5, 2), (700, 40, 3), (33, 1700, 8)] {
-            let (w, a, b) = (values(&[out, inp], 1), values(&[r, inp], 2), values(&[out, r], 3));
-            let expected = (&w + (b.matmul(&a).unwrap() * 1.5).unwrap()).unwrap();
-            assert_close(&add_product(&w, &b, &a, 1.5).unwrap(), &expected, 1e-12);
-        }
-        assert_eq!(
-            add_product(&values(&[2, 3], 1), &values(&[3, 2], 2), &values(&[2, 3], 3), 1.).unwrap_err().code(),
-            "ERR_SHAPE"
-        );
-    }
-
-    #[test]
-    fn norms_of_updated_rows_equal_those_of_the_sum() {
-        for (out, inp, r) in [(1, 5, 2), (33, 40, 3), (70, 17, 8)] {
-            let (w, a, b) = (values(&[out, inp], 1), values(&[r, inp], 2), values(&[out, r], 3));
-            let sum = (&w + (b.matmul(&a).unwrap() * 1.5).unwrap()).unwrap();
-            let expected = sum.sqr().unwrap().sum(1).unwrap().sqrt().unwrap();
-            assert_close(&updated_row_norms(&w, &a, &b, 1.5).unwrap(), &expected, 1e-12);
-        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! RMS and layer normalisation over the last dimension.
 
-use super::{compute_dtype, dispatch, finish, host, prepared, rows_per_task, simd, uninit, Real};
+use super::host::{host, uninit};
+use super::parallel::rows_per_task;
+use super::precision::{compute_dtype, finish, prepared};
+use super::real::{dispatch, Real};
+use super::simd::simd;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::DType;

@@ -1,6 +1,8 @@
 //! Rotary position embedding.
 
-use super::{dispatch, finish, host, prepared, uninit, Real};
+use super::host::{host, uninit};
+use super::precision::{finish, prepared};
+use super::real::{dispatch, Real};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::{DType, Device};

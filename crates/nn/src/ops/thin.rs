@@ -1,7 +1,10 @@
 //! Products of few rows with a large weight: decoding, where packing the weight as a matrix product does costs more than the
 //! product.
 
-use super::{arch, Mat, Real, Shared};
+use super::mat::Mat;
+use super::parallel::Shared;
+use super::real::Real;
+use super::simd::arch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::any::TypeId;
@@ -29,7 +32,7 @@ pub(super) fn is_thin<T: Real>(
 /// `c = beta · c + alpha · a · b`, each element summed in one order, whatever the number of threads.
 ///
 /// # Safety
-/// As for [`super::gemm`]; [`is_thin`] holds.
+/// As for [`super::gemm::gemm`]; [`is_thin`] holds.
 pub(super) unsafe fn thin<T: Real>(
     (m, n, k): (usize, usize, usize),
     c: Mat<*mut T>,
@@ -149,7 +152,8 @@ fn tile<S: Simd, const R: usize>(simd: S, a: [&[f32]; R], b: [&[f32]; COLUMNS]) 
 
 #[cfg(test)]
 mod tests {
-    use crate::ops::{gemm, mat, mat_mut};
+    use crate::ops::gemm::gemm;
+    use crate::ops::mat::{mat, mat_mut};
 
     #[test]
     fn equals_the_blocked_product_for_all_remainders() {

@@ -1,8 +1,14 @@
 //! Products with weights that are not in the type that is computed in: a tile of rows at a time is decoded into memory of its
 //! own, so that the whole matrix never is.
 
+use super::gemm::gemm;
+use super::host::{host, uninit};
+use super::mat::{mat, Mat};
+use super::parallel::Shared;
+use super::precision::{prepared, widen};
+use super::real::Real;
 use super::thin::MAX_ROWS;
-use super::{gemm, host, mat, prepared, uninit, Mat, Real, Shared, Weight, WeightLayout};
+use super::weight::{Weight, WeightLayout};
 use crate::quantized::Packed;
 use crate::tensor::Array;
 use crate::Result;
@@ -42,7 +48,7 @@ impl Operand {
     /// and the sizes exchanged.
     ///
     /// # Safety
-    /// As for [`gemm`]; the sizes are those of the weight.
+    /// As for [`gemm()`]; the sizes are those of the weight.
     pub unsafe fn product<T: Real>(
         &self,
         (m, inp, out): (usize, usize, usize),
@@ -130,7 +136,7 @@ impl Operand {
         match self {
             Self::Whole(_) => unreachable!("whole operands are not decoded"),
             Self::Packed(packed) => packed.decode(rows, out),
-            Self::Half(w) => super::widen(w, rows.start * columns, out),
+            Self::Half(w) => widen(w, rows.start * columns, out),
         }
     }
 }

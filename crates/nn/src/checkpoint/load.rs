@@ -1,0 +1,66 @@
+//! Models from their directories, or with fresh weights.
+
+use super::directory::Checkpoint;
+use super::from_files::{FromFiles, Progress};
+use super::json;
+use crate::models::{Model, Quantization, Random};
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Loads a model directory. `dtype` overrides the stored one; with `quantization` linear layers are packed as they are read.
+///
+/// A tensor that the architecture needs and the files lack is an error; surplus tensors are returned by name.
+pub fn load_model(
+    dir: &Path,
+    dtype: Option<DType>,
+    device: &Device,
+    progress: Option<Progress<'_>>,
+    quantization: Option<&Quantization>,
+) -> Result<(Model, Vec<String>)> {
+    build_model(dir, dtype, device, progress, quantization, false)
+}
+
+/// A model whose weights stay in their files: each is read whenever it is used, and not kept. For work that takes them one
+/// after another.
+pub fn open_model(dir: &Path, dtype: Option<DType>) -> Result<(Model, Vec<String>)> {
+    build_model(dir, dtype, &Device::Cpu, None, None, true)
+}
+
+fn build_model(
+    dir: &Path,
+    dtype: Option<DType>,
+    device: &Device,
+    progress: Option<Progress<'_>>,
+    quantization: Option<&Quantization>,
+    deferred: bool,
+) -> Result<(Model, Vec<String>)> {
+    let config_path = dir.join("config.json");
+    let config = json::read(&config_path)?;
+    let checkpoint = Arc::new(Checkpoint::open(dir)?);
+    let dtype = match dtype {
+        Some(d) => d,
+        None => stored_dtype(&config, &config_path)?,
+    };
+    let source = FromFiles::new(checkpoint, &config, progress, deferred)?;
+    let model = Model::build(config, &source, dtype, device, quantization)?;
+    Ok((model, source.unused()))
+}
+
+/// `dtype` of transformers 5, `torch_dtype` before; f32 when absent.
+fn stored_dtype(config: &serde_json::Value, path: &Path) -> Result<DType> {
+    let name = config.get("dtype").or_else(|| config.get("torch_dtype")).and_then(|d| d.as_str()).unwrap_or("float32");
+    match name.trim_start_matches("torch.") {
+        "float32" => Ok(DType::F32),
+        "float64" => Ok(DType::F64),
+        "bfloat16" => Ok(DType::BF16),
+        "float16" => Ok(DType::F16),
+        other => Err(Error::corrupt(path, format!("dtype {:?} is not supported", crate::error::printable(other, 40)))),
+    }
+}
+
+/// A model with fresh random weights.
+pub fn new_model(config: serde_json::Value, dtype: DType, device: &Device, seed: u64) -> Result<Model> {
+    Model::build(config, &Random { seed }, dtype, device, None)
+}

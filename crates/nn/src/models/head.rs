@@ -1,0 +1,42 @@
+//! What the heads of models give.
+
+use super::loss::{check_labels, shifted};
+use crate::context::Context;
+use crate::module::{Args, Node, Value, Weights};
+use crate::ops::WeightLayout;
+use crate::tensor::Tensor;
+use crate::Result;
+
+/// What a decoder's head gives for `hidden [batch, seq, width]`: the logits, or the loss alone where that is what is asked for
+/// and nothing is attached to the head.
+pub(super) fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &Args) -> Result<Value> {
+    if let (Some(labels), true) = (args.ints("labels"), head.tuners.is_empty()) {
+        if let Some(Weights::Linear { weight, bias: None, layout: WeightLayout::OutIn }) = head.module().weights() {
+            let weight = weight.weight(cx.grad)?;
+            check_labels(hidden, labels)?;
+            cx.check_cancelled()?;
+            if let Some(loss) = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))? {
+                return Ok(Value::Map(vec![("loss", loss.into())]));
+            }
+        }
+    }
+    Ok(logits_output(head.apply(cx, hidden)?)) // [batch, seq, vocab]
+}
+
+/// The last position only, when generation asks for it.
+pub(super) fn keep_last(hidden: crate::Tensor, args: &Args) -> Result<crate::Tensor> {
+    if args.named.iter().any(|(n, _)| *n == "logits_to_keep") {
+        let last = hidden.dim(1) - 1;
+        return hidden.narrow(1, last, 1);
+    }
+    Ok(hidden)
+}
+
+/// `{ logits }`, as `transformers` names what a head gives.
+pub(super) fn logits_output(logits: Tensor) -> Value {
+    Value::Map(vec![("logits", logits.into())])
+}
+
+pub(super) fn hidden_output(hidden: Tensor) -> Value {
+    Value::Map(vec![("last_hidden_state", hidden.into())])
+}

@@ -1,0 +1,73 @@
+//! Losses by task.
+
+use crate::module::Ints;
+use crate::tensor::{Array, Tensor};
+use crate::{layers, Error, Result};
+use candle_core::Device;
+
+/// The loss of classification heads by `problem_type`: mean cross-entropy, mean squared error or binary cross-entropy.
+pub(super) fn classification_loss(
+    logits: &Tensor,
+    ints: Option<&Ints>,
+    floats: Option<&Tensor>,
+    problem: Option<&str>,
+) -> Result<Tensor> {
+    let classes = logits.last_dim();
+    let problem = match problem {
+        Some(p) => p,
+        None if classes == 1 => "regression",
+        None if ints.is_some() => "single_label_classification",
+        None => "multi_label_classification",
+    };
+    let as_floats = || -> Result<Tensor> {
+        match (floats, ints) {
+            (Some(t), _) => t.to_dtype(logits.dtype()),
+            (None, Some(i)) => {
+                let values: Vec<f64> = i.data.iter().map(|&v| v as f64).collect();
+                let array = Array::from_vec(values, i.shape.clone(), &Device::Cpu)?;
+                Ok(array.to_dtype(logits.dtype())?.to_device(logits.device())?.into())
+            }
+            (None, None) => Err(Error::Argument("labels are missing".into())),
+        }
+    };
+    Ok(match problem {
+        "regression" => layers::mse(logits, &as_floats()?.reshape(logits.dims())?)?,
+        "single_label_classification" => match ints {
+            Some(labels) => crate::ops::cross_entropy(logits, &labels.data)?,
+            None => return Err(Error::Argument("labels: class ids must be integers".into())),
+        },
+        "multi_label_classification" => {
+            // max(x, 0) − x y + log(1 + e^-|x|)
+            let y = as_floats()?.reshape(logits.dims())?;
+            let tail = logits.abs()?.neg()?.exp()?.affine(1., 1.)?.log()?;
+            logits.relu()?.sub(&logits.mul(&y)?)?.add(&tail)?.mean(None, false)?
+        }
+        other => return Err(Error::UnsupportedModel(format!("problem_type {:?}", crate::error::printable(other, 60)))),
+    })
+}
+
+/// Mean cross-entropy over tokens. `shift`: position i predicts label i + 1, as causal language models do.
+pub(super) fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<Tensor> {
+    check_labels(logits, labels)?;
+    if shift {
+        crate::ops::cross_entropy(logits, &shifted(labels))
+    } else {
+        crate::ops::cross_entropy(logits, &labels.data)
+    }
+}
+
+pub(super) fn check_labels(x: &Tensor, labels: &Ints) -> Result<()> {
+    if x.dims()[..2] != labels.shape[..] {
+        return Err(Error::Shape {
+            path: "labels".into(),
+            expected: x.dims()[..2].to_vec(),
+            actual: labels.shape.clone(),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn shifted(labels: &Ints) -> Vec<i64> {
+    let seq = labels.shape[1];
+    labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect()
+}

@@ -1,0 +1,148 @@
+//! A model: built from its config, run, and asked for its loss.
+
+use super::builder::Builder;
+use super::config::Config;
+use super::inputs::Inputs;
+use super::keys::{Keys, TaskType};
+use super::loss::{classification_loss, token_loss};
+use super::output::Output;
+use super::quantization::Quantization;
+use super::source::Source;
+use super::{bert, custom, gpt2, llama, t5, unet2d, vit};
+use crate::context::Context;
+use crate::module::{all_parameters, named_parameters, Node, Value};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use crate::{layers, Error, Result};
+use candle_core::{DType, Device};
+use serde_json::Value as Json;
+
+/// A model: the tree, the config it was made from, and what its architecture calls things.
+pub struct Model {
+    pub root: Node,
+    pub config: Json,
+    pub keys: &'static Keys,
+    pub dtype: DType,
+    pub device: Device,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({}, {:?})", self.keys.model_type, self.dtype)
+    }
+}
+
+impl Model {
+    /// Builds the architecture that `config` names, with values from `source`.
+    ///
+    /// Fails with [`Error::UnsupportedModel`] for an architecture or a field that is not implemented.
+    pub fn build(
+        config: Json,
+        source: &dyn Source,
+        dtype: DType,
+        device: &Device,
+        quantization: Option<&Quantization>,
+    ) -> Result<Self> {
+        let c = Config::new(&config)?;
+        let keys = Keys::of(&c)?;
+        if quantization.is_some() && !device.is_cpu() {
+            return Err(Error::config("quantization", "packed weights run on the CPU only"));
+        }
+        let quantization = quantization.map(|q| {
+            let heads = || keys.output_embedding.iter().chain(&["classifier", "score"]).map(|&n| n.into()).collect();
+            Quantization { packing: q.packing, skip_modules: Some(q.skip_modules.clone().unwrap_or_else(heads)) }
+        });
+        let builder = Builder {
+            source,
+            path: String::new(),
+            dtype,
+            device: device.clone(),
+            deviation: c.float_or("initializer_range", 0.02)?,
+            quantization: quantization.as_ref(),
+        };
+        let root = match keys.model_type {
+            "custom" => custom::build(&c, &builder)?,
+            "gpt2" => Node::new(gpt2::build(&c, &builder)?),
+            "t5" => Node::new(t5::build(&c, &builder)?),
+            "unet2d" => Node::new(unet2d::build(&c, &builder)?),
+            "bert" | "roberta" => bert::build(&c, &builder, keys)?,
+            "vit" => Node::new(vit::build(&c, &builder)?),
+            _ => Node::new(llama::build(&c, &builder)?),
+        };
+        drop(builder);
+        Ok(Self { root, config, keys, dtype, device: device.clone() })
+    }
+
+    /// One pass. Adds `loss` when labels or a target are given: it is taken of what comes out of the whole tree, so that
+    /// tuners around the model have their part in it.
+    pub fn forward(&self, cx: &Context, inputs: &Inputs) -> Result<Output> {
+        if let (Some(rows), Some(batch)) = (&cx.rows, inputs.batch()) {
+            if rows.len() != batch {
+                return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
+            }
+        }
+        let shifted;
+        let mut args = inputs.args();
+        if let (TaskType::Seq2Seq, None, Some(labels)) = (self.keys.task, &inputs.decoder_input_ids, &inputs.labels) {
+            shifted = t5::shift_right(&Config::new(&self.config)?, labels)?;
+            args = args.with("decoder_input_ids", shifted);
+        }
+        // A tuner around the model may want its logits.
+        let loss_only = inputs.loss_only && self.root.tuners.is_empty() && inputs.target.is_none();
+        if let (TaskType::CausalLm, true, Some(labels)) = (self.keys.task, loss_only, &inputs.labels) {
+            args = args.with("labels", Value::Ints(labels.clone()));
+        }
+        let value = match &inputs.intervention_locations {
+            Some(locations) => {
+                let cx = Context { locations: Some(locations.clone()), ..cx.clone() };
+                self.root.call(&cx, args)?
+            }
+            None => self.root.call(cx, args)?,
+        };
+        let take = |name: &str| match value.field(name) {
+            Some(Value::Tensor(t)) => Some(t.clone()),
+            _ => None,
+        };
+        let mut output = Output {
+            logits: take("logits"),
+            last_hidden_state: take("last_hidden_state"),
+            sample: take("sample"),
+            loss: take("loss"),
+        };
+        if output.loss.is_none() {
+            output.loss = self.loss(&output, inputs)?;
+        }
+        Ok(output)
+    }
+
+    fn loss(&self, output: &Output, inputs: &Inputs) -> Result<Option<Tensor>> {
+        if let Some(target) = &inputs.target {
+            return Ok(Some(layers::mse(output.main()?, target)?));
+        }
+        let (Some(logits), true) = (&output.logits, inputs.labels.is_some() || inputs.float_labels.is_some()) else {
+            return Ok(None);
+        };
+        match self.keys.task {
+            TaskType::CausalLm | TaskType::Seq2Seq => {
+                let Some(labels) = &inputs.labels else {
+                    return Err(Error::Argument("labels: token ids must be integers".into()));
+                };
+                let shift = self.keys.task == TaskType::CausalLm;
+                Ok(Some(token_loss(logits, labels, shift)?))
+            }
+            _ => {
+                let problem = self.config.get("problem_type").and_then(|p| p.as_str());
+                classification_loss(logits, inputs.labels.as_ref(), inputs.float_labels.as_ref(), problem).map(Some)
+            }
+        }
+    }
+
+    pub fn parameters(&self) -> Vec<(String, &Param)> {
+        named_parameters(&self.root)
+    }
+
+    /// By any of its names.
+    pub fn parameter(&self, name: &str) -> Option<Param> {
+        all_parameters(&self.root).into_iter().find(|(n, _)| n == name).map(|(_, p)| p.clone())
+    }
+}

@@ -1,0 +1,22 @@
+//! What a pass gives.
+
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// What a pass gives; which fields there are depends on the architecture and the inputs.
+#[derive(Clone, Default)]
+pub struct Output {
+    pub logits: Option<Tensor>,
+    pub last_hidden_state: Option<Tensor>,
+    /// What an image model predicts, in the shape of its input.
+    pub sample: Option<Tensor>,
+    pub loss: Option<Tensor>,
+}
+
+impl Output {
+    /// The output that a loss is taken of.
+    pub fn main(&self) -> Result<&Tensor> {
+        let main = self.logits.as_ref().or(self.sample.as_ref()).or(self.last_hidden_state.as_ref());
+        main.ok_or_else(|| Error::Argument("this model has no output to compare".into()))
+    }
+}
