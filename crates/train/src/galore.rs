@@ -7,8 +7,8 @@ use crate::adamw::check_adam;
 use crate::adamw8bit;
 use crate::optimizer::{Algorithm, Settings, State};
 use candle_core::{DType, Device};
+use swift_tuners_nn::linalg::svd;
 use swift_tuners_nn::{Array, Error, Result};
-use swift_tuners_tuners::lora::svd;
 
 /// Which singular vectors span the space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 
 use super::TunedModel;
 use crate::config::{check_adapter_name, AdapterConfig};
-use crate::lora::{svd, LoraConfig, LoraLayer};
+use crate::lora::{LoraConfig, LoraLayer};
 use candle_core::DType;
 use std::collections::HashMap;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::init::Rng;
+use swift_tuners_nn::linalg::svd;
 use swift_tuners_nn::module::named_nodes;
 use swift_tuners_nn::{AdapterId, Array, Error, Result};
 

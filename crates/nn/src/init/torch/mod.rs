@@ -1,8 +1,9 @@
 //! `torch.Generator('cpu')`: the draws of PyTorch 2.15 on x86 with AVX2, so that a seed gives the values that Python gives.
 //!
-//! There the compiler has contracted products and sums, hence the multiply-adds here. Formats that store a seed in place of values (VeRA, FourierFT, ..) depend on this. Arrays are f32 on the CPU, which is
-//! also how PyTorch 2.15 draws for bf16 and f16: it rounds f32 values. Its tensors are taken to be contiguous; into others
-//! it writes in the order of memory, normal values always one by one.
+//! Formats that store a seed in place of values (VeRA, FourierFT, ..) depend on this. The compiler of that kernel has
+//! contracted products and sums, hence the multiply-adds here. Arrays are f32 on the CPU, which is also how PyTorch 2.15
+//! draws for bf16 and f16: it rounds f32 values. Its tensors are taken to be contiguous; into others it writes in the order
+//! of memory, normal values always one by one.
 
 mod box_muller;
 mod nn;
