@@ -8,6 +8,7 @@ pub mod error;
 pub mod generate;
 pub mod init;
 pub mod layers;
+pub mod linalg;
 pub mod models;
 pub mod module;
 pub mod ops;

@@ -4,7 +4,7 @@ use crate::algorithm::State;
 use crate::projection::Projection;
 use candle_core::{DType, Device};
 use swift_tuners_nn::{Array, Result};
-use swift_tuners_tuners::lora::svd;
+use swift_tuners_nn::linalg::svd;
 
 /// The present basis: `left [rows, rank]`, `right [rank, cols]`.
 pub struct Projector {

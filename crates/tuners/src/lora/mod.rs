@@ -7,7 +7,6 @@ mod init;
 mod layer;
 mod merged_linear;
 
-pub use init::svd;
 pub use layer::{LoraAdapter, LoraLayer};
 pub use merged_linear::MergedLinear;
 

@@ -1,4 +1,7 @@
-//! Random initial values from a counter-based generator: the same seed gives the same values on every machine.
+//! Random initial values: [`Rng`], a counter-based generator whose values are ours, and [`torch`], whose values are PyTorch's.
+//! Either gives the same values for the same seed on every machine.
+
+pub mod torch;
 
 use crate::tensor::Array;
 use crate::Result;

@@ -1,0 +1,38 @@
+//! Factorisations, in f64 on the CPU.
+
+use crate::tensor::Array;
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use faer::prelude::*;
+
+/// The largest `rank` singular triplets, in f64 inside: `u [m, rank]`, `s [rank]`, `vt [rank, n]`.
+pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
+    let m = to_faer(x)?;
+    let limit = m.nrows().min(m.ncols());
+    if rank > limit {
+        return Err(Error::config("r", format!("{rank} is larger than the {limit} singular values of the weight")));
+    }
+    let svd = m.thin_svd().map_err(|_| Error::Argument("the singular value decomposition did not converge".into()))?;
+    let s: Vec<f32> = (0..rank).map(|i| svd.S()[i] as f32).collect();
+    let u = from_faer(svd.U().subcols(0, rank))?;
+    let vt = from_faer(svd.V().subcols(0, rank).transpose())?;
+    Ok((u, Array::from_vec(s, rank, &Device::Cpu)?, vt))
+}
+
+/// The thin QR decomposition, in f64 inside: `x [m, n]` → `q [m, k]`, `r [k, n]` with `k = min(m, n)`.
+pub fn qr(x: &Array) -> Result<(Array, Array)> {
+    let m = to_faer(x)?;
+    let qr = m.qr();
+    Ok((from_faer(qr.compute_thin_Q().as_ref())?, from_faer(qr.thin_R())?))
+}
+
+fn to_faer(x: &Array) -> Result<Mat<f64>> {
+    let (rows, cols) = x.dims2()?;
+    let values: Vec<f64> = x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    Ok(Mat::from_fn(rows, cols, |i, j| values[i * cols + j]))
+}
+
+fn from_faer(m: MatRef<'_, f64>) -> Result<Array> {
+    let values: Vec<f32> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)] as f32)).collect();
+    Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?)
+}
