@@ -1,53 +1,54 @@
 //! The small networks that tuners are made of.
 
-use candle_core::{DType, Device};
-use swift_tuners_nn::init::Rng;
+use crate::init::Init;
+use candle_core::DType;
 use swift_tuners_nn::module::{Args, Next, Own, Tuner, Value, Visitor};
-use swift_tuners_nn::ops::{self, compute_dtype, Activation, WeightLayout};
-use swift_tuners_nn::{Array, Context, Error, Model, Param, Result, Tensor};
-
-/// Makes a tuner's first values: in the model's compute type, on its device, from a seed and the tuner's place.
-pub struct Init {
-    rng: Rng,
-    pub dtype: DType,
-    pub device: Device,
-}
+use swift_tuners_nn::ops::{self, Activation, WeightLayout};
+use swift_tuners_nn::{Context, Error, Param, Result, Tensor};
 
 impl Init {
-    pub fn new(model: &Model, seed: u64, path: &str) -> Self {
-        let seed = path.bytes().fold(seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
-        Self { rng: Rng::new(seed), dtype: compute_dtype(model.dtype), device: model.device.clone() }
-    }
-
-    pub fn uniform(&mut self, shape: &[usize], bound: f64) -> Result<Param> {
-        Ok(Param::new(self.rng.uniform_array(shape, bound, self.dtype, &self.device)?, true))
+    pub fn uniform(&mut self, shape: &[usize], from: f64, to: f64) -> Result<Param> {
+        let of = shape.to_vec();
+        self.param(shape, move |g| g.uniform(&of, from, to))
     }
 
     pub fn normal(&mut self, shape: &[usize], deviation: f64) -> Result<Param> {
-        Ok(Param::new(self.rng.normal_array(shape, deviation, self.dtype, &self.device)?, true))
+        let of = shape.to_vec();
+        self.param(shape, move |g| g.normal(&of, 0., deviation))
     }
 
-    pub fn constant(&mut self, shape: &[usize], value: f64) -> Result<Param> {
-        let array = Array::full(value as f32, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
-        Ok(Param::new(array, true))
+    /// PyTorch's default for layers with a weight of this shape: uniform in ±1 / √fan_in, which `nn.Linear` draws, and its
+    /// convolutions do.
+    pub fn kaiming(&mut self, shape: &[usize]) -> Result<Param> {
+        let of = shape.to_vec();
+        self.param(shape, move |g| g.kaiming_uniform(&of, 5f64.sqrt()))
     }
 
-    /// PyTorch's default: everything uniform in ±1 / sqrt(in).
+    /// `torch.nn.Linear`.
     pub fn dense(&mut self, inp: usize, out: usize, bias: bool) -> Result<Dense> {
+        let weight = self.kaiming(&[out, inp])?;
         let bound = 1. / (inp as f64).sqrt();
-        let weight = self.uniform(&[out, inp], bound)?;
-        let bias = if bias { Some(self.uniform(&[out], bound)?) } else { None };
+        let bias = if bias { Some(self.uniform(&[out], -bound, bound)?) } else { None };
         Ok(Dense { weight, bias })
     }
 
-    /// Xavier uniform weights, biases that are nearly zero.
-    pub fn xavier(&mut self, inp: usize, out: usize) -> Result<Dense> {
-        let weight = self.uniform(&[out, inp], (6. / (inp + out) as f64).sqrt())?;
-        Ok(Dense { weight, bias: Some(self.normal(&[out], 1e-6)?) })
+    /// What the constructor of a linear layer draws, for one whose values an initialisation replaces.
+    pub fn discard_dense(&mut self, inp: usize, out: usize, bias: bool) -> Result<()> {
+        self.discard(|g| g.linear(inp, out, bias))
     }
 
-    pub fn zeros(&mut self, inp: usize, out: usize) -> Result<Dense> {
+    /// A linear layer with Xavier uniform weights and biases that are nearly zero.
+    pub fn xavier_dense(&mut self, inp: usize, out: usize) -> Result<Dense> {
+        Ok(Dense { weight: self.xavier(inp, out)?, bias: Some(self.normal(&[out], 1e-6)?) })
+    }
+
+    pub fn zero_dense(&mut self, inp: usize, out: usize) -> Result<Dense> {
         Ok(Dense { weight: self.constant(&[out, inp], 0.)?, bias: Some(self.constant(&[out], 0.)?) })
+    }
+
+    /// Xavier uniform weights.
+    pub fn xavier(&mut self, inp: usize, out: usize) -> Result<Param> {
+        self.param(&[out, inp], move |g| g.xavier_uniform(&[out, inp], 1.))
     }
 }
 

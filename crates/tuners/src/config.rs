@@ -1,8 +1,10 @@
 //! Adapter configurations: one flat JSON object with Python's field names.
 
+use crate::fields::Fields;
 use serde_json::{Map, Value as Json};
+use std::any::Any;
+use std::sync::Arc;
 use swift_tuners_nn::error::printable;
-use swift_tuners_nn::module::Position;
 use swift_tuners_nn::{Error, Result};
 
 /// Which of Python's two worlds a configuration belongs to.
@@ -14,6 +16,16 @@ pub enum Dialect {
     Peft,
 }
 
+impl Dialect {
+    /// The field that names the kind of tuner.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Swift => "swift_type",
+            Self::Peft => "peft_type",
+        }
+    }
+}
+
 /// A configuration with every field of its class, and what else the file held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TunerConfig {
@@ -21,9 +33,41 @@ pub struct TunerConfig {
     /// `LORA`, …
     pub kind: String,
     pub fields: Map<String, Json>,
+    /// The fields as their class reads them.
+    pub typed: Typed,
+}
+
+/// What [`Fields::read`](crate::fields::Fields::read) made of a configuration; it follows from the fields, so all are equal.
+#[derive(Clone, Default)]
+pub struct Typed(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Typed {
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Some(Arc::new(value)))
+    }
+}
+
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Typed")
+    }
+}
+
+impl PartialEq for Typed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl TunerConfig {
+    /// The fields as the class `T` reads them.
+    pub fn read<T: Fields + Clone>(&self) -> Result<T> {
+        match self.typed.0.as_ref().and_then(|t| t.downcast_ref::<T>()) {
+            Some(typed) => Ok(typed.clone()),
+            None => T::read(self),
+        }
+    }
+
     pub fn to_json(&self) -> Json {
         Json::Object(self.fields.clone())
     }
@@ -31,6 +75,16 @@ impl TunerConfig {
     /// The value, `null` taken as absent.
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.fields.get(name).filter(|v| !v.is_null())
+    }
+
+    /// Whether a value is there that says something: neither `null` nor empty.
+    pub fn is_given(&self, name: &str) -> bool {
+        match self.get(name) {
+            None => false,
+            Some(Json::String(s)) => !s.is_empty(),
+            Some(Json::Array(list)) => !list.is_empty(),
+            Some(_) => true,
+        }
     }
 
     fn wrong(name: &str, wanted: &str, found: &Json) -> Error {
@@ -89,82 +143,6 @@ impl TunerConfig {
             Some(Json::Array(items)) => items.iter().map(one).collect::<Result<Vec<_>>>().map(Some),
             Some(v) => Ok(Some(vec![one(v)?])),
         }
-    }
-
-    /// Positive integers, one for all places or one for each.
-    pub fn sizes(&self, name: &str) -> Result<Sizes> {
-        let one = |v: &Json| match v.as_u64() {
-            Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
-            _ => Err(Self::wrong(name, "positive integers", v)),
-        };
-        match self.get(name) {
-            None => Err(Error::config(name, "missing")),
-            Some(Json::Array(items)) => {
-                Ok(Sizes { name: name.to_owned(), each: true, values: items.iter().map(one).collect::<Result<_>>()? })
-            }
-            Some(v) => Ok(Sizes { name: name.to_owned(), each: false, values: vec![one(v)?] }),
-        }
-    }
-
-    /// An index or a name among arguments or outputs.
-    pub fn position(&self, name: &str) -> Result<Option<Position>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Json::String(s)) => Ok(Some(Position::Name(s.clone()))),
-            Some(v) => match v.as_u64() {
-                Some(n) if n < 1 << 16 => Ok(Some(Position::Index(n as usize))),
-                _ => Err(Self::wrong(name, "an index or a name", v)),
-            },
-        }
-    }
-
-    /// One of a few words.
-    pub fn choice<'w>(&self, name: &str, words: &[&'w str]) -> Result<&'w str> {
-        let given = self.text(name)?.ok_or_else(|| Error::config(name, "missing"))?;
-        words.iter().find(|w| **w == given).copied().ok_or_else(|| {
-            Error::config(name, format!("expected {}, found {:?}", words.join(" or "), printable(given, 60)))
-        })
-    }
-
-    /// Pattern → number, in the order of the file.
-    pub fn patterns(&self, name: &str) -> Result<Vec<(String, f64)>> {
-        match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Json::Object(map)) => map
-                .iter()
-                .map(|(k, v)| match v.as_f64() {
-                    Some(x) if x.is_finite() && x > 0. => Ok((k.clone(), x)),
-                    _ => Err(Self::wrong(&format!("{name}.{}", printable(k, 60)), "a positive number", v)),
-                })
-                .collect(),
-            Some(v) => Err(Self::wrong(name, "an object", v)),
-        }
-    }
-}
-
-/// [`TunerConfig::sizes`].
-#[derive(Clone, Debug)]
-pub struct Sizes {
-    name: String,
-    each: bool,
-    values: Vec<usize>,
-}
-
-impl Sizes {
-    /// Fails unless a list has one size for each of `places`.
-    pub fn check_count(&self, places: usize) -> Result<()> {
-        if self.each && self.values.len() != places {
-            return Err(Error::config(&self.name, format!("{} sizes for {places} places", self.values.len())));
-        }
-        Ok(())
-    }
-
-    /// The size of place `index`.
-    pub fn at(&self, index: usize) -> Result<usize> {
-        let found = if self.each { self.values.get(index) } else { self.values.first() };
-        found.copied().ok_or_else(|| {
-            Error::config(&self.name, format!("{} sizes are fewer than the places that match", self.values.len()))
-        })
     }
 }
 

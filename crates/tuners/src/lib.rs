@@ -1,24 +1,25 @@
 //! Tuners, the life cycle of a tuned model, and the files of both formats.
 
-mod adapter;
+mod bank;
 mod blocks;
 pub mod config;
+pub mod fields;
 pub mod formats;
+mod init;
+mod layer;
+mod layers;
 pub mod lifecycle;
-mod llamapro;
-mod longlora;
 pub mod lora;
 pub mod method;
 pub mod modules_to_save;
-mod neftune;
-mod part;
-mod prompt;
-mod reft;
+mod peft;
 pub mod registry;
-mod restuning;
-mod scetuning;
-mod side;
+mod site;
+mod standard;
+mod swift;
 pub mod target;
+mod typescript;
 
 pub use config::TunerConfig;
+pub use typescript::typescript;
 pub use lifecycle::{Flavor, TunedModel};

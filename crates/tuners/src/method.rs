@@ -1,27 +1,72 @@
 //! What the life cycle knows about a kind of tuner.
 
-use crate::config::{Dialect, TunerConfig};
-use serde_json::{Map, Value as Json};
+use crate::config::{Dialect, TunerConfig, Typed};
+use crate::fields::{Declared, Fields};
+use crate::init::Init;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::combine::Combination;
 use swift_tuners_nn::{AdapterId, Array, Model, Result};
 
-/// A kind of tuner.
-pub struct Method {
+/// A kind of tuner in one of Python's two worlds, as a type: what [`Method::of`] is made from.
+pub trait Kind: 'static {
     /// As `swift_type` and `peft_type` spell it.
-    pub kind: &'static str,
-    pub dialects: &'static [Dialect],
-    /// Every field of the Python class with its default.
-    pub defaults: fn(Dialect) -> Map<String, Json>,
-    /// Checks the fields alone, without a model.
-    pub check: fn(&TunerConfig) -> Result<()>,
-    /// Attaches an adapter. May fail half-way: the life cycle undoes what was done.
-    pub attach: fn(&mut Attach<'_>) -> Result<Attachment>,
+    const NAME: &'static str;
+    const DIALECT: Dialect;
+    /// The configuration's class, in Python and in TypeScript.
+    const CLASS: &'static str;
+    /// What it does, with its source: the documentation of the class.
+    const ABOUT: &'static str;
+    const TRAITS: Traits = Traits::DEFAULT;
     /// How adapters of this kind are combined, where they can be.
-    pub combination: Option<Combinations>,
-    /// What sets this kind apart in the life cycle.
+    const COMBINATION: Option<Combinations> = None;
+    type Config: Fields + Clone;
+
+    /// What the fields do not allow together.
+    fn check(_config: &Self::Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// Attaches an adapter. May fail half-way: the life cycle undoes what was done.
+    fn attach(config: &Self::Config, attach: &mut Attach<'_>) -> Result<Attachment>;
+}
+
+/// A kind of tuner as a value.
+pub struct Method {
+    pub name: &'static str,
+    pub dialect: Dialect,
+    pub class: &'static str,
+    pub about: &'static str,
     pub traits: Traits,
+    pub combination: Option<Combinations>,
+    /// Every field of the class, without those that tell the kind.
+    pub fields: fn() -> Vec<Declared>,
+    /// Reads and checks the fields alone, without a model.
+    pub read: fn(&TunerConfig) -> Result<Typed>,
+    pub attach: fn(&mut Attach<'_>) -> Result<Attachment>,
+}
+
+impl Method {
+    pub const fn of<K: Kind>() -> Self {
+        Self {
+            name: K::NAME,
+            dialect: K::DIALECT,
+            class: K::CLASS,
+            about: K::ABOUT,
+            traits: K::TRAITS,
+            combination: K::COMBINATION,
+            fields: K::Config::declared,
+            read: |config| {
+                let typed = K::Config::read(config)?;
+                K::check(&typed)?;
+                Ok(Typed::new(typed))
+            },
+            attach: |attach| {
+                let config = attach.config.read::<K::Config>()?;
+                K::attach(&config, attach)
+            },
+        }
+    }
 }
 
 /// An adapter about to be attached.
@@ -30,7 +75,9 @@ pub struct Attach<'a> {
     pub id: AdapterId,
     pub name: &'a str,
     pub config: &'a TunerConfig,
-    pub seed: u64,
+    /// The configurations of the adapters that are there.
+    pub others: Vec<&'a TunerConfig>,
+    pub init: &'a mut Init,
 }
 
 /// What attaching tells the life cycle.
@@ -76,7 +123,7 @@ pub struct Combinations {
 /// Gives the file and its tensors, or nothing where the folder has no such file.
 pub type ReadOther = fn(&Path) -> Result<Option<(PathBuf, Tensors)>>;
 
-/// [`Method::traits`]; the default is what most tuners are like.
+/// [`Kind::TRAITS`]; the default is what most of SWIFT's tuners are like.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
     /// Preparing it freezes the base.
@@ -102,15 +149,6 @@ impl Traits {
         by_rows: false,
         read_other: None,
     };
-}
-
-/// SWIFT's defaults: its two common fields, then the tuner's own.
-pub fn swift_fields(kind: &str, own: Json) -> Map<String, Json> {
-    let mut map = Map::new();
-    map.insert("swift_type".into(), kind.into());
-    map.insert("model_key_mapping".into(), Json::Null);
-    if let Json::Object(fields) = own {
-        map.extend(fields);
-    }
-    map
+    /// What sits on layers and maps their weights, inputs or outputs.
+    pub const LAYER: Self = Self { merges: true, by_rows: true, ..Self::DEFAULT };
 }

@@ -1,66 +1,97 @@
 //! All tuners by the names that configurations use. Adding a tuner is a file and a line here.
 
-use crate::config::{Dialect, TunerConfig};
+use crate::config::{Dialect, TunerConfig, Typed};
 use crate::method::Method;
-use serde_json::Value as Json;
+use crate::target::nearest_word;
+use crate::{lora, peft, swift};
+use serde_json::{Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
 
-static METHODS: &[&Method] = &[
-    &crate::lora::METHOD,
-    &crate::longlora::METHOD,
-    &crate::adapter::METHOD,
-    &crate::prompt::METHOD,
-    &crate::side::METHOD,
-    &crate::restuning::METHOD,
-    &crate::scetuning::METHOD,
-    &crate::neftune::METHOD,
-    &crate::llamapro::METHOD,
-    &crate::part::METHOD,
-    &crate::reft::METHOD,
+pub static METHODS: &[Method] = &[
+    Method::of::<lora::SwiftLora>(),
+    Method::of::<swift::LongLora>(),
+    Method::of::<swift::AdapterTuning>(),
+    Method::of::<swift::PromptTuning>(),
+    Method::of::<swift::SideTuning>(),
+    Method::of::<swift::ResTuning>(),
+    Method::of::<swift::SceTuning>(),
+    Method::of::<swift::NefTuning>(),
+    Method::of::<swift::LlamaPro>(),
+    Method::of::<swift::PartTuning>(),
+    Method::of::<swift::Reft>(),
+    Method::of::<lora::PeftLora>(),
+Method::of::<peft::Hra>(),
+    Method::of::<peft::Ia3>(),
+    Method::of::<peft::LoHa>(),
+    Method::of::<peft::Vera>(),
 ];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.
 pub fn find(dialect: Dialect, name: &str) -> Result<&'static Method> {
-    let found = METHODS.iter().find(|e| e.dialects.contains(&dialect) && e.kind.eq_ignore_ascii_case(name));
-    found.copied().ok_or_else(|| {
-        let field = if dialect == Dialect::Swift { "swift_type" } else { "peft_type" };
-        let known: Vec<&str> = METHODS.iter().filter(|e| e.dialects.contains(&dialect)).map(|e| e.kind).collect();
+    let here = || METHODS.iter().filter(|m| m.dialect == dialect);
+    here().find(|m| m.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let known: Vec<&str> = here().map(|m| m.name).collect();
+        let field = dialect.field();
         Error::UnsupportedTuner(format!("{field} {:?}; supported are {}", printable(name, 60), known.join(", ")))
     })
 }
 
+/// What to do with fields that a class does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are kept and written back: a file may be of a later version. [`unknown`] lists them.
+    Keep,
+    /// They are refused with the nearest name: somebody has written them.
+    Refuse,
+}
+
 /// Fills in the defaults of the class that `swift_type` or `peft_type` names and checks every field.
-///
-/// Unknown fields are kept and written back; [`unknown`] lists them.
-pub fn parse(json: &Json) -> Result<TunerConfig> {
+pub fn parse(json: &Json, unknown: Unknown) -> Result<TunerConfig> {
     let Json::Object(given) = json else {
         return Err(Error::config("adapter config", "expected an object"));
     };
-    let text = |name: &str| match given.get(name) {
+    let text = |dialect: Dialect| match given.get(dialect.field()) {
         None | Some(Json::Null) => Ok(None),
-        Some(Json::String(s)) => Ok(Some(s.as_str())),
+        Some(Json::String(s)) => Ok(Some((dialect, s.as_str()))),
         Some(other) => {
-            Err(Error::config(name, format!("expected a string, found {}", printable(&other.to_string(), 60))))
+            let found = printable(&other.to_string(), 60);
+            Err(Error::config(dialect.field(), format!("expected a string, found {found}")))
         }
     };
-    let (dialect, name) = match (text("swift_type")?, text("peft_type")?) {
-        (Some(swift), _) => (Dialect::Swift, swift),
-        (None, Some(peft)) => (Dialect::Peft, peft),
-        (None, None) => return Err(Error::config("adapter config", "neither swift_type nor peft_type is set")),
+    let named = text(Dialect::Swift)?.map_or_else(|| text(Dialect::Peft), |found| Ok(Some(found)))?;
+    let Some((dialect, name)) = named else {
+        return Err(Error::config("adapter config", "neither swift_type nor peft_type is set"));
     };
     let method = find(dialect, name)?;
-    let mut fields = (method.defaults)(dialect);
+    let mut fields = defaults(method);
     for (key, value) in given {
+        if unknown == Unknown::Refuse && !fields.contains_key(key) && key != "peft_type" {
+            let nearest = nearest_word(key, fields.keys().map(String::as_str)).unwrap_or_default();
+            let why = format!("{} has no such field; the nearest is {nearest}", method.class);
+            return Err(Error::config(printable(key, 80), why));
+        }
         fields.insert(key.clone(), value.clone());
     }
-    let config = TunerConfig { dialect, kind: method.kind.to_owned(), fields };
-    (method.check)(&config)?;
+    let mut config = TunerConfig { dialect, kind: method.name.to_owned(), fields, typed: Typed::default() };
+    config.typed = (method.read)(&config)?;
     Ok(config)
+}
+
+/// Every field of a kind's class with its default, and the field that names the kind.
+pub fn defaults(method: &Method) -> Map<String, Json> {
+    let mut out = Map::new();
+    out.insert(method.dialect.field().to_owned(), method.name.into());
+    for declared in (method.fields)() {
+        if declared.name != method.dialect.field() {
+            out.insert(declared.name.to_owned(), declared.default);
+        }
+    }
+    out
 }
 
 /// Fields that the class of a configuration does not have.
 pub fn unknown(config: &TunerConfig) -> Vec<String> {
-    let known = find(config.dialect, &config.kind).map(|m| (m.defaults)(config.dialect)).unwrap_or_default();
+    let known = find(config.dialect, &config.kind).map(defaults).unwrap_or_default();
     config.fields.keys().filter(|k| !known.contains_key(*k)).cloned().collect()
 }

@@ -1,6 +1,7 @@
 //! Which modules a configuration means: PEFT's rules for `target_modules` and its relatives.
 
 use crate::config::TunerConfig;
+use crate::fields::{FieldType, Required};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use swift_tuners_nn::error::printable;
@@ -8,6 +9,7 @@ use swift_tuners_nn::module::{for_each_node_mut, model_nodes, named_nodes, Node,
 use swift_tuners_nn::{Error, Model, Result};
 
 /// A Python regular expression that must match a whole name (`re.fullmatch`), with bounded effort.
+#[derive(Clone, Debug)]
 pub struct FullMatch(fancy_regex::Regex);
 
 impl FullMatch {
@@ -57,26 +59,72 @@ pub struct Place {
 }
 
 /// SWIFT's own way of naming modules: a regular expression for whole names, or a list of endings.
+#[derive(Clone, Debug)]
 pub enum SwiftRule {
-    Pattern(FullMatch),
+    Pattern(SwiftPattern),
     /// Names that end so; no dot is needed before.
     Endings(Vec<String>),
 }
 
-impl SwiftRule {
-    /// `lists`: whether this field takes a list at all.
-    pub fn new(config: &TunerConfig, field: &str, lists: bool) -> Result<Self> {
-        match config.get(field) {
-            None => Err(Error::config(field, "missing")),
-            Some(Json::String(pattern)) => Ok(Self::Pattern(FullMatch::new(pattern, field)?)),
-            Some(v) if !lists => Err(Error::config(
-                field,
-                format!("expected a regular expression, found {}", printable(&v.to_string(), 80)),
-            )),
-            Some(_) => Ok(Self::Endings(config.texts(field)?.unwrap_or_default())),
+/// A regular expression for whole names.
+#[derive(Clone, Debug)]
+pub struct SwiftPattern {
+    pub text: String,
+    regex: FullMatch,
+}
+
+impl FieldType for SwiftPattern {
+    const WANTED: &'static str = "a regular expression";
+    fn typescript() -> String {
+        "string".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        Self::read("", value).ok()
+    }
+    fn json(&self) -> Json {
+        self.text.as_str().into()
+    }
+    fn read(name: &str, value: &Json) -> Result<Self> {
+        let text = <Required<String>>::read(name, value)?.0;
+        let regex = FullMatch::new(&text, name)?;
+        Ok(Self { text, regex })
+    }
+}
+
+impl FieldType for SwiftRule {
+    const WANTED: &'static str = "a regular expression or a list of strings";
+    fn typescript() -> String {
+        "string | string[]".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        Self::read("", value).ok()
+    }
+    fn json(&self) -> Json {
+        match self {
+            Self::Pattern(pattern) => pattern.json(),
+            Self::Endings(list) => list.json(),
         }
     }
+    fn read(name: &str, value: &Json) -> Result<Self> {
+        match value {
+            Json::Array(_) => <Required<Vec<String>>>::read(name, value).map(|list| Self::Endings(list.0)),
+            _ => SwiftPattern::read(name, value).map(Self::Pattern),
+        }
+    }
+}
 
+impl SwiftPattern {
+    pub fn matches(&self, path: &str) -> Result<bool> {
+        self.regex.matches(path)
+    }
+
+    /// As [`SwiftRule::places`].
+    pub fn places(&self, model: &Model, field: &str) -> Result<Vec<Place>> {
+        SwiftRule::Pattern(self.clone()).places(model, field)
+    }
+}
+
+impl SwiftRule {
     pub fn matches(&self, path: &str) -> Result<bool> {
         match self {
             Self::Pattern(p) => p.matches(path),
@@ -86,7 +134,7 @@ impl SwiftRule {
 
     /// The model's modules that match, in its order; the root counts under `""`. Fails with [`Error::Target`] when there are
     /// none.
-    pub fn places(&self, model: &Model, config: &TunerConfig, field: &str) -> Result<Vec<Place>> {
+    pub fn places(&self, model: &Model, field: &str) -> Result<Vec<Place>> {
         let nodes = model_nodes(&model.root);
         let mut out = Vec::new();
         for (path, node) in &nodes {
@@ -95,18 +143,49 @@ impl SwiftRule {
             }
         }
         if out.is_empty() {
-            return Err(nothing_found(model, config, field));
+            return Err(self.nothing_found(model, field));
         }
         Ok(out)
+    }
+
+    /// The error that says what was looked for and what comes close.
+    pub fn nothing_found(&self, model: &Model, field: &str) -> Error {
+        let wanted = match self {
+            Self::Pattern(pattern) => vec![pattern.text.clone()],
+            Self::Endings(list) => list.clone(),
+        };
+        nothing_found(model, field, &self.json(), &wanted)
     }
 }
 
 /// The error that says what was looked for and what comes close.
-pub fn nothing_found(model: &Model, config: &TunerConfig, field: &str) -> Error {
+pub fn nothing_found(model: &Model, field: &str, shown: &Json, wanted: &[String]) -> Error {
     let nodes = model_nodes(&model.root);
     let names: Vec<&str> = nodes.iter().map(|(n, _)| n.as_str()).collect();
-    let wanted = config.get(field).map(|v| printable(&v.to_string(), 120)).unwrap_or_default();
-    Error::Target { pattern: format!("{field} {wanted}"), nearest: nearest(config, &names) }
+    Error::Target { pattern: format!("{field} {}", printable(&shown.to_string(), 120)), nearest: nearest(wanted, &names) }
+}
+
+/// SWIFT's table of where an architecture keeps its parts; `{}` stands for a block's number.
+#[derive(Clone, Debug)]
+pub struct KeyMapping(pub Json);
+
+impl FieldType for KeyMapping {
+    const WANTED: &'static str = "an object of paths";
+    fn typescript() -> String {
+        "ModelKeyMapping".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        value.is_object().then(|| Self(value.clone()))
+    }
+    fn json(&self) -> Json {
+        self.0.clone()
+    }
+}
+
+impl KeyMapping {
+    pub fn get(&self, part: &str) -> Option<&str> {
+        self.0.get(part)?.as_str()
+    }
 }
 
 /// Calls `f` on the node of every place, with the place's index. Stops at the first failure.
@@ -115,15 +194,22 @@ pub fn attach_at(root: &mut Node, places: &[Place], mut f: impl FnMut(usize, &mu
         map.entry(p.id).or_insert_with(Vec::new).push(i);
         map
     });
-    let mut failed = None;
+    let (mut failed, mut met) = (None, 0);
     for_each_node_mut(root, &mut |node| {
         for &i in by_id.get(&node.id()).into_iter().flatten() {
             if failed.is_none() {
                 failed = f(i, node).err();
+                met += 1;
             }
         }
     });
-    failed.map_or(Ok(()), Err)
+    match failed {
+        Some(e) => Err(e),
+        None if met < places.len() => {
+            Err(Error::Invalid(format!("{} of {} places were found again", met, places.len())))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `name` is `entry` or ends with a dot and it.
@@ -191,9 +277,10 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
         let pattern = config.get("target_modules").map_or("the default target_modules".to_owned(), |t| {
             format!("target_modules {}", printable(&t.to_string(), 120))
         });
+        let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
         return Err(Error::Target {
             pattern,
-            nearest: nearest(config, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()),
+            nearest: nearest(&wanted, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()),
         });
     }
     Ok(found)
@@ -222,7 +309,9 @@ struct Layers {
 impl Layers {
     fn new(config: &TunerConfig) -> Result<Self> {
         let indices = config.integers("layers_to_transform")?.filter(|l| !l.is_empty());
+        // An empty pattern is none, as in Python.
         let named = config.texts("layers_pattern")?.unwrap_or_default();
+        let named: Vec<String> = named.into_iter().filter(|p| !p.is_empty()).collect();
         let sources = if named.is_empty() {
             // The first number of a path is its layer; experts and sub-layers have numbers, too (PEFT 0.20; before, the last).
             vec![r"\A.*?\.[^.]*\.(\d+)\.".to_owned()]
@@ -270,14 +359,18 @@ pub fn pattern_value(patterns: &[(String, f64)], option: &str, name: &str) -> Re
 }
 
 /// The names (last components) that come closest to what was asked for.
-fn nearest(config: &TunerConfig, names: &[&str]) -> Vec<String> {
-    let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
+fn nearest(wanted: &[String], names: &[&str]) -> Vec<String> {
     let mut leaves: Vec<&str> = names.iter().filter_map(|n| n.rsplit('.').next()).collect();
     leaves.retain(|l| !l.is_empty() && !l.chars().all(|c| c.is_ascii_digit()));
     leaves.sort_unstable();
     leaves.dedup();
     leaves.sort_by_key(|leaf| wanted.iter().map(|w| distance(w, leaf)).min().unwrap_or(0));
     leaves.into_iter().take(5).map(str::to_owned).collect()
+}
+
+/// Of these words the one that is most like `word`.
+pub fn nearest_word<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    words.into_iter().min_by_key(|w| distance(word, w))
 }
 
 /// Levenshtein's edit distance over the first 64 characters.

@@ -50,6 +50,7 @@ pub use norm::{group_norm, layer_norm, rms_norm};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
 pub use precision::compute_dtype;
 pub use rope::{rope, RopeTable};
+pub(crate) use simd::simd;
 pub use updated_weight::{add_product, updated_row_norms};
 pub use upsample::upsample_nearest;
 pub use weight::{Weight, WeightLayout};

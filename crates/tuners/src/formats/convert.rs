@@ -59,7 +59,7 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
                 return refuse(format!("adapter {adapter} has {field}"));
             }
         }
-        let config = crate::registry::parse(&value)?;
+        let config = crate::registry::parse(&value, crate::registry::Unknown::Keep)?;
         let weights = folder.join(SAFE);
         if !weights.exists() {
             return refuse(if folder.join(BIN).exists() {

@@ -2,6 +2,8 @@
 
 use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
+use crate::init::Init;
+use crate::registry::{self, Unknown};
 use crate::lifecycle::{Flavor, Format, PrepareOptions, TunedModel};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -85,7 +87,8 @@ impl TunedModel {
             PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
         if !self.adapters().contains_key(&found.name) {
             let at = |e| in_config(&found.config_path, e);
-            self.add_pending(thread, &found.name, &found.config, &prepare).map_err(at)?;
+            let mut init = Init::later(&self.model, options.seed);
+            self.attach(thread, &found.name, &found.config, &prepare, &mut init).map_err(at)?;
         }
         let format = if found.config.dialect == Dialect::Swift { Format::Swift } else { Format::Peft };
         let slots = self.slots(&found.name)?;
@@ -257,7 +260,7 @@ fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Opti
         };
         let (file, tensors) = read_weights(&folder, &config)?;
         let config_path = folder.join(CONFIG);
-        let warnings = crate::registry::unknown(&config)
+        let warnings = registry::unknown(&config)
             .iter()
             .map(|f| format!("{}: unknown field {:?} is kept", config_path.display(), printable(f, 80)))
             .collect();
@@ -279,12 +282,12 @@ fn read_config(path: &Path) -> Result<TunerConfig> {
         // On its own first, so that an error names the right file.
         let mut alone = more.clone();
         alone.insert("peft_type".into(), "LORA".into());
-        crate::registry::parse(&Json::Object(alone)).map_err(|e| in_config(&additional, e))?;
+        registry::parse(&Json::Object(alone), Unknown::Keep).map_err(|e| in_config(&additional, e))?;
         if let Json::Object(fields) = &mut value {
             fields.extend(more);
         }
     }
-    crate::registry::parse(&value).map_err(|e| in_config(path, e))
+    registry::parse(&value, Unknown::Keep).map_err(|e| in_config(path, e))
 }
 
 /// An error about a configuration's fields names the file that they came from.
@@ -304,7 +307,7 @@ fn read_weights(folder: &Path, config: &TunerConfig) -> Result<(PathBuf, Tensors
     if safe.exists() || safe.is_symlink() {
         return Ok((safe.clone(), safetensors::read(&safe)?));
     }
-    let traits = crate::registry::find(config.dialect, &config.kind)?.traits;
+    let traits = registry::find(config.dialect, &config.kind)?.traits;
     if !traits.has_tensors {
         return Ok((safe, Tensors::new()));
     }

@@ -15,6 +15,8 @@ pub use weighted::WeightedOptions;
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::formats::LoadReport;
 use crate::method::{Attach, Attachment, Bias, Traits};
+use crate::init::Init;
+use crate::registry::{self, Unknown};
 use crate::target::FullMatch;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -253,7 +255,7 @@ impl TunedModel {
             .iter()
             .map(|(name, json)| {
                 check_adapter_name(name)?;
-                Ok((name.clone(), crate::registry::parse(json)?))
+                Ok((name.clone(), registry::parse(json, Unknown::Keep)?))
             })
             .collect::<Result<Vec<_>>>()?;
         let extra = options
@@ -264,6 +266,8 @@ impl TunedModel {
         // The patterns look at adapters' parameters, too.
         let touched = if extra.is_empty() { Vec::new() } else { self.adapters.keys().cloned().collect() };
         self.transaction(&touched, |m| {
+            // One after the other they draw from one generator.
+            let mut init = Init::new(&m.model, options.seed);
             let mut skipped = Vec::new();
             for (name, config) in parsed {
                 if m.adapters.contains_key(&name) {
@@ -272,7 +276,7 @@ impl TunedModel {
                     }
                     skipped.push(name);
                 } else {
-                    m.add(thread, &name, &config, options)?;
+                    m.add(thread, &name, &config, options, &mut init)?;
                 }
             }
             m.train_extra_states(&extra)?;
@@ -306,18 +310,20 @@ impl TunedModel {
         name: &str,
         config: &TunerConfig,
         options: &PrepareOptions,
+        init: &mut Init,
     ) -> Result<()> {
-        self.add_pending(thread, name, config, options)?;
+        self.attach(thread, name, config, options, init)?;
         self.slots(name)?.iter().try_for_each(|slot| slot.param.settle())
     }
 
     /// The same, with initial values that the caller sets or settles ([`Param::settle`]).
-    pub(crate) fn add_pending(
+    pub(crate) fn attach(
         &mut self,
         thread: u64,
         name: &str,
         config: &TunerConfig,
         options: &PrepareOptions,
+        init: &mut Init,
     ) -> Result<()> {
         check_adapter_name(name)?;
         let flavor = if config.dialect == Dialect::Swift { Flavor::Swift } else { Flavor::Peft };
@@ -334,7 +340,7 @@ impl TunedModel {
                 format!("{name:?} and {other:?} differ in case only, which not every file system can tell apart"),
             ));
         }
-        let method = crate::registry::find(config.dialect, &config.kind)?;
+        let method = registry::find(config.dialect, &config.kind)?;
         let id = AdapterId(self.next_id);
         self.next_id += 1;
         if method.traits.freezes && !self.frozen {
@@ -343,8 +349,8 @@ impl TunedModel {
             }
             self.frozen = true;
         }
-        let seed = name.bytes().fold(options.seed, |s, b| swift_tuners_nn::context::mix(s, u64::from(b)));
-        let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, seed })?;
+        let others = self.adapters.values().map(|a| &a.config).collect();
+        let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, others, init })?;
         let first = self.adapters.is_empty();
         let Attachment { config, bias, shared } = attachment;
         self.adapters.insert(

@@ -2,7 +2,9 @@
 
 use super::{PrepareOptions, TunedModel};
 use crate::config::{check_adapter_name, TunerConfig};
+use crate::init::Init;
 use crate::method::Made;
+use crate::registry::{self, Unknown};
 use swift_tuners_nn::combine::{Combination, Combining, Method, SignMethod};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::init::Rng;
@@ -55,7 +57,7 @@ impl TunedModel {
                 other.kind, o.adapters[0], first.kind
             )));
         }
-        let method = crate::registry::find(first.dialect, &first.kind)?;
+        let method = registry::find(first.dialect, &first.kind)?;
         let Some(combination) = &method.combination else {
             return Err(Error::UnsupportedTuner(format!("adapters of the type {} cannot be combined", first.kind)));
         };
@@ -79,9 +81,10 @@ impl TunedModel {
                 }
             }
         }
-        let config = (combination.config)(&configs, rank, &made)?;
+        let config = registry::parse(&(combination.config)(&configs, rank, &made)?.to_json(), Unknown::Keep)?;
         self.transaction(&[], |m| {
-            m.add(thread, &o.name, &config, &PrepareOptions::default())?;
+            let mut init = Init::new(&m.model, o.seed);
+            m.add(thread, &o.name, &config, &PrepareOptions::default(), &mut init)?;
             let id = m.id(&o.name)?;
             for (path, node) in named_nodes(&m.model.root) {
                 for tuner in node.tuners.iter().filter(|t| t.merges()) {

@@ -1,10 +1,11 @@
 //! Factors of a LoRA that combines others: PEFT's `add_weighted_adapter`.
 
-use super::{svd, LoraAdapter, LoraConfig};
+use super::Lora;
 use crate::config::TunerConfig;
 use crate::method::{Combinations, Made};
 use candle_core::DType;
 use serde_json::{json, Map, Value as Json};
+use swift_tuners_nn::linalg::svd;
 use swift_tuners_nn::combine::{clamp, Combination, Combining, Method};
 use swift_tuners_nn::{Array, Error, Result};
 
@@ -14,11 +15,12 @@ pub const COMBINATIONS: Combinations = Combinations { rank, config };
 fn rank(configs: &[&TunerConfig], combination: Combination, svd_rank: Option<usize>) -> Result<usize> {
     let mut ranks: Vec<usize> = Vec::new();
     for c in configs {
-        let lora = LoraConfig::new(c)?;
-        if lora.dora || lora.merged_linear.is_some() {
-            return Err(Error::config("adapters", "use_dora and use_merged_linear cannot be combined"));
+        for field in ["use_dora", "use_merged_linear"] {
+            if c.flag(field)? {
+                return Err(Error::config("adapters", format!("adapters with {field} cannot be combined")));
+            }
         }
-        ranks.push(lora.r);
+        ranks.push(c.size("r")?);
     }
     match combination {
         Combination::Cat => Ok(ranks.iter().sum()),
@@ -60,7 +62,7 @@ fn config(configs: &[&TunerConfig], rank: usize, made: &[Made]) -> Result<TunerC
 ///
 /// `linear` and the pruning methods combine A and B apart (equal ranks needed), `cat` stacks them, the `svd` kinds combine
 /// the deltas and factor the sum. The result's scaling is 1.
-pub fn factors(here: &[(&LoraAdapter, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
+pub fn factors(here: &[(&Lora, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
     if here.is_empty() {
         return Ok(None);
     }

@@ -1,116 +1,137 @@
-//! Initial values of LoRA's matrices.
+//! First values of LoRA's matrices.
 
-use super::Init;
-use candle_core::{DType, Device};
-use swift_tuners_nn::context::mix;
-use swift_tuners_nn::init::Rng;
+use super::{LoraFields, Start};
+use crate::init::Init;
+use crate::site::Site;
+use candle_core::Device;
+use swift_tuners_nn::init::torch::Generator;
 use swift_tuners_nn::linalg::{qr, svd};
-use swift_tuners_nn::{Array, Error, Result};
+use swift_tuners_nn::module::WeightKind;
+use swift_tuners_nn::{Array, Error, Param, Result};
 
-/// `a [r, in]`, `b [out, r]`, and the base weight `[out, in]` where the initialisation replaces it.
-pub struct Start {
-    pub a: Array,
-    pub b: Array,
-    pub base: Option<Array>,
-}
-
-/// Initial values that do not depend on the weight, each made when it is wanted.
-#[derive(Clone, Copy)]
-pub struct Fresh {
-    pub init: Init,
-    /// A zero, B normal; the delta is (B A)ᵀ.
-    pub embedding: bool,
-    pub r: usize,
-    pub inp: usize,
-    pub out: usize,
-    pub seed: u64,
-}
-
-impl Fresh {
-    /// Whether [`dense`] has to make the values, from the weight.
-    pub fn needs_weight(&self) -> bool {
-        !self.embedding && !matches!(self.init, Init::Default | Init::Random | Init::Gaussian)
-    }
-
-    /// `[r, in]`
-    pub fn a(&self) -> Result<Array> {
-        let (mut rng, shape) = (Rng::new(self.seed), [self.r, self.inp]);
-        let (cpu, f32) = (&Device::Cpu, DType::F32);
-        match (self.embedding, self.init) {
-            (true, Init::Random) => rng.normal_array(&shape, 1., f32, cpu),
-            (true, _) => Ok(Array::zeros(&shape, f32, cpu)?),
-            (false, Init::Gaussian) => rng.normal_array(&shape, 1. / self.r as f64, f32, cpu),
-            // Kaiming uniform with a = sqrt(5).
-            (false, _) => rng.uniform_array(&shape, 1. / (self.inp as f64).sqrt(), f32, cpu),
+/// A, B and the bias of B, drawn as PEFT's `update_layer` draws them: the constructors' values first, which most initialisations
+/// then replace. PiSSA and OLoRA put what is left of the layer's weight into it.
+pub fn matrices(c: &LoraFields, site: &Site, r: usize, scaling: f64, init: &mut Init) -> Result<(Param, Param, Option<Param>)> {
+    let start = c.init_lora_weights;
+    let (shape_a, shape_b) = shapes(site, r);
+    if site.kind == WeightKind::Embedding {
+        let (a, b) = (shape_a.clone(), shape_b.clone());
+        if start == Start::Random {
+            let a = init.param(&shape_a, move |g| g.randn(&a))?;
+            return Ok((a, init.param(&shape_b, move |g| g.randn(&b))?, None));
         }
+        init.discard(|g| Ok((g.randn(&a)?, g.randn(&b)?)))?;
+        let a = init.constant(&shape_a, 0.)?;
+        return Ok((a, init.param(&shape_b, move |g| g.randn(&b))?, None));
     }
-
-    /// `[out, r]`
-    pub fn b(&self) -> Result<Array> {
-        let (mut rng, shape) = (Rng::new(mix(self.seed, 1)), [self.out, self.r]);
-        let (cpu, f32) = (&Device::Cpu, DType::F32);
-        match (self.embedding, self.init) {
-            (true, _) => rng.normal_array(&shape, 1., f32, cpu),
-            (false, Init::Random) => rng.uniform_array(&shape, 1. / (self.r as f64).sqrt(), f32, cpu),
-            (false, _) => Ok(Array::zeros(&shape, f32, cpu)?),
-        }
+    if start == Start::Random {
+        let (a, b) = (shape_a.clone(), shape_b.clone());
+        let a = init.param(&shape_a, move |g| Ok(g.layer(&a, false)?.0))?;
+        let b = init.param(&shape_b, move |g| Ok(g.layer(&b, false)?.0))?;
+        // The constructor's bias: uniform in ±1/√fan_in, the fan being B's.
+        let fan: usize = shape_b[1..].iter().product();
+        let out = site.outputs;
+        let bias = c.lora_bias.then(|| init.param(&[out], move |g| {
+            let bound = 1. / (fan as f64).sqrt();
+            g.uniform(&[out], -bound, bound)
+        }));
+        return Ok((a, b, bias.transpose()?));
     }
-}
-
-/// Values that depend on a dense layer's weight `[out, in]` (f32), or on each other.
-pub fn dense(init: Init, weight: &Array, r: usize, scaling: f64, seed: u64) -> Result<Start> {
-    let (out, inp) = weight.dims2()?;
-    let mut rng = Rng::new(seed);
-    let (cpu, f32) = (&Device::Cpu, DType::F32);
-    Ok(match init {
-        Init::Default | Init::Random | Init::Gaussian => {
-            let fresh = Fresh { init, embedding: false, r, inp, out, seed };
-            Start { a: fresh.a()?, b: fresh.b()?, base: None }
+    init.discard(|g| Ok((g.layer(&shape_a, false)?, g.layer(&shape_b, c.lora_bias)?)))?;
+    let bias = c.lora_bias.then(|| init.constant(&[site.outputs], 0.)).transpose()?;
+    let (a, b) = match start {
+        Start::Default | Start::Random => {
+            let shape = shape_a.clone();
+            let a = init.param(&shape_a, move |g| g.kaiming_uniform(&shape, 5f64.sqrt()))?;
+            (a, init.constant(&shape_b, 0.)?)
         }
-        Init::Orthogonal => {
+        Start::Gaussian => {
+            let shape = shape_a.clone();
+            let a = init.param(&shape_a, move |g| g.normal(&shape, 0., 1. / r as f64))?;
+            (a, init.constant(&shape_b, 0.)?)
+        }
+        Start::Orthogonal => {
             if r % 2 == 1 {
                 return Err(Error::config("init_lora_weights", format!("orthogonal needs an even r, found {r}")));
             }
-            // The columns of an orthogonal matrix of r span two halves that annihilate each other.
-            let q = rng.normal_array(&[r, r], 1., f32, cpu)?;
-            let (q, _) = qr(&q)?;
-            let odd: Vec<u32> = (0..r as u32).skip(1).step_by(2).collect();
-            let even: Vec<u32> = (0..r as u32).step_by(2).collect();
-            let half = r / 2;
-            let (odd, even) = (
-                q.index_select(&Array::from_vec(odd, half, cpu)?, 0)?,
-                q.index_select(&Array::from_vec(even, half, cpu)?, 0)?,
-            );
-            let left = rng.normal_array(&[inp, half], 0.1, f32, cpu)?.matmul(&odd)?; // [in, r]
-            let right = rng.normal_array(&[half, out], 0.1, f32, cpu)?;
-            let right = right.t()?.matmul(&even)?; // [out, r]
-            Start { a: left.t()?.contiguous()?, b: right.contiguous()?, base: None }
+            let (inputs, outputs) = (site.inputs, site.outputs);
+            let pair = std::sync::Arc::new(std::sync::OnceLock::new());
+            let (first, second) = (pair.clone(), pair);
+            let a = init.param(&shape_a, move |g| {
+                let (a, b) = orthogonal(g, r, inputs, outputs)?;
+                let _ = first.set(b);
+                Ok(a)
+            })?;
+            // Drawn with A, which is made first.
+            let b = init.param(&shape_b, move |g| match second.get() {
+                Some(b) => Ok(b.clone()),
+                None => Ok(orthogonal(g, r, inputs, outputs)?.1),
+            })?;
+            (a, b)
         }
-        Init::Pissa => {
-            let (u, s, vt) = svd(weight, r)?;
-            let root = (s / scaling)?.sqrt()?;
-            let a = vt.broadcast_mul(&root.unsqueeze(1)?)?;
-            let b = u.broadcast_mul(&root.unsqueeze(0)?)?;
-            let base = (weight - (b.matmul(&a)? * scaling)?)?;
-            Start { a, b, base: Some(base) }
+        Start::Pissa | Start::Olora => {
+            let weight = site.matrix()?;
+            let (a, b) = if start == Start::Pissa { pissa(&weight, r, scaling)? } else { olora(&weight, r)? };
+            let rest = (&weight - (b.matmul(&a)? * scaling)?)?;
+            let stored = site.kind.weight(&rest, &site.shape)?.to_dtype(site.base_dtype)?;
+            site.weight().replace(stored.to_device(&site.device)?);
+            let param = |x: &Array, shape: &[usize]| -> Result<Param> {
+                Ok(Param::new(x.to_dtype(init.dtype)?.to_device(&init.device)?.reshape(shape)?, true))
+            };
+            (param(&a, &shape_a)?, param(&b, &shape_b)?)
         }
-        Init::Olora => {
-            let (q, rr) = qr(weight)?;
-            let rank = r.min(out.min(inp));
-            if rank < r {
-                return Err(Error::config("r", format!("olora: {r} is larger than the weight's {rank}")));
-            }
-            let b = q.narrow(1, 0, r)?.contiguous()?;
-            let a = rr.narrow(0, 0, r)?.contiguous()?;
-            let base = (weight - (b.matmul(&a)? * scaling)?)?;
-            Start { a, b, base: Some(base) }
+    };
+    Ok((a, b, bias))
+}
+
+/// Of A and B. A convolution's A reads all channels, B is in groups as the layer is.
+fn shapes(site: &Site, r: usize) -> (Vec<usize>, Vec<usize>) {
+    match site.convolution() {
+        Some(conv) => {
+            let (height, width) = (site.shape[2], site.shape[3]);
+            (vec![r, site.channels(), height, width], vec![site.outputs, r / conv.groups, 1, 1])
         }
-    })
+        None => (vec![r, site.inputs], vec![site.outputs, r]),
+    }
+}
+
+/// Random `a [r, in]` and `b [out, r]` with b a = 0: the rows of an orthogonal matrix of r in two halves annihilate each other.
+fn orthogonal(g: &mut Generator, r: usize, inputs: usize, outputs: usize) -> Result<(Array, Array)> {
+    let cpu = &Device::Cpu;
+    let (q, _) = qr(&g.randn(&[r, r])?)?;
+    let rows = |first: usize| -> Result<Array> {
+        let at: Vec<u32> = (first as u32..r as u32).step_by(2).collect();
+        Ok(q.index_select(&Array::from_vec(at, r / 2, cpu)?, 0)?)
+    };
+    let (odd, even) = (rows(0)?, rows(1)?);
+    let a = (g.randn(&[inputs, r / 2])?.matmul(&odd)?.t()?.contiguous()? / 10.)?;
+    let b = (g.randn(&[r / 2, outputs])?.t()?.matmul(&even)? / 10.)?;
+    Ok((a, b))
+}
+
+/// Factors of the r largest singular triplets, divided by the scaling.
+fn pissa(weight: &Array, r: usize, scaling: f64) -> Result<(Array, Array)> {
+    let (u, s, vt) = svd(weight, r)?;
+    let root = (s / scaling)?.sqrt()?;
+    Ok((vt.broadcast_mul(&root.unsqueeze(1)?)?, u.broadcast_mul(&root.unsqueeze(0)?)?))
+}
+
+/// The first r columns of Q and rows of R.
+fn olora(weight: &Array, r: usize) -> Result<(Array, Array)> {
+    let (out, inp) = weight.dims2()?;
+    let most = out.min(inp);
+    if most < r {
+        return Err(Error::config("r", format!("olora: {r} is larger than the weight's {most}")));
+    }
+    let (q, rr) = qr(weight)?;
+    Ok((rr.narrow(0, 0, r)?.contiguous()?, q.narrow(1, 0, r)?.contiguous()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::DType;
+    use swift_tuners_nn::init::Rng;
 
     fn close(a: &Array, b: &Array) {
         let gap = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
@@ -118,20 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn replacing_initialisations_keep_the_layer() {
+    fn all_singular_triplets_and_all_columns_give_the_weight_back() {
         let w = Rng::new(1).normal_array(&[7, 5], 1., DType::F32, &Device::Cpu).unwrap();
-        for init in [Init::Pissa, Init::Olora] {
-            let s = dense(init, &w, 3, 0.5, 1).unwrap();
-            let product = (s.b.matmul(&s.a).unwrap() * 0.5).unwrap();
-            close(&(s.base.unwrap() + product).unwrap(), &w);
-        }
+        let (a, b) = pissa(&w, 5, 0.5).unwrap();
+        close(&(b.matmul(&a).unwrap() * 0.5).unwrap(), &w);
+        let (a, b) = olora(&w, 5).unwrap();
+        close(&b.matmul(&a).unwrap(), &w);
     }
 
     #[test]
     fn orthogonal_starts_at_zero_with_both_factors_random() {
-        let w = Rng::new(1).normal_array(&[7, 5], 1., DType::F32, &Device::Cpu).unwrap();
-        let s = dense(Init::Orthogonal, &w, 4, 1., 1).unwrap();
-        close(&s.b.matmul(&s.a).unwrap(), &w.zeros_like().unwrap());
-        assert!(s.b.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.1);
+        let (a, b) = orthogonal(&mut Generator::new(1), 4, 5, 7).unwrap();
+        close(&b.matmul(&a).unwrap(), &Array::zeros((7, 5), DType::F32, &Device::Cpu).unwrap());
+        assert!(b.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.1);
     }
 }

@@ -1,19 +1,22 @@
 //! SWIFT's merged linear: LoRA on some of the equal blocks of output rows of one projection (a fused q, k, v).
 
-use super::LoraConfig;
-use crate::config::check_adapter_name;
+use super::fields::SwiftLoraConfig;
+use crate::bank::Bank;
+use crate::config::{Dialect, TunerConfig};
+use crate::init::Init;
+use crate::layer::LayerAdapter;
+use crate::layers::LayerKind;
+use crate::site::{Call, Input, Site};
 use candle_core::DType;
-use swift_tuners_nn::module::{Args, Next, Node, Part, PartName, Rate, Rows, Tuner, Value, Visitor, Weights};
-use swift_tuners_nn::ops::{self, LoraTerm, WeightLayout};
-use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
+use swift_tuners_nn::module::{Part, PartName, Rate, WeightKind};
+use swift_tuners_nn::ops::{self, LoraTerm};
+use swift_tuners_nn::{Array, Error, Model, Param, Result, Tensor};
 
 /// With g blocks enabled: `a [r g, in]`, `b [g · out / blocks, r]`; the k-th enabled block gets `s B_k A_k`.
 #[derive(Clone)]
 pub struct MergedLinear {
-    pub id: AdapterId,
-    pub name: String,
-    pub a: Param,
-    pub b: Param,
+    a: Param,
+    b: Param,
     enabled: Vec<bool>,
     r: usize,
     block: usize,
@@ -21,131 +24,101 @@ pub struct MergedLinear {
     dropout: f64,
 }
 
-impl MergedLinear {
-    #[allow(clippy::too_many_arguments)]
-    pub fn attach(
-        node: &mut Node,
-        path: &str,
-        id: AdapterId,
-        name: &str,
-        config: &LoraConfig,
-        enabled: &[bool],
-        r: usize,
-        scaling: f64,
-        dtype: Option<DType>,
-        seed: u64,
-    ) -> Result<bool> {
-        check_adapter_name(name)?;
-        let refuse = |why: String| Err(Error::config("use_merged_linear", format!("{path}: {why}")));
-        if node.tuner::<Self>().is_some() {
-            // Both would be called lora_A in memory.
-            return refuse("a second merged linear on one module is not supported".into());
+/// The kind of tuner that has them.
+pub struct SwiftMergedLinear;
+
+impl LayerKind for SwiftMergedLinear {
+    const NAME: &'static str = "LORA";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "LoRAConfig";
+    const ABOUT: &'static str = super::ABOUT;
+    type Config = SwiftLoraConfig;
+    type Adapter = MergedLinear;
+
+    fn dtype(config: &SwiftLoraConfig, model: &Model) -> DType {
+        config.lora.dtype(Dialect::Swift, model.dtype)
+    }
+
+    fn new(
+        c: &SwiftLoraConfig,
+        site: &Site,
+        _: Option<&Bank>,
+        init: &mut Init,
+        _: &TunerConfig,
+    ) -> Result<MergedLinear> {
+        if site.kind != (WeightKind::Linear { transposed: false }) {
+            return Err(Error::config("use_merged_linear", format!("{} is no torch.nn.Linear", site.path)));
         }
-        let Some(Weights::Linear { weight, layout: WeightLayout::OutIn, .. }) = node.module().weights() else {
-            return refuse("not a torch.nn.Linear".into());
-        };
-        let (shape, device) = (weight.shape(), weight.device());
-        let &[out, inp] = shape.as_slice() else {
-            return refuse(format!("its weight has the shape {shape:?}"));
-        };
-        if out % enabled.len() != 0 {
-            return Err(Error::config(
-                "enable_lora",
-                format!("{path}: {} blocks do not divide {out} outputs", enabled.len()),
-            ));
+        let (r, scaling) = c.lora.rank_and_scaling(&site.path)?;
+        let enabled = c.blocks().unwrap_or_default();
+        let (out, inp) = (site.outputs, site.inputs);
+        if enabled.is_empty() || out % enabled.len() != 0 {
+            let why = format!("{}: {} blocks do not divide {out} outputs", site.path, enabled.len());
+            return Err(Error::config("enable_lora", why));
         }
         let block = out / enabled.len();
         let groups = enabled.iter().filter(|&&e| e).count();
-        let dtype = dtype.unwrap_or(weight.dtype());
         let size = r * groups;
-        let a = Param::pending(&[size, inp], dtype, &device, true, move || {
-            let (bound, cpu) = (1. / (inp as f64).sqrt(), &candle_core::Device::Cpu);
-            swift_tuners_nn::init::Rng::new(seed).uniform_array(&[size, inp], bound, DType::F32, cpu)
-        });
-        let b = Param::new(Array::zeros((block * groups, r), dtype, &device)?, true);
-        node.tuners.push(Box::new(Self {
-            id,
-            name: name.to_owned(),
-            a,
-            b,
-            enabled: enabled.to_vec(),
-            r,
-            block,
-            scaling,
-            dropout: config.dropout,
-        }));
-        Ok(false)
+        let a = init.param(&[size, inp], move |g| g.kaiming_uniform(&[size, inp], 5f64.sqrt()))?;
+        let b = init.constant(&[block * groups, r], 0.)?;
+        Ok(MergedLinear { a, b, enabled, r, block, scaling, dropout: c.lora.lora_dropout.0 })
     }
 }
 
-impl Tuner for MergedLinear {
-    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        let x = args.tensor(0, "input")?.clone();
-        let y = next.run(cx, args)?.into_tensor()?;
-        let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
-        let x = cx.dropout(&x, self.dropout)?.to_dtype(a.dtype())?;
-        let mut blocks: Vec<Tensor> = Vec::with_capacity(self.enabled.len());
+impl MergedLinear {
+    /// What `f` makes of each enabled block's A and B, and `off` of the others, one below the other.
+    fn blocks<T>(
+        &self,
+        mut f: impl FnMut(usize, usize) -> Result<T>,
+        mut off: impl FnMut() -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut k = 0;
-        for &on in &self.enabled {
-            if on {
-                let a = a.narrow(0, k * self.r, self.r)?.contiguous()?;
-                let b = b.narrow(0, k * self.block, self.block)?.contiguous()?;
-                let term = LoraTerm::new(a, b, self.scaling);
-                blocks.push(ops::lora_linear(&x, None, &[term])?);
-                k += 1;
-            } else {
-                let mut shape = y.dims().to_vec();
-                *shape.last_mut().expect("a linear layer's output has dimensions") = self.block;
-                blocks.push(Array::zeros(shape, a.dtype(), a.device())?.into());
+        let mut one = |&on: &bool| {
+            if !on {
+                return off();
             }
-        }
-        let delta = Tensor::cat(&blocks.iter().collect::<Vec<_>>(), -1)?;
-        Ok(y.add(&delta.to_dtype(y.dtype())?)?.into())
+            k += 1;
+            f((k - 1) * self.r, (k - 1) * self.block)
+        };
+        self.enabled.iter().map(&mut one).collect()
     }
+}
 
-    fn adapters(&self) -> &[AdapterId] {
-        std::slice::from_ref(&self.id)
-    }
+impl LayerAdapter for MergedLinear {
+    const GROUPS: &'static [&'static str] = &["lora_A", "lora_B"];
+    const BASE_NAME: Option<&'static str> = None;
 
-    fn rows(&self, _: &Context) -> Result<Rows> {
-        Ok(Rows::Apart)
-    }
-
-    fn parts(&self, id: AdapterId) -> Vec<Part<'_>> {
-        if id != self.id {
-            return Vec::new();
-        }
+    fn parts(&self) -> Vec<Part<'_>> {
         let part = |group, param| Part { name: PartName::Nameless { group }, ..Part::trained("", param) };
         vec![part("lora_A", &self.a), part("lora_B", &self.b).rate(Rate::Up)]
     }
 
-    fn merges(&self) -> bool {
-        true
-    }
-
-    fn merged_weight(&self, _: AdapterId, _: &Weights<'_>, w: Array) -> Result<Array> {
-        let (a, b) = (self.a.array()?.to_dtype(w.dtype())?, self.b.array()?.to_dtype(w.dtype())?);
-        let mut blocks = Vec::with_capacity(self.enabled.len());
-        let mut k = 0;
-        for &on in &self.enabled {
-            if on {
-                let (ak, bk) = (a.narrow(0, k * self.r, self.r)?, b.narrow(0, k * self.block, self.block)?);
-                blocks.push((bk.matmul(&ak)? * self.scaling)?);
-                k += 1;
-            } else {
-                blocks.push(Array::zeros((self.block, a.dims()[1]), w.dtype(), a.device())?);
-            }
+    fn product(&self, call: &Call<'_>, x: &Input) -> Result<Option<Tensor>> {
+        let (a, b) = (call.value(&self.a)?, call.value(&self.b)?);
+        let x = call.cx.dropout(x.tensor()?, self.dropout)?.to_dtype(a.dtype())?;
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = self.block;
         }
-        Ok((w + Array::cat(&blocks, 0)?)?)
+        let parts: Vec<Tensor> = self.blocks(
+            |at, rows| {
+                let (a, b) = (a.narrow(0, at, self.r)?.contiguous()?, b.narrow(0, rows, self.block)?.contiguous()?);
+                ops::lora_linear(&x, None, &[LoraTerm::new(a, b, self.scaling)])
+            },
+            || Ok(Array::zeros(shape.as_slice(), a.dtype(), a.device())?.into()),
+        )?;
+        Tensor::cat(&parts.iter().collect::<Vec<_>>(), -1).map(Some)
     }
 
-    fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
-        // Python's names carry no adapter.
-        v.param("lora_A", &self.a);
-        v.param("lora_B", &self.b);
-    }
-
-    fn detach(&mut self, id: AdapterId) -> bool {
-        self.id == id
+    fn merged_weight(&self, _: &Call<'_>, w: Array) -> Result<Array> {
+        let (a, b) = (self.a.array()?.to_dtype(w.dtype())?, self.b.array()?.to_dtype(w.dtype())?);
+        let parts: Vec<Array> = self.blocks(
+            |at, rows| {
+                let (a, b) = (a.narrow(0, at, self.r)?, b.narrow(0, rows, self.block)?);
+                Ok((b.matmul(&a)? * self.scaling)?)
+            },
+            || Ok(Array::zeros((self.block, a.dims()[1]), w.dtype(), a.device())?),
+        )?;
+        Ok((w + Array::cat(&parts, 0)?)?)
     }
 }

@@ -2,26 +2,51 @@
 //!
 //! Wu et al. 2024 (arXiv 2401.02415); Python's `swift.tuners.llamapro`. The one tuner that changes the tree.
 
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use serde_json::{json, Map, Value as Json};
+use crate::config::Dialect;
+use crate::fields::Required;
+use crate::target::KeyMapping;
+use crate::method::{Attach, Attachment, Kind, Traits};
+use serde_json::Value as Json;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
 use swift_tuners_nn::module::{for_each_list_mut, own_parameters, Node, NodeList};
 use swift_tuners_nn::{AdapterId, Error, Result};
 
-pub static METHOD: Method = Method {
-    kind: "LLAMAPRO",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits { inserts_blocks: true, ..Traits::DEFAULT },
-};
+crate::config! {
+    /// `LLaMAProConfig`
+    pub struct LlamaProConfig {
+        standard: [];
+        /// For architectures that SWIFT has no name for.
+        model_key_mapping: Option<KeyMapping> = None;
+        /// SWIFT's name of the architecture: 'llama' for Llama, Mistral, Qwen and Gemma, 'phi3', …
+        model_type: Option<String> = None;
+        num_new_blocks: Required<usize>;
+        /// How many blocks are inserted, evenly. Default `numNewBlocks`.
+        num_groups: Option<usize> = None;
+    }
+}
 
-fn defaults(_: Dialect) -> Map<String, Json> {
-    swift_fields("LLAMAPRO", json!({ "model_type": null, "num_new_blocks": null, "num_groups": null }))
+/// The kind of tuner.
+pub struct LlamaPro;
+
+impl Kind for LlamaPro {
+    const NAME: &'static str = "LLAMAPRO";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "LLaMAProConfig";
+    const ABOUT: &'static str = "New blocks between the old ones, which start as identities. Wu et al. 2024 (arXiv 2401.02415).";
+    const TRAITS: Traits = Traits { inserts_blocks: true, ..Traits::DEFAULT };
+    type Config = LlamaProConfig;
+
+    fn check(config: &LlamaProConfig) -> Result<()> {
+        if config.num_new_blocks.0 == 0 || config.num_groups == Some(0) {
+            return Err(Error::config("num_new_blocks", "expected a positive integer"));
+        }
+        Layout::new(config).map(|_| ())
+    }
+
+    fn attach(config: &LlamaProConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
 }
 
 /// The list of blocks, and inside of a block the two projections that end its branches.
@@ -31,8 +56,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(c: &TunerConfig) -> Result<Self> {
-        let name = c.text("model_type")?;
+    fn new(c: &LlamaProConfig) -> Result<Self> {
+        let name = c.model_type.as_deref();
         let inside = |field: &str, path: &str| {
             path.split_once("{}.").map(|(_, rest)| rest.to_owned()).ok_or_else(|| {
                 Error::config(format!("model_key_mapping.{field}"), format!("{:?} has no {{}}", printable(path, 80)))
@@ -42,7 +67,7 @@ impl Layout {
             let projections = [inside("o_proj", o_proj)?, inside("down_proj", down_proj)?];
             return Ok(Self { blocks: blocks.to_owned(), projections });
         }
-        let Some(mapping) = c.get("model_key_mapping") else {
+        let Some(mapping) = &c.model_key_mapping else {
             return Err(Error::config(
                 "model_type",
                 format!(
@@ -54,7 +79,6 @@ impl Layout {
         let text = |field: &str| {
             mapping
                 .get(field)
-                .and_then(|v| v.as_str())
                 .ok_or_else(|| Error::config(format!("model_key_mapping.{field}"), "missing: LLaMA-Pro needs it"))
         };
         Ok(Self {
@@ -64,22 +88,13 @@ impl Layout {
     }
 }
 
-fn check(c: &TunerConfig) -> Result<()> {
-    c.size("num_new_blocks")?;
-    if c.get("num_groups").is_some() {
-        c.size("num_groups")?;
-    }
-    Layout::new(c).map(|_| ())
-}
-
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, config: c, .. } = a;
-    let (id, c) = (*id, *c);
+fn attach(c: &LlamaProConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let id = a.id;
     let layout = Layout::new(c)?;
-    let new_blocks = c.size("num_new_blocks")?;
-    let groups = if c.get("num_groups").is_some() { c.size("num_groups")? } else { new_blocks };
+    let new_blocks = c.num_new_blocks.0;
+    let groups = c.num_groups.unwrap_or(new_blocks);
     let mut result: Option<Result<Inserted>> = None;
-    for_each_list_mut(&mut model.root, &mut |path, list| {
+    for_each_list_mut(&mut a.model.root, &mut |path, list| {
         if path == layout.blocks {
             result = Some(insert(list, id, new_blocks, groups, &layout));
         }
@@ -87,8 +102,8 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
     let inserted = result.ok_or_else(|| {
         Error::config("model_type", format!("the model has no list of blocks called {}", layout.blocks))
     })??;
-    update_config(&mut model.config, &inserted);
-    let mut config = c.clone();
+    update_config(&mut a.model.config, &inserted);
+    let mut config = a.config.clone();
     config.fields.insert("num_groups".into(), groups.into());
     Ok(Attachment::new(&config))
 }

@@ -2,37 +2,44 @@
 //!
 //! Python's `swift.tuners.part`.
 
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use crate::target::{attach_at, SwiftRule};
-use serde_json::{json, Map, Value as Json};
+use crate::config::Dialect;
+use crate::fields::Required;
+use crate::method::{Attach, Attachment, Kind};
+use crate::target::{attach_at, SwiftPattern};
+use serde_json::Value as Json;
 use swift_tuners_nn::module::{own_parameters, Args, Next, Node, Part, Tuner, Value, Visitor, VisitorMut};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
-pub static METHOD: Method = Method {
-    kind: "part",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits::DEFAULT,
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    swift_fields("part", json!({ "target_modules": null }))
+crate::config! {
+    /// `PartConfig`
+    pub struct PartConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        /// A regular expression for whole names.
+        target_modules: Required<SwiftPattern>;
+    }
 }
 
-fn check(c: &TunerConfig) -> Result<()> {
-    SwiftRule::new(c, "target_modules", false).map(|_| ())
+/// The kind of tuner.
+pub struct PartTuning;
+
+impl Kind for PartTuning {
+    const NAME: &'static str = "part";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "PartConfig";
+    const ABOUT: &'static str = "Full training of chosen modules, on copies that belong to the adapter.";
+    type Config = PartConfig;
+
+    fn attach(config: &PartConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
 }
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, .. } = a;
-    let (id, c) = (*id, *c);
-    let mut places = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
+fn attach(c: &PartConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let mut places = c.target_modules.0.places(a.model, "target_modules")?;
     places.retain(|p| !p.path.is_empty());
-    attach_at(&mut model.root, &places, |_, node| {
+    attach_at(&mut a.model.root, &places, |_, node| {
         let copy = node.deep_copy()?;
         for (_, p) in own_parameters(&copy) {
             p.set_requires_grad(true);
@@ -51,7 +58,7 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         }
         Ok(())
     })?;
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 #[derive(Clone)]

@@ -2,53 +2,66 @@
 //!
 //! Jiang et al. 2023 (arXiv 2310.19859); Python's `swift.tuners.restuning`.
 
-use crate::blocks::{over_channels, Bottleneck, Dense, Init, Probe};
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use crate::target::{attach_at, nothing_found, Place, SwiftRule};
-use serde_json::{json, Map, Value as Json};
+use crate::blocks::{over_channels, Bottleneck, Dense, Probe};
+use crate::init::Init;
+use crate::config::Dialect;
+use crate::fields::{FieldType, OneOrMore, Required, Sizes};
+use crate::method::{Attach, Attachment, Kind};
+use crate::target::{attach_at, Place, SwiftPattern, SwiftRule};
+use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, Conv2dShape};
 use swift_tuners_nn::{Context, Error, Model, Param, Result, Tensor};
 
-pub static METHOD: Method = Method {
-    kind: "RESTUNING",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits::DEFAULT,
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    let own = json!({
-        "dims": null, "root_modules": null, "root_modules_hook": "input", "stem_modules": null,
-        "stem_modules_hook": "output", "target_modules": null, "target_modules_hook": "input", "target_hidden_pos": 0,
-        "tuner_cfg": null, "use_upsample": false, "upsample_out_channels": null, "zero_init_last": false,
-        "use_bypass": true,
-    });
-    swift_fields("RESTUNING", own)
+crate::words! {
+    /// What of a module is taken.
+    pub enum Hook { Input = "input", Output = "output" }
 }
 
-const HOOKS: [&str; 2] = ["input", "output"];
+crate::config! {
+    /// `ResTuningConfig`
+    pub struct ResTuningConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        /// Channels of the stems: one for all, or one for each.
+        dims: Required<Sizes>;
+        /// Where the bypass starts; default the first stem's input.
+        root_modules: Option<SwiftPattern> = None;
+        root_modules_hook: Hook = Hook::Input;
+        /// A regular expression, or exact paths in the order of the bypass.
+        stem_modules: Required<SwiftRule>;
+        stem_modules_hook: Hook = Hook::Output;
+        target_modules: Required<SwiftPattern>;
+        target_modules_hook: Hook = Hook::Input;
+        target_hidden_pos: Option<Position> = Some(Position::Index(0));
+        /// One for all blocks, or one for each.
+        tuner_cfg: Option<BypassBlocks> = None;
+        use_upsample: bool = false;
+        upsample_out_channels: Option<OneOrMore<Option<usize>>> = None;
+        zero_init_last: bool = false;
+        use_bypass: bool = true;
+    }
+}
 
-fn check(c: &TunerConfig) -> Result<()> {
-    c.sizes("dims")?;
-    for hook in ["root_modules_hook", "stem_modules_hook", "target_modules_hook"] {
-        c.choice(hook, &HOOKS)?;
+/// The kind of tuner.
+pub struct ResTuning;
+
+impl Kind for ResTuning {
+    const NAME: &'static str = "RESTUNING";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "ResTuningConfig";
+    const ABOUT: &'static str = "A bypass network beside the frozen model. Jiang et al. 2023 (arXiv 2310.19859).";
+    type Config = ResTuningConfig;
+
+    fn check(config: &ResTuningConfig) -> Result<()> {
+        Blocks::new(config).map(|_| ())
     }
-    c.position("target_hidden_pos")?;
-    c.flag("use_upsample")?;
-    c.flag("zero_init_last")?;
-    SwiftRule::new(c, "target_modules", false)?;
-    SwiftRule::new(c, "stem_modules", true)?;
-    if c.get("root_modules").is_some() {
-        SwiftRule::new(c, "root_modules", false)?;
+
+    fn attach(config: &ResTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
     }
-    Blocks::new(c).map(|_| ())
 }
 
 // ── The description of the bypass ────────────────────────────────────────────────────────────────────────────────────
@@ -103,12 +116,12 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(c: &'a TunerConfig) -> Result<Self> {
-        let (configs, each) = match c.get("tuner_cfg") {
+    fn new(c: &'a ResTuningConfig) -> Result<Self> {
+        let (configs, each) = match c.tuner_cfg.as_ref().map(|b| &b.0) {
             Some(Json::Array(list)) => (list.iter().map(Some).collect(), true),
             other => (vec![other], false),
         };
-        let blocks = Self { configs, each, use_upsample: c.flag("use_upsample")? };
+        let blocks = Self { configs, each, use_upsample: c.use_upsample };
         for i in 0..blocks.configs.len() {
             blocks.specs(i, usize::MAX)?;
         }
@@ -141,37 +154,48 @@ impl<'a> Blocks<'a> {
     }
 }
 
+/// `tuner_cfg` as it is written.
+#[derive(Clone, Debug)]
+pub struct BypassBlocks(Json);
+
+impl FieldType for BypassBlocks {
+    const WANTED: &'static str = "a tuner, or one for each block";
+    fn typescript() -> String {
+        "ResTunerBlock | ResTunerBlock[]".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        matches!(value, Json::Array(_) | Json::Object(_) | Json::String(_)).then(|| Self(value.clone()))
+    }
+    fn json(&self) -> Json {
+        self.0.clone()
+    }
+}
+
 /// `upsample_out_channels` of block `i`; no convolution where it is null.
-fn upsample_channels(c: &TunerConfig, i: usize) -> Result<Option<usize>> {
-    let value = match c.get("upsample_out_channels") {
-        Some(Json::Array(list)) => list.get(i),
-        other => other,
-    };
-    match value {
-        None | Some(Json::Null) => Ok(None),
-        Some(v) => match v.as_u64() {
-            Some(n) if (1..=1 << 20).contains(&n) => Ok(Some(n as usize)),
-            _ => Err(Error::config("upsample_out_channels", format!("found {}", printable(&v.to_string(), 60)))),
-        },
+fn upsample_channels(c: &ResTuningConfig, i: usize) -> Option<usize> {
+    match &c.upsample_out_channels {
+        None => None,
+        Some(OneOrMore::One(channels)) => *channels,
+        Some(OneOrMore::More(list)) => list.get(i).copied().flatten(),
     }
 }
 
 // ── Attaching ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The stems: a pattern in the model's order, or exact paths in the list's.
-fn stems(model: &Model, c: &TunerConfig) -> Result<Vec<Place>> {
+fn stems(model: &Model, rule: &SwiftRule) -> Result<Vec<Place>> {
     const FIELD: &str = "stem_modules";
-    match SwiftRule::new(c, FIELD, true)? {
-        rule @ SwiftRule::Pattern(_) => rule.places(model, c, FIELD),
+    match rule {
+        SwiftRule::Pattern(_) => rule.places(model, FIELD),
         SwiftRule::Endings(paths) => {
             let nodes = model_nodes(&model.root);
             let find = |path: &String| {
                 let found = nodes.iter().find(|(p, _)| p == path);
                 let place = found.map(|(path, node)| Place { id: node.id(), path: path.clone() });
-                place.ok_or_else(|| nothing_found(model, c, FIELD))
+                place.ok_or_else(|| rule.nothing_found(model, FIELD))
             };
             if paths.is_empty() {
-                return Err(nothing_found(model, c, FIELD));
+                return Err(rule.nothing_found(model, FIELD));
             }
             paths.iter().map(find).collect()
         }
@@ -181,34 +205,28 @@ fn stems(model: &Model, c: &TunerConfig) -> Result<Vec<Place>> {
 /// The place among a pass's taps where the bypass starts; stem i is at `i + 1`.
 const START: usize = 0;
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, seed } = a;
-    let (id, c, seed) = (*id, *c, *seed);
-    let stems = stems(model, c)?;
-    let targets = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
-    let output = |field: &str| Ok::<bool, Error>(c.choice(field, &HOOKS)? == "output");
+fn attach(c: &ResTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let stems = stems(a.model, &c.stem_modules.0)?;
+    let targets = c.target_modules.0.places(a.model, "target_modules")?;
     // Without a root the bypass starts from what the first stem takes in.
-    let (start, start_output) = match c.get("root_modules") {
-        Some(_) => {
-            let rule = SwiftRule::new(c, "root_modules", false)?;
-            let first = rule.places(model, c, "root_modules")?.swap_remove(0);
-            (first, output("root_modules_hook")?)
+    let (start, start_output) = match &c.root_modules {
+        Some(rule) => {
+            let first = rule.places(a.model, "root_modules")?.swap_remove(0);
+            (first, c.root_modules_hook == Hook::Output)
         }
         None => (stems[0].clone(), false),
     };
     let blocks = Blocks::new(c)?;
-    let dims = c.sizes("dims")?;
-    let zero_last = c.flag("zero_init_last")?;
-    let mut init = Init::new(model, seed, "restuning");
     let mut built = Vec::new();
     for i in 0..stems.len() {
-        let place = At { dim: dims.at(i)?, index: i, zero: zero_last && i + 1 == stems.len() };
-        let channels = upsample_channels(c, i)?;
+        let place = At { dim: c.dims.0.at("dims", i)?, index: i, zero: c.zero_init_last && i + 1 == stems.len() };
+        let channels = upsample_channels(c, i);
         let (lateral, vertical, aux) = blocks.specs(i, stems.len())?;
         built.push(Block {
-            lateral: ResTuner::new(&lateral, &place, channels, &mut init)?,
-            vertical: ResTuner::new(&vertical, &place, channels, &mut init)?,
-            aux: aux.map(|spec| ResTuner::new(&spec, &place, channels, &mut init)).transpose()?,
+            lateral: ResTuner::new(&lateral, &place, channels, a.init)?,
+            vertical: ResTuner::new(&vertical, &place, channels, a.init)?,
+            aux: aux.map(|spec| ResTuner::new(&spec, &place, channels, a.init)).transpose()?,
         });
     }
     let mut params = Vec::new();
@@ -222,25 +240,25 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
     }
     let bypass: Arc<Vec<Block>> = Arc::new(built);
     let own = |params| Own { adapter: id, before: "restuning_", name: name.to_owned(), params };
-    model.root.tuners.push(Box::new(Holder { own: own(params) }));
+    a.model.root.tuners.push(Box::new(Holder { own: own(params) }));
 
-    let stem_output = output("stem_modules_hook")?;
+    let stem_output = c.stem_modules_hook == Hook::Output;
     let mut probes = vec![(start, START, start_output)];
     probes.extend(stems.into_iter().enumerate().map(|(i, place)| (place, i + 1, stem_output)));
     for (place, at, output) in probes {
-        attach_at(&mut model.root, &[place], |_, node| {
+        attach_at(&mut a.model.root, &[place], |_, node| {
             node.tuners.push(Box::new(Probe { own: own(Vec::new()), at, output }));
             Ok(())
         })?;
     }
-    let position = c.position("target_hidden_pos")?.unwrap_or(Position::Index(0));
-    let target_output = output("target_modules_hook")?;
-    attach_at(&mut model.root, &targets, |_, node| {
+    let position = c.target_hidden_pos.clone().unwrap_or(Position::Index(0));
+    let target_output = c.target_modules_hook == Hook::Output;
+    attach_at(&mut a.model.root, &targets, |_, node| {
         let (bypass, position) = (bypass.clone(), position.clone());
         node.tuners.push(Box::new(Target { own: own(Vec::new()), bypass, position, output: target_output }));
         Ok(())
     })?;
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 /// Has the parameters at the root, where Python keeps them, and does nothing.
@@ -389,8 +407,8 @@ impl ResTuner {
                     }
                     _ => size(options, "adapter_length", 32)?,
                 };
-                let down = init.xavier(at.dim, length)?;
-                let up = if at.zero { init.zeros(length, at.dim)? } else { init.xavier(length, at.dim)? };
+                let down = init.xavier_dense(at.dim, length)?;
+                let up = if at.zero { init.zero_dense(length, at.dim)? } else { init.xavier_dense(length, at.dim)? };
                 let net = Bottleneck { down, up, act: Activation::Gelu };
                 Self::Adapter { net, scaling: Scaling::new(options, at.dim, init)? }
             }
@@ -402,12 +420,12 @@ impl ResTuner {
                 }
                 let inner = dim / heads;
                 let kaiming = |init: &mut Init, inp: usize, out: usize| -> Result<Dense> {
-                    let weight = init.uniform(&[out, inp], 1. / (inp as f64).sqrt())?;
+                    let weight = init.kaiming(&[out, inp])?;
                     Ok(Dense { weight, bias: Some(init.normal(&[out], 1.)?) })
                 };
                 let down = kaiming(init, inner, inner * factor)?;
                 let up =
-                    if at.zero { init.zeros(inner * factor, inner)? } else { kaiming(init, inner * factor, inner)? };
+                    if at.zero { init.zero_dense(inner * factor, inner)? } else { kaiming(init, inner * factor, inner)? };
                 let net = Bottleneck { down, up, act: Activation::Gelu };
                 Self::GroupAdapter { net, heads, scaling: Scaling::new(options, at.dim, init)? }
             }

@@ -2,42 +2,45 @@
 //!
 //! Jain et al. 2023 (arXiv 2310.05914); Python's `swift.tuners.neftune`.
 
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use serde_json::{json, Map, Value as Json};
+use crate::config::Dialect;
+use crate::method::{Attach, Attachment, Kind, Traits};
+use serde_json::Value as Json;
 use swift_tuners_nn::init::Rng;
 use swift_tuners_nn::module::{for_each_node_mut, Args, Next, Own, Tuner, Value, Weights};
 use swift_tuners_nn::{Context, Error, Result};
 
-pub static METHOD: Method = Method {
-    kind: "neftune",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits { freezes: false, has_tensors: false, ..Traits::DEFAULT },
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    swift_fields("neftune", json!({ "noise_alpha": 5.0 }))
-}
-
-fn check(c: &TunerConfig) -> Result<()> {
-    match c.float("noise_alpha")? {
-        Some(alpha) if alpha >= 0. => Ok(()),
-        Some(alpha) => Err(Error::config("noise_alpha", format!("expected a number ≥ 0, found {alpha}"))),
-        None => Err(Error::config("noise_alpha", "missing")),
+crate::config! {
+    /// `NEFTuneConfig`
+    pub struct NefTuneConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        /// The noise is uniform within `noiseAlpha / sqrt(seq · dim)`.
+        noise_alpha: f64 = 5.0, in 0. ..;
     }
 }
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, .. } = a;
-    let (id, c) = (*id, *c);
-    let alpha = c.float("noise_alpha")?.unwrap_or(5.);
+/// The kind of tuner.
+pub struct NefTuning;
+
+impl Kind for NefTuning {
+    const NAME: &'static str = "neftune";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "NEFTuneConfig";
+    const ABOUT: &'static str = "Noise on embeddings in training; alone it freezes nothing. Jain et al. 2023 (arXiv 2310.05914).";
+    const TRAITS: Traits = Traits { freezes: false, has_tensors: false, ..Traits::DEFAULT };
+    type Config = NefTuneConfig;
+
+    fn attach(config: &NefTuneConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
+}
+
+fn attach(c: &NefTuneConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let alpha = c.noise_alpha;
     let mut second = false;
     let mut found = false;
-    for_each_node_mut(&mut model.root, &mut |node| {
+    for_each_node_mut(&mut a.model.root, &mut |node| {
         if !matches!(node.module().weights(), Some(Weights::Embedding { .. })) {
             return;
         }
@@ -53,7 +56,7 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
     if !found {
         return Err(Error::Target { pattern: "an embedding".into(), nearest: Vec::new() });
     }
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 /// Adds `U(-m, m)` to an embedding's output `[.., D1, D2]` in training, with `m = noise_alpha / sqrt(D1 · D2)`.

@@ -2,52 +2,56 @@
 //!
 //! Jia et al. 2022 (arXiv 2203.12119); Python's `swift.tuners.prompt`.
 
-use crate::blocks::Init;
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
+use crate::config::Dialect;
+use crate::fields::{Required, Sizes};
+use crate::method::{Attach, Attachment, Kind};
 use crate::target::{attach_at, SwiftRule};
-use serde_json::{json, Map, Value as Json};
+use serde_json::Value as Json;
 use swift_tuners_nn::module::{Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::Mask;
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
-pub static METHOD: Method = Method {
-    kind: "PROMPT",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits::DEFAULT,
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    let own = json!({
-        "dim": null, "target_modules": null, "embedding_pos": null, "attention_mask_pos": null,
-        "attention_mask_value": 0.0, "prompt_length": 16, "attach_front": true, "extract_embedding": false,
-    });
-    swift_fields("PROMPT", own)
-}
-
-fn check(c: &TunerConfig) -> Result<()> {
-    c.sizes("dim")?;
-    c.size("prompt_length")?;
-    if c.position("embedding_pos")?.is_none() {
-        return Err(Error::config("embedding_pos", "missing: where is the hidden state among the layer's arguments?"));
+crate::config! {
+    /// `PromptConfig`
+    pub struct PromptConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        /// Width of the hidden state: one for all layers, or one for each that matches.
+        dim: Required<Sizes>;
+        /// Layers of a list: their paths end in a number. Layer 0 lengthens the sequence, the others overwrite its ends.
+        target_modules: Required<SwiftRule>;
+        /// Where the hidden state is among the layer's arguments.
+        embedding_pos: Required<Position>;
+        attention_mask_pos: Option<Position> = None;
+        /// Added to the attention scores of the prompt; 0 makes it visible.
+        attention_mask_value: f64 = 0.;
+        prompt_length: usize = 16, in 1..;
+        /// Before the sequence, or behind it.
+        attach_front: bool = true;
+        /// Cuts the prompt's positions from the layer's output.
+        extract_embedding: bool = false;
     }
-    c.position("attention_mask_pos")?;
-    c.float("attention_mask_value")?;
-    c.flag("attach_front")?;
-    c.flag("extract_embedding")?;
-    SwiftRule::new(c, "target_modules", true).map(|_| ())
 }
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, seed } = a;
-    let (id, c, seed) = (*id, *c, *seed);
-    let places = SwiftRule::new(c, "target_modules", true)?.places(model, c, "target_modules")?;
-    let dims = c.sizes("dim")?;
-    let length = c.size("prompt_length")?;
+/// The kind of tuner.
+pub struct PromptTuning;
+
+impl Kind for PromptTuning {
+    const NAME: &'static str = "PROMPT";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "PromptConfig";
+    const ABOUT: &'static str = "Trained positions in the sequences of layers. Jia et al. 2022 (arXiv 2203.12119).";
+    type Config = PromptConfig;
+
+    fn attach(config: &PromptConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
+}
+
+fn attach(c: &PromptConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let places = c.target_modules.0.places(a.model, "target_modules")?;
+    let length = c.prompt_length;
     let mut layers = Vec::new();
     for place in &places {
         let number: Option<usize> = place.path.rsplit('.').next().and_then(|n| n.parse().ok());
@@ -60,17 +64,14 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
     }
     let grows = layers.contains(&0);
     let mut tokens = Vec::new();
-    for (i, place) in places.iter().enumerate() {
-        let dim = dims.at(i)?;
-        // Xavier over [1, length, dim], as PyTorch counts the fans of three dimensions.
-        let bound = (6. / (length * dim + dim) as f64).sqrt();
-        tokens.push(Init::new(model, seed, &place.path).uniform(&[1, length, dim], bound)?);
+    for i in 0..places.len() {
+        let dim = c.dim.0.at("dim", i)?;
+        tokens.push(a.init.param(&[1, length, dim], move |g| g.xavier_uniform(&[1, length, dim], 1.))?);
     }
-    let embedding = c.position("embedding_pos")?.ok_or_else(|| Error::config("embedding_pos", "missing"))?;
-    let mask = c.position("attention_mask_pos")?;
-    let mask_value = c.float("attention_mask_value")?.unwrap_or(0.);
-    let (front, extract) = (c.flag("attach_front")?, c.flag("extract_embedding")?);
-    attach_at(&mut model.root, &places, |i, node| {
+    let embedding = c.embedding_pos.0.clone();
+    let (mask, mask_value) = (c.attention_mask_pos.clone(), c.attention_mask_value);
+    let (front, extract) = (c.attach_front, c.extract_embedding);
+    attach_at(&mut a.model.root, &places, |i, node| {
         let token = tokens[i].clone();
         let params = vec![("prompt_token".to_owned(), token.clone())];
         let own = Own { adapter: id, before: "prompt_", name: name.to_owned(), params };
@@ -87,7 +88,7 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         }));
         Ok(())
     })?;
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 /// Layer 0 of a stack gets the prompt before (or behind) its sequence; in every other layer the first (last) positions are

@@ -2,11 +2,14 @@
 //!
 //! Wu et al. 2024 (arXiv 2404.03592); Python's `swift.tuners.reft` over `pyreft`.
 
-use crate::blocks::{Dense, Init};
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
+use crate::blocks::Dense;
+use crate::init::Init;
+use crate::config::Dialect;
+use crate::fields::{FieldType, OneOrMore};
+use crate::target::KeyMapping;
+use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::target::{attach_at, Place};
-use serde_json::{json, Map, Value as Json};
+use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
@@ -16,51 +19,64 @@ use swift_tuners_nn::module::{model_nodes, Args, Next, Part, Position, Role, Tun
 use swift_tuners_nn::ops::{self, Activation, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
-pub static METHOD: Method = Method {
-    kind: "reft",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits { read_other: Some(read_pyreft), ..Traits::DEFAULT },
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    let own = json!({
-        "model_type": null, "layer_key": null, "layers": null, "r": 4, "intervention_type": "LoreftIntervention",
-        "args": {},
-    });
-    swift_fields("reft", own)
+crate::words! {
+    /// The formulas, with `R [dim, r]` orthonormal, `W`, `P` `[r, dim]`.
+    pub enum Formula {
+        /// `h + (act(h Wᵀ + b) − h R) Rᵀ`
+        Loreft = "LoreftIntervention",
+        /// `h + (act(h Wᵀ + b) − (h Pᵀ + p)) P`
+        Noreft = "NoreftIntervention",
+        /// `h + (c − h R) Rᵀ`
+        Consreft = "ConsreftIntervention",
+        /// `h + c Rᵀ`
+        Lobireft = "LobireftIntervention",
+        /// `h + act(h Wᵀ + b) Rᵀ`
+        Direft = "DireftIntervention",
+        /// `h + act(h Wᵀ + b) P`
+        Nodireft = "NodireftIntervention",
+    }
 }
 
-/// The formulas, with `R [dim, r]` orthonormal, `W`, `P` `[r, dim]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// `h + (act(h Wᵀ + b) − h R) Rᵀ`
-    Loreft,
-    /// `h + (act(h Wᵀ + b) − (h Pᵀ + p)) P`
-    Noreft,
-    /// `h + (c − h R) Rᵀ`
-    Consreft,
-    /// `h + c Rᵀ`
-    Lobireft,
-    /// `h + act(h Wᵀ + b) Rᵀ`
-    Direft,
-    /// `h + act(h Wᵀ + b) P`
-    Nodireft,
+crate::config! {
+    /// `ReftConfig`
+    pub struct ReftConfig {
+        standard: [];
+        model_key_mapping: Option<KeyMapping> = None;
+        /// SWIFT's name of the architecture; or give `layerKey`.
+        model_type: Option<String> = None;
+        /// The path of the list of layers.
+        layer_key: Option<String> = None;
+        /// Default all.
+        layers: Option<OneOrMore<u64>> = None;
+        r: usize = 4, in 1..;
+        intervention_type: Formula = Formula::Loreft;
+        /// `add_bias`, `act_fn`, `dropout`; as JSON text or as an object.
+        args: InterventionArgs = InterventionArgs(Map::new());
+    }
 }
 
-impl Kind {
-    const ALL: [(&'static str, Self); 6] = [
-        ("LoreftIntervention", Self::Loreft),
-        ("NoreftIntervention", Self::Noreft),
-        ("ConsreftIntervention", Self::Consreft),
-        ("LobireftIntervention", Self::Lobireft),
-        ("DireftIntervention", Self::Direft),
-        ("NodireftIntervention", Self::Nodireft),
-    ];
+/// The kind of tuner.
+pub struct Reft;
 
+impl Kind for Reft {
+    const NAME: &'static str = "reft";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "ReftConfig";
+    const ABOUT: &'static str = "Interventions on hidden states. Wu et al. 2024 (arXiv 2404.03592).";
+    const TRAITS: Traits = Traits { read_other: Some(read_pyreft), ..Traits::DEFAULT };
+    type Config = ReftConfig;
+
+    fn check(config: &ReftConfig) -> Result<()> {
+        Options::new(config)?;
+        list_path(config).map(|_| ())
+    }
+
+    fn attach(config: &ReftConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
+}
+
+impl Formula {
     fn projects(self) -> bool {
         matches!(self, Self::Noreft | Self::Nodireft)
     }
@@ -72,7 +88,7 @@ impl Kind {
 
 /// What `args` holds.
 struct Options {
-    kind: Kind,
+    kind: Formula,
     r: usize,
     add_bias: bool,
     act: Activation,
@@ -80,16 +96,14 @@ struct Options {
 }
 
 impl Options {
-    fn new(c: &TunerConfig) -> Result<Self> {
-        let names: Vec<&str> = Kind::ALL.iter().map(|(n, _)| *n).collect();
-        let name = c.choice("intervention_type", &names)?;
-        let kind = Kind::ALL.iter().find(|(n, _)| *n == name).map_or(Kind::Loreft, |(_, k)| *k);
-        let args = arguments(c)?;
+    fn new(c: &ReftConfig) -> Result<Self> {
+        let (kind, args) = (c.intervention_type, &c.args.0);
         let add_bias = match args.get("add_bias") {
             Some(Json::Bool(b)) => *b,
             None | Some(Json::Null) if !kind.projects() => false,
             None | Some(Json::Null) => {
-                return Err(Error::config("args.add_bias", format!("missing: {name} needs true or false")))
+                let name = printable(&kind.json().to_string(), 60);
+                return Err(Error::config("args.add_bias", format!("missing: {name} needs true or false")));
             }
             Some(v) => return Err(Error::config("args.add_bias", format!("found {}", printable(&v.to_string(), 40)))),
         };
@@ -107,34 +121,44 @@ impl Options {
                 )
             })?,
         };
-        Ok(Self { kind, r: c.size("r")?, add_bias, act, dropout })
+        Ok(Self { kind, r: c.r, add_bias, act, dropout })
     }
 }
 
 /// `args`: JSON text when it is given, an object once it was saved.
-fn arguments(c: &TunerConfig) -> Result<Map<String, Json>> {
-    match c.get("args") {
-        None => Ok(Map::new()),
-        Some(Json::Object(map)) => Ok(map.clone()),
-        Some(Json::String(text)) => match serde_json::from_str(text) {
-            Ok(Json::Object(map)) => Ok(map),
-            _ => {
-                Err(Error::config("args", format!("expected an object as JSON text, found {:?}", printable(text, 80))))
-            }
-        },
-        Some(v) => Err(Error::config("args", format!("found {}", printable(&v.to_string(), 80)))),
+#[derive(Clone, Debug)]
+pub struct InterventionArgs(Map<String, Json>);
+
+impl FieldType for InterventionArgs {
+    const WANTED: &'static str = "an object, or one as JSON text";
+    fn typescript() -> String {
+        "string | { add_bias?: boolean; act_fn?: string; dropout?: number }".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        match value {
+            Json::Null => Some(Self(Map::new())),
+            Json::Object(map) => Some(Self(map.clone())),
+            Json::String(text) => match serde_json::from_str(text) {
+                Ok(Json::Object(map)) => Some(Self(map)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+    fn json(&self) -> Json {
+        Json::Object(self.0.clone())
     }
 }
 
 /// The list of layers that interventions go to.
-fn list_path(c: &TunerConfig) -> Result<String> {
-    if let Some(key) = c.text("layer_key")? {
+fn list_path(c: &ReftConfig) -> Result<String> {
+    if let Some(key) = &c.layer_key {
+        return Ok(key.clone());
+    }
+    if let Some(key) = c.model_key_mapping.as_ref().and_then(|m| m.get("module_list")) {
         return Ok(key.to_owned());
     }
-    if let Some(key) = c.get("model_key_mapping").and_then(|m| m.get("module_list")).and_then(|v| v.as_str()) {
-        return Ok(key.to_owned());
-    }
-    let name = c.text("model_type")?.unwrap_or("");
+    let name = c.model_type.as_deref().unwrap_or("");
     match Keys::swift_architecture(name) {
         Some((blocks, _, _)) => Ok(blocks.to_owned()),
         None => Err(Error::config(
@@ -144,22 +168,19 @@ fn list_path(c: &TunerConfig) -> Result<String> {
     }
 }
 
-fn check(c: &TunerConfig) -> Result<()> {
-    Options::new(c)?;
-    c.integers("layers")?;
-    list_path(c).map(|_| ())
-}
-
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, seed } = a;
-    let (id, c, seed) = (*id, *c, *seed);
-    if model.root.tuners.iter().any(|t| t.as_any().is::<Interventions>()) {
+fn attach(c: &ReftConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    if a.model.root.tuners.iter().any(|t| t.as_any().is::<Interventions>()) {
         return Err(Error::Invalid("ReFT: the model has interventions of another adapter already".into()));
     }
     let options = Options::new(c)?;
     let list = list_path(c)?;
-    let layers = c.integers("layers")?.unwrap_or_default();
-    let width = ["hidden_size", "n_embd", "d_model"].iter().find_map(|k| model.config.get(*k)?.as_u64());
+    let layers = match &c.layers {
+        None => Vec::new(),
+        Some(OneOrMore::One(layer)) => vec![*layer],
+        Some(OneOrMore::More(layers)) => layers.clone(),
+    };
+    let width = ["hidden_size", "n_embd", "d_model"].iter().find_map(|k| a.model.config.get(*k)?.as_u64());
     let Some(width) = width.map(|w| w as usize) else {
         return Err(Error::Invalid("ReFT: config.json has no hidden_size".into()));
     };
@@ -167,7 +188,7 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         return Err(Error::config("r", format!("{} must be below the hidden size {width}", options.r)));
     }
     let mut places = Vec::new();
-    for (path, node) in model_nodes(&model.root) {
+    for (path, node) in model_nodes(&a.model.root) {
         let index = path.strip_prefix(&list).and_then(|p| p.strip_prefix('.')).and_then(|n| n.parse::<u64>().ok());
         if let Some(index) = index.filter(|i| layers.is_empty() || layers.contains(i)) {
             places.push((index, Place { id: node.id(), path }));
@@ -177,18 +198,17 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         return Err(Error::Target { pattern: format!("layers of {:?}", printable(&list, 80)), nearest: Vec::new() });
     }
     let mut parts = Vec::new();
-    for (index, place) in &places {
-        let mut init = Init::new(model, seed, &place.path);
+    for (index, _) in &places {
         let component = list.replace('.', "_");
         parts.push((
             format!("comp_{component}[{index}]_output_unit_pos_nunit_1#0"),
-            Parts::new(&options, width, &mut init)?,
+            Parts::new(&options, width, a.init)?,
         ));
     }
     let holder = Interventions { id, parts: parts.clone() };
-    model.root.tuners.push(Box::new(holder));
+    a.model.root.tuners.push(Box::new(holder));
     let places: Vec<Place> = places.into_iter().map(|(_, p)| p).collect();
-    attach_at(&mut model.root, &places, |i, node| {
+    attach_at(&mut a.model.root, &places, |i, node| {
         node.tuners.push(Box::new(Intervention {
             id,
             name: name.to_owned(),
@@ -200,8 +220,8 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         }));
         Ok(())
     })?;
-    let mut config = c.clone();
-    config.fields.insert("args".into(), Json::Object(arguments(c)?));
+    let mut config = a.config.clone();
+    config.fields.insert("args".into(), c.args.json());
     Ok(Attachment::new(&config))
 }
 
@@ -225,9 +245,7 @@ impl Parts {
         Ok(Self {
             rotation: if o.kind.projects() { None } else { Some(Rotation::new(width, o.r, init)?) },
             source: if o.kind.constant() {
-                let uniform = init.uniform(&[o.r], 0.5)?;
-                uniform.replace((uniform.array()? + 0.5)?);
-                Source::Constant(uniform)
+                Source::Constant(init.uniform(&[o.r], 0., 1.)?)
             } else {
                 Source::Linear(init.dense(width, o.r, true)?)
             },
@@ -420,7 +438,7 @@ struct Intervention {
     name: String,
     index: usize,
     parts: Parts,
-    kind: Kind,
+    kind: Formula,
     act: Activation,
     dropout: f64,
 }
@@ -435,13 +453,13 @@ impl Intervention {
             (Some(rotation), _) => {
                 let r = rotation.matrix(cx)?; // [dim, r]
                 let low = match self.kind {
-                    Kind::Loreft | Kind::Consreft => source.sub(&ops::linear(h, &r, None, WeightLayout::InOut)?)?,
+                    Formula::Loreft | Formula::Consreft => source.sub(&ops::linear(h, &r, None, WeightLayout::InOut)?)?,
                     _ => source,
                 };
                 ops::linear(&low, &r, None, WeightLayout::OutIn)?
             }
             (None, Some(p)) => {
-                let low = if self.kind == Kind::Noreft { source.sub(&p.apply(cx, h)?)? } else { source };
+                let low = if self.kind == Formula::Noreft { source.sub(&p.apply(cx, h)?)? } else { source };
                 ops::linear(&low, &p.weight.value(cx.grad)?, None, WeightLayout::InOut)?
             }
             (None, None) => return Err(Error::Invalid("ReFT: an intervention without weights".into())),

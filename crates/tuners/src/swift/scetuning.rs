@@ -2,61 +2,67 @@
 //!
 //! Jiang et al. 2023 (arXiv 2312.11392); Python's `swift.tuners.scetuning`.
 
-use crate::blocks::{over_channels, Bottleneck, Init, Probe};
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use crate::target::{attach_at, nothing_found, Place, SwiftRule};
-use serde_json::{json, Map, Value as Json};
+use crate::blocks::{over_channels, Bottleneck, Probe};
+use crate::config::Dialect;
+use crate::fields::{Required, Sizes};
+use crate::method::{Attach, Attachment, Kind};
+use crate::target::{attach_at, Place, SwiftRule};
+use serde_json::Value as Json;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{model_nodes, Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::Activation;
 use swift_tuners_nn::{Context, Error, Model, Result, Tensor};
 
-pub static METHOD: Method = Method {
-    kind: "SCETuning",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits::DEFAULT,
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    let own = json!({
-        "dims": null, "target_modules": null, "hint_modules": null, "tuner_mode": "decoder", "tuner_op": "SCEAdapter",
-        "down_ratio": 1.0,
-    });
-    swift_fields("SCETuning", own)
+crate::words! {
+    /// What is tuned: a module's output, or the skip connection in its input.
+    pub enum Mode { Encoder = "encoder", Decoder = "decoder", Identity = "identity" }
 }
 
-const MODES: [&str; 3] = ["encoder", "decoder", "identity"];
+crate::words! {
+    pub enum Operation { Adapter = "SCEAdapter" }
+}
 
-fn check(c: &TunerConfig) -> Result<()> {
-    c.sizes("dims")?;
-    c.choice("tuner_mode", &MODES)?;
-    c.choice("tuner_op", &["SCEAdapter"])?;
-    let ratio = c.float("down_ratio")?.unwrap_or(1.);
-    if ratio <= 0. || ratio > 1024. {
-        return Err(Error::config("down_ratio", format!("expected a positive number, found {ratio}")));
+crate::config! {
+    /// `SCETuningConfig`
+    pub struct SceTuningConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        dims: Required<Sizes>;
+        /// A regular expression, or exact paths; a list of modules means its last one.
+        target_modules: Required<SwiftRule>;
+        hint_modules: Option<SwiftRule> = None;
+        /// 'decoder': the skip connection in the module's input; otherwise the module's output.
+        tuner_mode: Mode = Mode::Decoder;
+        tuner_op: Operation = Operation::Adapter;
+        /// Inner width as a share of `dims`.
+        down_ratio: f64 = 1.0, in 0. ..=1024.;
     }
-    for field in ["target_modules", "hint_modules"] {
-        if field == "target_modules" || c.get(field).is_some() {
-            SwiftRule::new(c, field, true)?;
-        }
+}
+
+/// The kind of tuner.
+pub struct SceTuning;
+
+impl Kind for SceTuning {
+    const NAME: &'static str = "SCETuning";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "SCETuningConfig";
+    const ABOUT: &'static str = "Tunes skip connections. Jiang et al. 2023 (arXiv 2312.11392).";
+    type Config = SceTuningConfig;
+
+    fn attach(config: &SceTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
     }
-    Ok(())
 }
 
 /// The places of a field: a pattern in the model's order, or exact paths in the list's; a `ModuleList` means its last module.
-fn places(model: &Model, c: &TunerConfig, field: &str) -> Result<Vec<Place>> {
+fn places(model: &Model, rule: &SwiftRule, field: &str) -> Result<Vec<Place>> {
     let nodes = model_nodes(&model.root);
     let last_of = |list: &str| {
         let inside = |path: &str| path.strip_prefix(list)?.strip_prefix('.')?.parse::<usize>().ok();
         nodes.iter().filter(|(path, _)| inside(path).is_some()).max_by_key(|(path, _)| inside(path))
     };
     let place = |(path, node): &(String, &swift_tuners_nn::module::Node)| Place { id: node.id(), path: path.clone() };
-    if let SwiftRule::Pattern(pattern) = SwiftRule::new(c, field, true)? {
+    if let SwiftRule::Pattern(pattern) = rule {
         let mut out = Vec::new();
         let mut lists: Vec<&str> = Vec::new();
         for found in &nodes {
@@ -74,12 +80,12 @@ fn places(model: &Model, c: &TunerConfig, field: &str) -> Result<Vec<Place>> {
                 out.push(place(found));
             }
         }
-        return if out.is_empty() { Err(nothing_found(model, c, field)) } else { Ok(out) };
+        return if out.is_empty() { Err(rule.nothing_found(model, field)) } else { Ok(out) };
     }
-    let listed = c.texts(field)?.unwrap_or_default();
+    let SwiftRule::Endings(listed) = rule else { return Err(rule.nothing_found(model, field)) };
     let find = |path: &String| {
         let found = nodes.iter().find(|(p, _)| p == path).or_else(|| last_of(path)).map(place);
-        found.ok_or_else(|| match nothing_found(model, c, field) {
+        found.ok_or_else(|| match rule.nothing_found(model, field) {
             Error::Target { nearest, .. } => {
                 Error::Target { pattern: format!("{field} {:?}", printable(path, 120)), nearest }
             }
@@ -87,53 +93,47 @@ fn places(model: &Model, c: &TunerConfig, field: &str) -> Result<Vec<Place>> {
         })
     };
     if listed.is_empty() {
-        return Err(nothing_found(model, c, field));
+        return Err(rule.nothing_found(model, field));
     }
     listed.iter().map(find).collect()
 }
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, seed } = a;
-    let (id, c, seed) = (*id, *c, *seed);
-    let places_ = places(model, c, "target_modules")?;
-    let hints = match c.get("hint_modules") {
-        Some(_) => places(model, c, "hint_modules")?,
-        None => Vec::new(),
-    };
-    if !hints.is_empty() && hints.len() != places_.len() {
+fn attach(c: &SceTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let targets = places(a.model, &c.target_modules.0, "target_modules")?;
+    let hints = c.hint_modules.as_ref().map_or(Ok(Vec::new()), |rule| places(a.model, rule, "hint_modules"))?;
+    if !hints.is_empty() && hints.len() != targets.len() {
         return Err(Error::config(
             "hint_modules",
-            format!("{} modules for {} targets; there must be one each", hints.len(), places_.len()),
+            format!("{} modules for {} targets; there must be one each", hints.len(), targets.len()),
         ));
     }
-    let dims = c.sizes("dims")?;
-    dims.check_count(places_.len())?;
-    let ratio = c.float("down_ratio")?.unwrap_or(1.);
-    let decoder = c.choice("tuner_mode", &MODES)? == "decoder";
+    c.dims.0.check_count("dims", targets.len())?;
+    let (ratio, decoder) = (c.down_ratio, c.tuner_mode == Mode::Decoder);
     let mut nets = Vec::new();
-    for (i, place) in places_.iter().enumerate() {
-        let dim = dims.at(i)?;
+    for i in 0..targets.len() {
+        let dim = c.dims.0.at("dims", i)?;
         let length = (dim as f64 * ratio) as usize;
         if length == 0 {
             return Err(Error::config("down_ratio", format!("{ratio} of {dim} channels leaves none")));
         }
-        let mut init = Init::new(model, seed, &place.path);
-        let (down, up) = (init.dense(dim, length, true)?, init.zeros(length, dim)?);
-        nets.push(Bottleneck { down, up, act: Activation::Gelu });
+        let down = a.init.dense(dim, length, true)?;
+        a.init.discard_dense(length, dim, true)?;
+        nets.push(Bottleneck { down, up: a.init.zero_dense(length, dim)?, act: Activation::Gelu });
     }
-    attach_at(&mut model.root, &hints, |at, node| {
+    attach_at(&mut a.model.root, &hints, |at, node| {
         let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params: Vec::new() };
         node.tuners.push(Box::new(Probe { own, at, output: true }));
         Ok(())
     })?;
-    attach_at(&mut model.root, &places_, |i, node| {
+    attach_at(&mut a.model.root, &targets, |i, node| {
         let params = nets[i].params(["tuner_op.ln1", "tuner_op.ln2"]);
         let own = Own { adapter: id, before: "scetuner_", name: name.to_owned(), params };
         let hint = hints.get(i).map(|place| (i, place.path.clone()));
-        node.tuners.push(Box::new(SceTuner { own, net: nets[i].clone(), dim: dims.at(i)?, decoder, hint }));
+        node.tuners.push(Box::new(SceTuner { own, net: nets[i].clone(), dim: c.dims.0.at("dims", i)?, decoder, hint }));
         Ok(())
     })?;
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 /// `x + gelu((x + hint) W1ᵀ + b1) W2ᵀ + b2` over channels: on the target's output, or (decoder) on the last `dim` channels

@@ -2,74 +2,65 @@
 //!
 //! Zhang et al. 2019 (arXiv 1912.13503); Python's `swift.tuners.side`.
 
-use crate::blocks::{Bottleneck, Dense, Init};
-use crate::config::{Dialect, TunerConfig};
-use crate::method::{swift_fields, Attach, Attachment, Method, Traits};
-use crate::target::{attach_at, SwiftRule};
-use serde_json::{json, Map, Value as Json};
-use swift_tuners_nn::error::printable;
+use crate::blocks::{Bottleneck, Dense};
+use crate::init::Init;
+use crate::config::Dialect;
+use crate::fields::Required;
+use crate::method::{Attach, Attachment, Kind};
+use crate::target::{attach_at, SwiftPattern};
+use serde_json::Value as Json;
 use swift_tuners_nn::module::{Args, Next, Own, Position, Tuner, Value};
 use swift_tuners_nn::ops::{self, Activation, Conv2dShape};
 use swift_tuners_nn::{Context, Error, Param, Result, Tensor};
 
-pub static METHOD: Method = Method {
-    kind: "SIDE",
-    dialects: &[Dialect::Swift],
-    defaults,
-    check,
-    attach,
-    combination: None,
-    traits: Traits::DEFAULT,
-};
-
-fn defaults(_: Dialect) -> Map<String, Json> {
-    let own = json!({
-        "dim": null, "target_modules": null, "side_module_name": "fcn4", "source_hidden_pos": 0, "target_hidden_pos": 0,
-    });
-    swift_fields("SIDE", own)
+crate::words! {
+    /// The network beside the module.
+    pub enum SideNetwork { Mlp = "mlp", Fcn4 = "fcn4", AlexNet = "alexnet" }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Mlp,
-    Fcn4,
-    AlexNet,
-}
-
-fn kind(c: &TunerConfig) -> Result<Kind> {
-    let name = c.text("side_module_name")?.unwrap_or("fcn4");
-    match name.to_ascii_lowercase().as_str() {
-        "mlp" => Ok(Kind::Mlp),
-        "fcn4" => Ok(Kind::Fcn4),
-        "alexnet" => Ok(Kind::AlexNet),
-        _ => Err(Error::config(
-            "side_module_name",
-            format!("expected fcn4, mlp or alexnet, found {:?}", printable(name, 60)),
-        )),
+crate::config! {
+    /// `SideConfig`
+    pub struct SideConfig {
+        standard: [];
+        model_key_mapping: Option<Json> = None;
+        /// Width of what is blended.
+        dim: Required<usize>;
+        /// A regular expression for whole names; the empty one means the model itself.
+        target_modules: Required<SwiftPattern>;
+        /// 'fcn4' and 'alexnet' take images; 'alexnet' starts from random weights here.
+        side_module_name: SideNetwork = SideNetwork::Fcn4;
+        /// The side network's input among the module's arguments.
+        source_hidden_pos: Position = Position::Index(0);
+        /// Which element of the module's output.
+        target_hidden_pos: Position = Position::Index(0);
     }
 }
 
-fn check(c: &TunerConfig) -> Result<()> {
-    c.size("dim")?;
-    kind(c)?;
-    c.position("source_hidden_pos")?;
-    c.position("target_hidden_pos")?;
-    SwiftRule::new(c, "target_modules", false).map(|_| ())
+/// The kind of tuner.
+pub struct SideTuning;
+
+impl Kind for SideTuning {
+    const NAME: &'static str = "SIDE";
+    const DIALECT: Dialect = Dialect::Swift;
+    const CLASS: &'static str = "SideConfig";
+    const ABOUT: &'static str = "A small network beside a module, the outputs blended. Zhang et al. 2019 (arXiv 1912.13503).";
+    type Config = SideConfig;
+
+    fn attach(config: &SideConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+        attach(config, a)
+    }
 }
 
-fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
-    let Attach { model, id, name, config: c, seed } = a;
-    let (id, c, seed) = (*id, *c, *seed);
-    let places = SwiftRule::new(c, "target_modules", false)?.places(model, c, "target_modules")?;
-    let (dim, kind) = (c.size("dim")?, kind(c)?);
-    let source = c.position("source_hidden_pos")?.unwrap_or(Position::Index(0));
-    let target = c.position("target_hidden_pos")?.or(Some(Position::Index(0)));
+fn attach(c: &SideConfig, a: &mut Attach<'_>) -> Result<Attachment> {
+    let (id, name) = (a.id, a.name);
+    let places = c.target_modules.0.places(a.model, "target_modules")?;
+    let (dim, kind) = (c.dim.0, c.side_module_name);
+    let (source, target) = (c.source_hidden_pos.clone(), Some(c.target_hidden_pos.clone()));
     let mut made = Vec::new();
-    for place in &places {
-        let mut init = Init::new(model, seed, &place.path);
-        made.push((init.constant(&[], 0.)?, Network::new(kind, dim, &mut init)?));
+    for _ in &places {
+        made.push((a.init.constant(&[], 0.)?, Network::new(kind, dim, a.init)?));
     }
-    attach_at(&mut model.root, &places, |i, node| {
+    attach_at(&mut a.model.root, &places, |i, node| {
         let (alpha, net) = made[i].clone();
         let mut params = vec![("alpha".to_owned(), alpha.clone())];
         params.extend(net.params());
@@ -77,7 +68,7 @@ fn attach(a: &mut Attach<'_>) -> Result<Attachment> {
         node.tuners.push(Box::new(Side { own, alpha, net, source: source.clone(), target: target.clone() }));
         Ok(())
     })?;
-    Ok(Attachment::new(c))
+    Ok(Attachment::new(a.config))
 }
 
 /// `y = a · main + (1 − a) · side(x)` with `a = sigmoid(alpha)`: `x` is an input of the module, `main` its output or one
@@ -156,20 +147,20 @@ const ALEXNET: [(usize, usize, usize, usize, usize, usize, bool); 5] = [
 ];
 
 impl Network {
-    fn new(kind: Kind, dim: usize, init: &mut Init) -> Result<Self> {
+    fn new(kind: SideNetwork, dim: usize, init: &mut Init) -> Result<Self> {
         let shape = |stride, padding| Conv2dShape { stride, padding, ..Default::default() };
         let fan = |inp: usize, kernel: usize| 1. / ((inp * kernel * kernel) as f64).sqrt();
         Ok(match kind {
-            Kind::Mlp => Self::Mlp(Bottleneck {
+            SideNetwork::Mlp => Self::Mlp(Bottleneck {
                 down: init.dense(dim, dim, true)?,
                 up: init.dense(dim, dim, true)?,
                 act: Activation::Gelu,
             }),
-            Kind::Fcn4 => {
+            SideNetwork::Fcn4 => {
                 let mut stages = Vec::new();
                 for (inp, out, stride, padding) in FCN4 {
                     stages.push(Stage {
-                        weight: init.uniform(&[out, inp, 3, 3], fan(inp, 3))?,
+                        weight: init.kaiming(&[out, inp, 3, 3])?,
                         gain: init.constant(&[out], 1.)?,
                         shift: init.constant(&[out], 0.)?,
                         shape: shape(stride, padding),
@@ -177,12 +168,12 @@ impl Network {
                 }
                 Self::Fcn { stages, fc: init.dense(64, dim, true)? }
             }
-            Kind::AlexNet => {
+            SideNetwork::AlexNet => {
                 let mut convolutions = Vec::new();
                 for (index, inp, out, kernel, stride, padding, pooled) in ALEXNET {
                     convolutions.push(Convolution {
-                        weight: init.uniform(&[out, inp, kernel, kernel], fan(inp, kernel))?,
-                        bias: init.uniform(&[out], fan(inp, kernel))?,
+                        weight: init.kaiming(&[out, inp, kernel, kernel])?,
+                        bias: init.uniform(&[out], -fan(inp, kernel), fan(inp, kernel))?,
                         shape: shape(stride, padding),
                         index,
                         pooled,

@@ -1,0 +1,83 @@
+//! First values, drawn as PyTorch's CPU generator draws them.
+
+use candle_core::{DType, Device};
+use swift_tuners_nn::context::mix;
+use swift_tuners_nn::init::torch::Generator;
+use swift_tuners_nn::ops::compute_dtype;
+use swift_tuners_nn::{Array, Model, Param, Result};
+
+/// What the adapters of one call draw their first values from, one after the other, as Python does after
+/// `torch.manual_seed(seed)`.
+pub struct Init {
+    from: From,
+    /// Of new parameters: the model's, or f32 where that is narrower.
+    pub dtype: DType,
+    pub device: Device,
+}
+
+enum From {
+    /// Values are made as they are asked for.
+    Seed(Generator),
+    /// A checkpoint will replace them: a value is made only where it did not, from a generator of its own.
+    Later { seed: u64, made: u64 },
+}
+
+impl Init {
+    pub fn new(model: &Model, seed: u64) -> Self {
+        Self::on(model, From::Seed(Generator::new(seed)))
+    }
+
+    /// For parameters that a checkpoint replaces.
+    pub fn later(model: &Model, seed: u64) -> Self {
+        Self::on(model, From::Later { seed, made: 0 })
+    }
+
+    fn on(model: &Model, from: From) -> Self {
+        Self { from, dtype: compute_dtype(model.dtype), device: model.device.clone() }
+    }
+
+    /// What Python draws and throws away, such as the values of a constructor that an initialisation replaces.
+    pub fn discard<T>(&mut self, draw: impl FnOnce(&mut Generator) -> Result<T>) -> Result<()> {
+        match &mut self.from {
+            From::Seed(generator) => draw(generator).map(|_| ()),
+            From::Later { .. } => Ok(()),
+        }
+    }
+
+    /// A trained parameter of this shape and [`Init::dtype`]; `draw` gives its values in f32.
+    pub fn param(
+        &mut self,
+        shape: &[usize],
+        draw: impl Fn(&mut Generator) -> Result<Array> + Send + Sync + 'static,
+    ) -> Result<Param> {
+        match &mut self.from {
+            From::Seed(generator) => {
+                let value = draw(generator)?.reshape(shape)?;
+                Ok(Param::new(value.to_dtype(self.dtype)?.to_device(&self.device)?, true))
+            }
+            From::Later { seed, made } => {
+                *made += 1;
+                let (seed, of) = (mix(*seed, *made), shape.to_vec());
+                Ok(Param::pending(shape, self.dtype, &self.device, true, move || {
+                    Ok(draw(&mut Generator::new(seed))?.reshape(of.as_slice())?)
+                }))
+            }
+        }
+    }
+
+    pub fn constant(&mut self, shape: &[usize], value: f64) -> Result<Param> {
+        let array = Array::full(value as f32, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
+        Ok(Param::new(array, true))
+    }
+
+    /// A number for random values that Python does not draw from its generator.
+    pub fn seed(&mut self) -> u64 {
+        match &mut self.from {
+            From::Seed(generator) => u64::from(generator.u32()),
+            From::Later { seed, made } => {
+                *made += 1;
+                mix(*seed, *made)
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The fields of LoRA's configurations: what both of Python's worlds have, and each one's own.
+
+use crate::config::Dialect;
+use crate::fields::{FieldType, Patterns, Probability, Unsupported};
+use crate::target;
+use candle_core::DType;
+use serde_json::Value as Json;
+use swift_tuners_nn::{Error, Result};
+
+crate::config! {
+    /// The fields that change what is computed.
+    pub struct LoraFields {
+        standard: [
+            peft, target_modules, exclude_modules, fan_in_fan_out, bias, modules_to_save, layers_to_transform, layers_pattern,
+            rank_pattern, alpha_pattern,
+        ];
+        /// Rank of the update.
+        r: usize = 8, in 1..;
+        /// The update is scaled by `loraAlpha / r`.
+        lora_alpha: Alpha = Alpha(8.);
+        lora_dropout: Probability = Probability(0.);
+        /// Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732).
+        use_rslora: bool = false;
+        /// How the matrices start: true, false (both random, so that the adapter acts at once), or by name.
+        init_lora_weights: Start = Start::Default;
+        /// Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353).
+        use_dora: bool = false;
+        /// A bias of B, which merges into the layer's.
+        lora_bias: bool = false;
+        /// Adapts a tied output projection together with the embedding.
+        ensure_weight_tying: bool = false;
+        /// Type of the adapter's weights; default the base's (SWIFT) or at least f32 (PEFT).
+        lora_dtype: Option<LoraDtype> = None;
+        lorap_emb_lr: f64 = 1e-6;
+        rank_pattern: Patterns<f64> = Patterns(Vec::new());
+        alpha_pattern: Patterns<f64> = Patterns(Vec::new());
+        megatron_config: Unsupported = Unsupported;
+        megatron_core: Json = Json::from("megatron.core");
+        trainable_token_indices: Unsupported = Unsupported;
+        loftq_config: EmptyObject = EmptyObject;
+        eva_config: Unsupported = Unsupported;
+        corda_config: Unsupported = Unsupported;
+        alora_invocation_tokens: Unsupported = Unsupported;
+        use_qalora: Off = Off;
+        qalora_group_size: Json = Json::from(16);
+        layer_replication: Unsupported = Unsupported;
+        target_parameters: Unsupported = Unsupported;
+        arrow_config: Unsupported = Unsupported;
+    }
+}
+
+crate::config! {
+    /// PEFT's class.
+    pub struct PeftLoraConfig {
+        standard: [];
+        ..lora: LoraFields;
+        /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
+        lorap_lr_ratio: Option<f64> = None;
+        lora_ga_config: Unsupported = Unsupported;
+        velora_config: Unsupported = Unsupported;
+        monteclora_config: Unsupported = Unsupported;
+        use_bdlora: Unsupported = Unsupported;
+        kasa_config: Unsupported = Unsupported;
+    }
+}
+
+crate::config! {
+    /// SWIFT's class.
+    pub struct SwiftLoraConfig {
+        standard: [];
+        ..lora: LoraFields;
+        model_key_mapping: Unsupported = Unsupported;
+        /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
+        lorap_lr_ratio: Option<f64> = Some(16.);
+        use_qa_lora: Off = Off;
+        /// One LoRA per block of output rows of a fused projection.
+        use_merged_linear: bool = false;
+        /// Which of the equal blocks have one.
+        enable_lora: Option<Blocks> = None;
+    }
+}
+
+/// How the matrices start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A uniform in ±1/sqrt(in), B zero (`true`).
+    Default,
+    /// Both random (`false`), so that the adapter acts from the start.
+    Random,
+    Gaussian,
+    /// Both random with B A = 0.
+    Orthogonal,
+    /// Meng et al. 2024 (arXiv 2404.02948).
+    Pissa,
+    /// Büyükakyüz 2024 (arXiv 2406.01775).
+    Olora,
+}
+
+impl FieldType for Start {
+    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa or olora";
+    fn typescript() -> String {
+        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        match value {
+            Json::Null | Json::Bool(true) => Some(Self::Default),
+            Json::Bool(false) => Some(Self::Random),
+            Json::String(s) => match s.to_ascii_lowercase().as_str() {
+                "gaussian" => Some(Self::Gaussian),
+                "orthogonal" => Some(Self::Orthogonal),
+                "pissa" => Some(Self::Pissa),
+                "olora" => Some(Self::Olora),
+                "true" => Some(Self::Default),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+    fn json(&self) -> Json {
+        match self {
+            Self::Default => true.into(),
+            Self::Random => false.into(),
+            Self::Gaussian => "gaussian".into(),
+            Self::Orthogonal => "orthogonal".into(),
+            Self::Pissa => "pissa".into(),
+            Self::Olora => "olora".into(),
+        }
+    }
+}
+
+/// A number that Python gives as an integer.
+#[derive(Clone, Copy, Debug)]
+pub struct Alpha(pub f64);
+
+impl FieldType for Alpha {
+    const WANTED: &'static str = "a number";
+    fn typescript() -> String {
+        "number".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        f64::of(value).map(Self)
+    }
+    fn json(&self) -> Json {
+        (self.0 as i64).into()
+    }
+}
+
+/// Both spellings: `float16` as torch, `fp16` as SWIFT's documentation (which Python refuses).
+#[derive(Clone, Copy, Debug)]
+pub struct LoraDtype(pub DType);
+
+impl FieldType for LoraDtype {
+    const WANTED: &'static str = "float32, float16 or bfloat16";
+    fn typescript() -> String {
+        "'float32' | 'float16' | 'bfloat16' | 'fp32' | 'fp16' | 'bf16'".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        Some(Self(match value.as_str()?.trim_start_matches("torch.") {
+            "float32" | "fp32" | "f32" => DType::F32,
+            "float16" | "fp16" | "f16" | "half" => DType::F16,
+            "bfloat16" | "bf16" => DType::BF16,
+            "float64" | "f64" => DType::F64,
+            _ => return None,
+        }))
+    }
+    fn json(&self) -> Json {
+        self.0.as_str().into()
+    }
+}
+
+/// Which blocks of a merged linear are adapted.
+#[derive(Clone, Debug)]
+pub struct Blocks(pub Vec<bool>);
+
+impl FieldType for Blocks {
+    const WANTED: &'static str = "a list of true and false";
+    fn typescript() -> String {
+        "boolean[]".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        match value {
+            Json::Bool(b) => Some(Self(vec![*b])),
+            Json::Array(list) if !list.is_empty() => Vec::of(value).map(Self),
+            _ => None,
+        }
+    }
+    fn json(&self) -> Json {
+        self.0.json()
+    }
+}
+
+/// A flag that must stay off, and an object that must stay empty: their defaults are written so.
+#[derive(Clone, Copy, Debug)]
+pub struct Off;
+#[derive(Clone, Copy, Debug)]
+pub struct EmptyObject;
+
+macro_rules! unsupported_as {
+    ($name:ident, $json:expr) => {
+        impl FieldType for $name {
+            const WANTED: &'static str = Unsupported::WANTED;
+            fn typescript() -> String {
+                String::new()
+            }
+            fn of(value: &Json) -> Option<Self> {
+                Unsupported::of(value).map(|_| Self)
+            }
+            fn json(&self) -> Json {
+                $json
+            }
+            fn read(name: &str, value: &Json) -> Result<Self> {
+                Unsupported::read(name, value).map(|_| Self)
+            }
+        }
+    };
+}
+unsupported_as!(Off, Json::Bool(false));
+unsupported_as!(EmptyObject, Json::Object(Default::default()));
+
+impl LoraFields {
+    /// Rank and scaling for one module, after the patterns.
+    pub fn rank_and_scaling(&self, name: &str) -> Result<(usize, f64)> {
+        let r = target::pattern_value(&self.rank_pattern.0, "rank_pattern", name)?.map_or(self.r, |r| r as usize);
+        let alpha = target::pattern_value(&self.alpha_pattern.0, "alpha_pattern", name)?.unwrap_or(self.lora_alpha.0);
+        Ok((r, if self.use_rslora { alpha / (r as f64).sqrt() } else { alpha / r as f64 }))
+    }
+
+    /// The type of the adapter's matrices: what is asked for, else the base's in SWIFT and at least f32 in PEFT.
+    pub fn dtype(&self, dialect: Dialect, base: DType) -> DType {
+        match (self.lora_dtype, dialect) {
+            (Some(LoraDtype(dtype)), _) => dtype,
+            // PEFT keeps adapters of half-precision models in f32 (`autocast_adapter_dtype`).
+            (None, Dialect::Peft) => swift_tuners_nn::ops::compute_dtype(base),
+            (None, Dialect::Swift) => base,
+        }
+    }
+}
+
+impl SwiftLoraConfig {
+    /// The blocks of a merged linear, if this is one.
+    pub fn blocks(&self) -> Option<Vec<bool>> {
+        self.use_merged_linear.then(|| self.enable_lora.as_ref().map_or(vec![true], |b| b.0.clone()))
+    }
+}
+
+/// What the fields do not allow together.
+pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
+    if lora.use_dora && (lora.lora_bias || blocks.is_some()) {
+        return Err(Error::config("use_dora", "does not go with lora_bias or use_merged_linear"));
+    }
+    if blocks.is_some_and(|b| !b.contains(&true)) {
+        return Err(Error::config("enable_lora", "no block is enabled"));
+    }
+    match lorap_lr_ratio {
+        Some(ratio) if ratio < 0. => {
+            Err(Error::config("lorap_lr_ratio", format!("expected a positive number, found {ratio}")))
+        }
+        _ => Ok(()),
+    }
+}

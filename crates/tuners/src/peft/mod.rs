@@ -1,0 +1,11 @@
+//! PEFT's own tuners, a file each.
+
+mod hra;
+mod ia3;
+mod loha;
+mod vera;
+
+pub use hra::Hra;
+pub use ia3::Ia3;
+pub use loha::LoHa;
+pub use vera::Vera;
