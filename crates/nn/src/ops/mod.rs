@@ -23,6 +23,7 @@ pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use linear::{add_product, linear, lora_linear, updated_row_norms, LoraTerm, Weight, WeightLayout};
+pub(crate) use norm::sum;
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use rope::{rope, RopeTable};
 
