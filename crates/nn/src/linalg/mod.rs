@@ -3,10 +3,12 @@
 mod factor;
 mod gram_schmidt;
 mod reflection;
+mod rotation;
 
 pub use factor::{qr, svd};
 pub use gram_schmidt::gram_schmidt;
 pub use reflection::{reflect_all, reflect_each};
+pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
 
 #[cfg(test)]
 mod testing {
