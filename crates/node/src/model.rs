@@ -16,9 +16,11 @@ use std::sync::{Arc, Weak};
 use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
 use swift_tuners_nn::quantized::Packing;
 use swift_tuners_nn::{checkpoint, AdapterId, CancelFlag, Context, Error, Inputs, Output, Param, Quantization};
-use swift_tuners_tuners::registry;
 use swift_tuners_tuners::formats::{FromPretrainedOptions, LoadReport, NameSelection, SaveOptions};
-use swift_tuners_tuners::lifecycle::{Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions};
+use swift_tuners_tuners::lifecycle::{
+    Combination, Format, Offload, PrepareOptions, RowIds, SignMethod, WeightedOptions,
+};
+use swift_tuners_tuners::registry;
 use swift_tuners_tuners::{Flavor, TunedModel};
 
 type Core<T> = swift_tuners_nn::Result<T>;

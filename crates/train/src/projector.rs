@@ -3,8 +3,8 @@
 use crate::algorithm::State;
 use crate::projection::Projection;
 use candle_core::{DType, Device};
-use swift_tuners_nn::{Array, Result};
 use swift_tuners_nn::linalg::svd;
+use swift_tuners_nn::{Array, Result};
 
 /// The present basis: `left [rows, rank]`, `right [rank, cols]`.
 pub struct Projector {

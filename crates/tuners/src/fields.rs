@@ -336,7 +336,8 @@ impl FieldType for Unsupported {
         Json::Null
     }
     fn read(name: &str, value: &Json) -> Result<Self> {
-        Self::of(value).ok_or_else(|| Error::config(name, format!("{} is not supported", printable(&value.to_string(), 60))))
+        Self::of(value)
+            .ok_or_else(|| Error::config(name, format!("{} is not supported", printable(&value.to_string(), 60))))
     }
 }
 

@@ -21,5 +21,5 @@ pub mod target;
 mod typescript;
 
 pub use config::TunerConfig;
-pub use typescript::typescript;
 pub use lifecycle::{Flavor, TunedModel};
+pub use typescript::typescript;

@@ -21,7 +21,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::PartTuning>(),
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
-Method::of::<peft::Hra>(),
+    Method::of::<peft::Hra>(),
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
     Method::of::<peft::Vera>(),

@@ -9,19 +9,11 @@ use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
 
 /// What every class of PEFT begins with; `peft` in a list of fields stands for all of them.
-const PEFT: [&str; 7] = [
-    "task_type",
-    "peft_type",
-    "auto_mapping",
-    "peft_version",
-    "base_model_name_or_path",
-    "revision",
-    "inference_mode",
-];
+const PEFT: [&str; 7] =
+    ["task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode"];
 
 /// PEFT's task types.
-const TASKS: [&str; 6] =
-    ["SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"];
+const TASKS: [&str; 6] = ["SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"];
 
 type Check = fn(&str, &Json) -> Result<()>;
 
@@ -126,13 +118,15 @@ pub fn check(config: &TunerConfig, names: &[&'static str]) -> Result<()> {
     if config.dialect != crate::config::Dialect::Peft {
         return Ok(());
     }
-    let pattern = matches!(config.get("target_modules"), Some(Json::String(s)) if !s.eq_ignore_ascii_case("all-linear"));
+    let pattern =
+        matches!(config.get("target_modules"), Some(Json::String(s)) if !s.eq_ignore_ascii_case("all-linear"));
     for name in ["layers_to_transform", "layers_pattern"].into_iter().filter(|n| names.contains(n)) {
         if pattern && config.is_given(name) {
             return Err(Error::config(name, "cannot be used when target_modules is a regular expression"));
         }
     }
-    if names.contains(&"layers_pattern") && config.is_given("layers_pattern") && !config.is_given("layers_to_transform") {
+    if names.contains(&"layers_pattern") && config.is_given("layers_pattern") && !config.is_given("layers_to_transform")
+    {
         return Err(Error::config("layers_pattern", "needs layers_to_transform"));
     }
     Ok(())

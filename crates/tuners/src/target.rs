@@ -162,7 +162,10 @@ impl SwiftRule {
 pub fn nothing_found(model: &Model, field: &str, shown: &Json, wanted: &[String]) -> Error {
     let nodes = model_nodes(&model.root);
     let names: Vec<&str> = nodes.iter().map(|(n, _)| n.as_str()).collect();
-    Error::Target { pattern: format!("{field} {}", printable(&shown.to_string(), 120)), nearest: nearest(wanted, &names) }
+    Error::Target {
+        pattern: format!("{field} {}", printable(&shown.to_string(), 120)),
+        nearest: nearest(wanted, &names),
+    }
 }
 
 /// SWIFT's table of where an architecture keeps its parts; `{}` stands for a block's number.

@@ -60,7 +60,12 @@ fn class(method: &Method, out: &mut String) {
     for f in &fields {
         let mut doc = f.doc.clone();
         if !f.default.is_null() && f.default != serde_json::json!({}) {
-            let _ = write!(doc, "{}Default {}.", if doc.is_empty() { "" } else { " " }, f.default.to_string().replace('"', "'"));
+            let _ = write!(
+                doc,
+                "{}Default {}.",
+                if doc.is_empty() { "" } else { " " },
+                f.default.to_string().replace('"', "'")
+            );
         }
         if !doc.is_empty() {
             push(format!("  /** {doc} */"));

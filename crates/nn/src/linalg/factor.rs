@@ -14,8 +14,8 @@ pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
     }
     let svd = m.thin_svd().map_err(|_| Error::Argument("the singular value decomposition did not converge".into()))?;
     let s: Vec<f32> = (0..rank).map(|i| svd.S()[i] as f32).collect();
-    let u = from_faer(svd.U().subcols(0, rank))?;
-    let vt = from_faer(svd.V().subcols(0, rank).transpose())?;
+    let u = from_faer(svd.U().subcols(0, rank), DType::F32)?;
+    let vt = from_faer(svd.V().subcols(0, rank).transpose(), DType::F32)?;
     Ok((u, Array::from_vec(s, rank, &Device::Cpu)?, vt))
 }
 
@@ -23,16 +23,16 @@ pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
 pub fn qr(x: &Array) -> Result<(Array, Array)> {
     let m = to_faer(x)?;
     let qr = m.qr();
-    Ok((from_faer(qr.compute_thin_Q().as_ref())?, from_faer(qr.thin_R())?))
+    Ok((from_faer(qr.compute_thin_Q().as_ref(), DType::F32)?, from_faer(qr.thin_R(), DType::F32)?))
 }
 
-fn to_faer(x: &Array) -> Result<Mat<f64>> {
+pub(super) fn to_faer(x: &Array) -> Result<Mat<f64>> {
     let (rows, cols) = x.dims2()?;
     let values: Vec<f64> = x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
     Ok(Mat::from_fn(rows, cols, |i, j| values[i * cols + j]))
 }
 
-fn from_faer(m: MatRef<'_, f64>) -> Result<Array> {
-    let values: Vec<f32> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)] as f32)).collect();
-    Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?)
+pub(super) fn from_faer(m: MatRef<'_, f64>, dtype: DType) -> Result<Array> {
+    let values: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
+    Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?.to_dtype(dtype)?)
 }

@@ -1,5 +1,32 @@
-//! Linear algebra that tuners and optimizers share.
+//! Linear algebra that tuners and optimizers share: factorisations of arrays, and operations of the tape.
 
 mod factor;
+mod gram_schmidt;
+mod reflection;
+mod rotation;
 
 pub use factor::{qr, svd};
+pub use gram_schmidt::gram_schmidt;
+pub use reflection::{reflect_all, reflect_each};
+pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
+
+#[cfg(test)]
+mod testing {
+    //! What PEFT computes (peft_values.py).
+
+    use crate::ops::testing::assert_close;
+    use crate::tensor::{Array, Tensor};
+    use candle_core::{DType, Device};
+    use serde_json::Value;
+
+    /// A tensor of the fixture, f32.
+    pub fn python(name: &str) -> Tensor {
+        let all: Value = serde_json::from_str(include_str!("peft_values.json")).unwrap();
+        let (shape, values): (Vec<usize>, Vec<f64>) = serde_json::from_value(all[name].clone()).unwrap();
+        Array::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap().into()
+    }
+
+    pub fn close_to_python(found: &Tensor, name: &str) {
+        assert_close(found.data(), python(name).data(), 1e-6);
+    }
+}

@@ -46,6 +46,7 @@ pub(crate) use host::host;
 pub use linear::{linear, lora_linear};
 pub use lora_term::LoraTerm;
 pub use mask::Mask;
+pub(crate) use norm::sum;
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use pool::{adaptive_avg_pool2d, max_pool2d};
 pub use precision::compute_dtype;

@@ -181,7 +181,7 @@ fn cpu<T: Real>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64, ce
 
 /// A sum in sixteen lanes: vectorises, and its rounding error grows with n / 16.
 #[inline(always)]
-fn sum<T: Real>(mut values: impl ExactSizeIterator<Item = T>) -> T {
+pub(crate) fn sum<T: Real>(mut values: impl ExactSizeIterator<Item = T>) -> T {
     let mut lanes = [T::ZERO; 16];
     for _ in 0..values.len() / 16 {
         for lane in &mut lanes {

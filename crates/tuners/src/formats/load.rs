@@ -3,8 +3,8 @@
 use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::init::Init;
-use crate::registry::{self, Unknown};
 use crate::lifecycle::{Flavor, Format, PrepareOptions, TunedModel};
+use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

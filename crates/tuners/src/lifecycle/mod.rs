@@ -14,8 +14,8 @@ pub use weighted::WeightedOptions;
 
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::formats::LoadReport;
-use crate::method::{Attach, Attachment, Bias, Traits};
 use crate::init::Init;
+use crate::method::{Attach, Attachment, Bias, Traits};
 use crate::registry::{self, Unknown};
 use crate::target::FullMatch;
 use indexmap::IndexMap;

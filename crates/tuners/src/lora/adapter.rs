@@ -216,12 +216,7 @@ impl LayerAdapter for Lora {
         Ok(sum.broadcast_mul(&factor.unsqueeze(1)?)?)
     }
 
-    fn merged_bias(
-        &self,
-        _: &Call<'_>,
-        _: &dyn Fn() -> Result<Array>,
-        bias: Option<&Array>,
-    ) -> Result<Option<Array>> {
+    fn merged_bias(&self, _: &Call<'_>, _: &dyn Fn() -> Result<Array>, bias: Option<&Array>) -> Result<Option<Array>> {
         let (Some(own), Some(bias)) = (&self.b_bias, bias) else { return Ok(None) };
         Ok(Some((bias + (own.array()?.to_dtype(bias.dtype())? * self.scaling)?)?))
     }
@@ -233,12 +228,11 @@ impl LayerAdapter for Lora {
     /// Plain adapters of a plain layer go through one kernel, each over its own rows where rows differ.
     fn fused(active: &[Active<'_, Self>], call: &Call<'_>, x: &Input, next: &Next<'_>) -> Result<Option<Tensor>> {
         let cx = call.cx;
-        let (Input::Tensor(x), Weights::Linear { weight, bias, layout }, Some(_)) = (x, call.weights, next.bare(cx)) else {
+        let (Input::Tensor(x), Weights::Linear { weight, bias, layout }, Some(_)) = (x, call.weights, next.bare(cx))
+        else {
             return Ok(None);
         };
-        let plain = |a: &Lora| {
-            a.magnitude.is_none() && a.b_bias.is_none() && !a.drops(cx) && a.a.dtype() == x.dtype()
-        };
+        let plain = |a: &Lora| a.magnitude.is_none() && a.b_bias.is_none() && !a.drops(cx) && a.a.dtype() == x.dtype();
         if !active.iter().all(|a| plain(a.adapter)) {
             return match active {
                 [lone] if cx.rows.is_none() => lone.adapter.lone_dora(call, x),

@@ -5,8 +5,8 @@ use crate::config::TunerConfig;
 use crate::method::{Combinations, Made};
 use candle_core::DType;
 use serde_json::{json, Map, Value as Json};
-use swift_tuners_nn::linalg::svd;
 use swift_tuners_nn::combine::{clamp, Combination, Combining, Method};
+use swift_tuners_nn::linalg::svd;
 use swift_tuners_nn::{Array, Error, Result};
 
 pub const COMBINATIONS: Combinations = Combinations { rank, config };

@@ -11,7 +11,13 @@ use swift_tuners_nn::{Array, Error, Param, Result};
 
 /// A, B and the bias of B, drawn as PEFT's `update_layer` draws them: the constructors' values first, which most initialisations
 /// then replace. PiSSA and OLoRA put what is left of the layer's weight into it.
-pub fn matrices(c: &LoraFields, site: &Site, r: usize, scaling: f64, init: &mut Init) -> Result<(Param, Param, Option<Param>)> {
+pub fn matrices(
+    c: &LoraFields,
+    site: &Site,
+    r: usize,
+    scaling: f64,
+    init: &mut Init,
+) -> Result<(Param, Param, Option<Param>)> {
     let start = c.init_lora_weights;
     let (shape_a, shape_b) = shapes(site, r);
     if site.kind == WeightKind::Embedding {
@@ -31,10 +37,12 @@ pub fn matrices(c: &LoraFields, site: &Site, r: usize, scaling: f64, init: &mut 
         // The constructor's bias: uniform in ±1/√fan_in, the fan being B's.
         let fan: usize = shape_b[1..].iter().product();
         let out = site.outputs;
-        let bias = c.lora_bias.then(|| init.param(&[out], move |g| {
-            let bound = 1. / (fan as f64).sqrt();
-            g.uniform(&[out], -bound, bound)
-        }));
+        let bias = c.lora_bias.then(|| {
+            init.param(&[out], move |g| {
+                let bound = 1. / (fan as f64).sqrt();
+                g.uniform(&[out], -bound, bound)
+            })
+        });
         return Ok((a, b, bias.transpose()?));
     }
     init.discard(|g| Ok((g.layer(&shape_a, false)?, g.layer(&shape_b, c.lora_bias)?)))?;

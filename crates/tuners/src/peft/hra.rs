@@ -36,7 +36,8 @@ pub struct Hra {
 impl LayerKind for Hra {
     const NAME: &'static str = "HRA";
     const CLASS: &'static str = "HRAConfig";
-    const ABOUT: &'static str = "Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484).";
+    const ABOUT: &'static str =
+        "Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484).";
     type Config = HraConfig;
     type Adapter = Self;
 

@@ -63,8 +63,10 @@ fn is_feedforward(config: &TunerConfig, path: &str) -> Result<bool> {
 impl LayerKind for Ia3 {
     const NAME: &'static str = "IA3";
     const CLASS: &'static str = "IA3Config";
-    const ABOUT: &'static str = "Learned vectors that multiply what layers give or take. Liu et al. 2022 (arXiv 2205.05638).";
-    const COMBINATION: Option<Combinations> = Some(Combinations { rank: |_, how, _| only_linear(how), config: combined });
+    const ABOUT: &'static str =
+        "Learned vectors that multiply what layers give or take. Liu et al. 2022 (arXiv 2205.05638).";
+    const COMBINATION: Option<Combinations> =
+        Some(Combinations { rank: |_, how, _| only_linear(how), config: combined });
     type Config = Ia3Config;
     type Adapter = Self;
 

@@ -95,16 +95,14 @@ impl LayerKind for LoHa {
         let a = kaiming(&shape_a)?;
         let b = if zero { init.constant(&shape_b, 0.)? } else { init.kaiming(&shape_b)? };
         let mut cores = || core.map(|[height, width]| init.kaiming(&[r, r, height, width])).transpose();
-        let factors =
-            [Factor { a: first.0, b: first.1, core: cores()? }, Factor { a, b, core: cores()? }];
+        let factors = [Factor { a: first.0, b: first.1, core: cores()? }, Factor { a, b, core: cores()? }];
         let (rank_dropout, module_dropout) = (c.rank_dropout.0, c.module_dropout.0);
         Ok(Self { factors, scaling: alpha / r as f64, rank_dropout, module_dropout })
     }
 }
 
 impl LayerAdapter for LoHa {
-    const GROUPS: &'static [&'static str] =
-        &["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"];
+    const GROUPS: &'static [&'static str] = &["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"];
 
     fn parts(&self) -> Vec<Part<'_>> {
         let [first, second] = &self.factors;
@@ -129,12 +127,14 @@ impl LayerAdapter for LoHa {
         let kept: Vec<f32> = (0..rows).map(|_| f32::from(u8::from(rng.uniform() > self.rank_dropout))).collect();
         let share = kept.iter().sum::<f32>() / rows as f32;
         let mask = Array::from_vec(kept, (rows, 1), &candle_core::Device::Cpu)?;
-        let mask = (mask / f64::from(share.max(f32::MIN_POSITIVE)))?.to_dtype(delta.dtype())?.to_device(delta.device())?;
+        let mask =
+            (mask / f64::from(share.max(f32::MIN_POSITIVE)))?.to_dtype(delta.dtype())?.to_device(delta.device())?;
         delta.mul(&mask.into()).map(Some)
     }
 
     fn product(&self, call: &Call<'_>, x: &Input) -> Result<Option<Tensor>> {
-        if call.training() && self.module_dropout > 0. && Rng::new(call.cx.next_seed()).uniform() <= self.module_dropout {
+        if call.training() && self.module_dropout > 0. && Rng::new(call.cx.next_seed()).uniform() <= self.module_dropout
+        {
             return Ok(None);
         }
         self.delta(call)?.map(|delta| call.times(x, &delta)).transpose()

@@ -59,7 +59,8 @@ impl LayerKind for Vera {
         for other in a.others.iter().filter(|o| o.kind == Self::NAME) {
             let other = other.read::<VeraConfig>()?;
             if other.projection_prng_key != c.projection_prng_key {
-                let why = format!("{} differs from {} of another adapter", c.projection_prng_key, other.projection_prng_key);
+                let why =
+                    format!("{} differs from {} of another adapter", c.projection_prng_key, other.projection_prng_key);
                 return Err(Error::config("projection_prng_key", why));
             }
             if other.save_projection != c.save_projection {

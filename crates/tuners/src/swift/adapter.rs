@@ -40,7 +40,8 @@ impl Kind for AdapterTuning {
     const NAME: &'static str = "ADAPTER";
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "AdapterConfig";
-    const ABOUT: &'static str = "A bottleneck with a residual on a module's output. Houlsby et al. 2019 (arXiv 1902.00751).";
+    const ABOUT: &'static str =
+        "A bottleneck with a residual on a module's output. Houlsby et al. 2019 (arXiv 1902.00751).";
     type Config = HoulsbyConfig;
 
     fn check(config: &HoulsbyConfig) -> Result<()> {

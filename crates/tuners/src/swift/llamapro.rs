@@ -4,8 +4,8 @@
 
 use crate::config::Dialect;
 use crate::fields::Required;
-use crate::target::KeyMapping;
 use crate::method::{Attach, Attachment, Kind, Traits};
+use crate::target::KeyMapping;
 use serde_json::Value as Json;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::models::Keys;
@@ -33,7 +33,8 @@ impl Kind for LlamaPro {
     const NAME: &'static str = "LLAMAPRO";
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "LLaMAProConfig";
-    const ABOUT: &'static str = "New blocks between the old ones, which start as identities. Wu et al. 2024 (arXiv 2401.02415).";
+    const ABOUT: &'static str =
+        "New blocks between the old ones, which start as identities. Wu et al. 2024 (arXiv 2401.02415).";
     const TRAITS: Traits = Traits { inserts_blocks: true, ..Traits::DEFAULT };
     type Config = LlamaProConfig;
 

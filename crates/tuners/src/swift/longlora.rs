@@ -3,9 +3,9 @@
 //! Chen et al. 2023 (arXiv 2309.12307); Python's `swift.tuners.longlora`.
 
 use crate::config::Dialect;
-use crate::lora;
 use crate::fields::Names;
 use crate::layers::{self, LayerKind};
+use crate::lora;
 use crate::lora::{HasLora, LoraOf, SwiftLoraConfig};
 use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::target::{attach_at, FullMatch, Place};

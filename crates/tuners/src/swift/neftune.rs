@@ -26,7 +26,8 @@ impl Kind for NefTuning {
     const NAME: &'static str = "neftune";
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "NEFTuneConfig";
-    const ABOUT: &'static str = "Noise on embeddings in training; alone it freezes nothing. Jain et al. 2023 (arXiv 2310.05914).";
+    const ABOUT: &'static str =
+        "Noise on embeddings in training; alone it freezes nothing. Jain et al. 2023 (arXiv 2310.05914).";
     const TRAITS: Traits = Traits { freezes: false, has_tensors: false, ..Traits::DEFAULT };
     type Config = NefTuneConfig;
 

@@ -3,11 +3,11 @@
 //! Wu et al. 2024 (arXiv 2404.03592); Python's `swift.tuners.reft` over `pyreft`.
 
 use crate::blocks::Dense;
-use crate::init::Init;
 use crate::config::Dialect;
 use crate::fields::{FieldType, OneOrMore};
-use crate::target::KeyMapping;
+use crate::init::Init;
 use crate::method::{Attach, Attachment, Kind, Traits};
+use crate::target::KeyMapping;
 use crate::target::{attach_at, Place};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
@@ -453,7 +453,9 @@ impl Intervention {
             (Some(rotation), _) => {
                 let r = rotation.matrix(cx)?; // [dim, r]
                 let low = match self.kind {
-                    Formula::Loreft | Formula::Consreft => source.sub(&ops::linear(h, &r, None, WeightLayout::InOut)?)?,
+                    Formula::Loreft | Formula::Consreft => {
+                        source.sub(&ops::linear(h, &r, None, WeightLayout::InOut)?)?
+                    }
                     _ => source,
                 };
                 ops::linear(&low, &r, None, WeightLayout::OutIn)?

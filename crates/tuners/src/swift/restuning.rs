@@ -3,9 +3,9 @@
 //! Jiang et al. 2023 (arXiv 2310.19859); Python's `swift.tuners.restuning`.
 
 use crate::blocks::{over_channels, Bottleneck, Dense, Probe};
-use crate::init::Init;
 use crate::config::Dialect;
 use crate::fields::{FieldType, OneOrMore, Required, Sizes};
+use crate::init::Init;
 use crate::method::{Attach, Attachment, Kind};
 use crate::target::{attach_at, Place, SwiftPattern, SwiftRule};
 use serde_json::{Map, Value as Json};
@@ -424,8 +424,11 @@ impl ResTuner {
                     Ok(Dense { weight, bias: Some(init.normal(&[out], 1.)?) })
                 };
                 let down = kaiming(init, inner, inner * factor)?;
-                let up =
-                    if at.zero { init.zero_dense(inner * factor, inner)? } else { kaiming(init, inner * factor, inner)? };
+                let up = if at.zero {
+                    init.zero_dense(inner * factor, inner)?
+                } else {
+                    kaiming(init, inner * factor, inner)?
+                };
                 let net = Bottleneck { down, up, act: Activation::Gelu };
                 Self::GroupAdapter { net, heads, scaling: Scaling::new(options, at.dim, init)? }
             }

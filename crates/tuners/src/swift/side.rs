@@ -3,9 +3,9 @@
 //! Zhang et al. 2019 (arXiv 1912.13503); Python's `swift.tuners.side`.
 
 use crate::blocks::{Bottleneck, Dense};
-use crate::init::Init;
 use crate::config::Dialect;
 use crate::fields::Required;
+use crate::init::Init;
 use crate::method::{Attach, Attachment, Kind};
 use crate::target::{attach_at, SwiftPattern};
 use serde_json::Value as Json;
@@ -43,7 +43,8 @@ impl Kind for SideTuning {
     const NAME: &'static str = "SIDE";
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "SideConfig";
-    const ABOUT: &'static str = "A small network beside a module, the outputs blended. Zhang et al. 2019 (arXiv 1912.13503).";
+    const ABOUT: &'static str =
+        "A small network beside a module, the outputs blended. Zhang et al. 2019 (arXiv 1912.13503).";
     type Config = SideConfig;
 
     fn attach(config: &SideConfig, a: &mut Attach<'_>) -> Result<Attachment> {

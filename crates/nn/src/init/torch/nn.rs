@@ -1,6 +1,7 @@
 //! `torch.nn.init`, and what the constructors of `torch.nn`'s layers draw.
 
 use super::Generator;
+use crate::linalg::qr;
 use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::Device;
@@ -57,6 +58,20 @@ impl Generator {
             }
         }
         super::array(values, shape)
+    }
+
+    /// `gain` times orthonormal rows or columns, whichever are fewer, of `[out, in · kernel..]`: normal values, whose QR
+    /// decomposition is made unique by a positive diagonal of R. Equal to 1e-6.
+    ///
+    /// Saxe et al. 2013 (arXiv 1312.6120).
+    pub fn orthogonal(&mut self, shape: &[usize], gain: f64) -> Result<Array> {
+        let columns = fan_in(shape)? as usize;
+        let rows = shape[0];
+        let x = self.randn(&[rows, columns])?;
+        let (q, r) = qr(&if rows < columns { x.t()? } else { x })?;
+        let signs: Vec<f32> = r.to_vec2::<f32>()?.iter().enumerate().map(|(i, r)| r[i].signum()).collect();
+        let q = (q.broadcast_mul(&Array::new(signs, &Device::Cpu)?)? * gain)?;
+        Ok(if rows < columns { q.t()? } else { q }.reshape(shape)?)
     }
 }
 

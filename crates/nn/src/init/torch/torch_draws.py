@@ -45,6 +45,7 @@ DRAWS = {
     "xavier_uniform": lambda s, gain: [nn.init.xavier_uniform_(torch.empty(s), gain)],
     "xavier_normal": lambda s, gain: [nn.init.xavier_normal_(torch.empty(s), gain)],
     "trunc_normal": lambda s, mean, std, a, b: [nn.init.trunc_normal_(torch.empty(s), mean, std, a, b)],
+    "orthogonal": lambda s, gain: [nn.init.orthogonal_(torch.empty(s), gain)],
     "embedding": lambda s, padding: [nn.Embedding(*s, padding_idx=padding).weight],
     "layer": layer,
     "randperm": lambda s: [torch.randperm(s[0])],
@@ -74,7 +75,8 @@ modules = [
     ("kaiming_uniform", [8, 24], [math.sqrt(5)]), ("kaiming_uniform", [3, 11], [0.0]), ("kaiming_normal", [5, 9], [0.0]),
     ("kaiming_normal", [2, 3, 2, 2], [0.1]), ("xavier_uniform", [5, 9], [1.0]), ("xavier_uniform", [2, 3, 2], [0.5]),
     ("xavier_normal", [4, 9], [1.0]), ("trunc_normal", [50], [0.0, 0.02, -0.02, 0.03]), ("trunc_normal", [7], [1.0, 1.0, 0.5, 2.0]),
-    ("trunc_normal", [20], [0.0, 0.02, -2.0, 2.0]), ("rand", [2], []),
+    ("trunc_normal", [20], [0.0, 0.02, -2.0, 2.0]), ("orthogonal", [5, 3], [1.0]), ("orthogonal", [3, 7], [0.5]), ("orthogonal", [4, 2, 3], [1.0]),
+    ("rand", [2], []),
 ]
 cases = [
     sequence(0, [("rand", [n], []) for n in SIZES]),
