@@ -4,10 +4,10 @@ import { withSignal } from './abort.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { type HubOptions, printable, resolveModel } from './hub.js'
 import * as binding from './native/binding.js'
-import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, NativeParameter, type NativeTensor } from './native/binding.js'
+import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, type NativeTensor } from './native/binding.js'
 import type { ContainerSpec } from './nn.js'
 import { Parameter } from './parameter.js'
-import { type Device, type DType, type NestedNumbers, stateDict, Tensor } from './tensor.js'
+import { type Device, type DType, fromStateDict, type NestedNumbers, stateDict, Tensor } from './tensor.js'
 
 export interface ParameterInfo {
   /** Dotted path as PyTorch's `named_parameters` gives it for the same tuned model. */
@@ -256,8 +256,7 @@ export class Model {
   }
   /** Parameters that require gradients, for an optimizer. */
   parameters(): Parameter[] {
-    const trainable = this.namedParameters().filter(p => p.requiresGrad)
-    return native(() => trainable.map(p => new Parameter(p.name, NativeParameter.ofModel(this.native, p.name))))
+    return native(() => this.native.trainable(this.prefix)).map(p => new Parameter(p.name, p))
   }
   /** A copy of one parameter's value, by its name. */
   parameter(name: string): Tensor {
@@ -273,13 +272,11 @@ export class Model {
     native(() => this.native.setRequiresGrad(name, on))
   }
   stateDict(): Record<string, Tensor> {
-    const out: Record<string, Tensor> = Object.create(null)
-    for (const name of native(() => this.native.parameterNames())) out[this.prefix + name] = this.parameter(name)
-    return out
+    return fromStateDict(native(() => this.native.stateDict()), this.prefix)
   }
   /** Copies values in by name, all or none; unknown names, missing ones and wrong shapes are errors unless `strict` is false (shapes always are). */
   loadStateDict(state: Record<string, Tensor>, options: { strict?: boolean } = {}): void {
-    native(() => this.native.loadState(stateDict(state), options.strict ?? true))
+    native(() => this.native.loadStateDict(stateDict(state), options.strict ?? true))
   }
   zeroGrad(): void {
     native(() => this.native.zeroGrad())

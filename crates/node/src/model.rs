@@ -3,6 +3,7 @@
 use crate::error::{guard, to_napi};
 use crate::inputs::NativeInputs;
 use crate::job::job;
+use crate::optimizer::NativeParameter;
 use crate::tensor::{device_name, dtype_name, parse_device, parse_dtype, NativeTensor};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -635,10 +636,21 @@ impl NativeModel {
         })
     }
 
-    /// Every name of every parameter: tied ones under each of them.
+    /// The parameters that require gradients, by reference and called as here behind `prefix`.
     #[napi]
-    pub fn parameter_names(&self) -> napi::Result<Vec<String>> {
-        self.read(|m| Ok(all_parameters(&m.model.root).into_iter().map(|(n, _)| n).collect()))
+    pub fn trainable(&self, prefix: String) -> napi::Result<Vec<NativeParameter>> {
+        let shared = guard(|| self.get())?;
+        self.read(|m| {
+            let trainable = named_parameters(&m.model.root).into_iter().filter(|(_, p)| p.requires_grad());
+            let one = |(name, p): (String, &Param)| NativeParameter::of(format!("{prefix}{name}"), p, &shared);
+            Ok(trainable.map(one).collect())
+        })
+    }
+
+    /// Copies of the values of the named parameters; of all, tied ones under each of their names, when none are named.
+    #[napi]
+    pub fn state_dict(&self, names: Option<Vec<String>>) -> napi::Result<NativeStateDict> {
+        self.read(|m| Ok(NativeStateDict::of(m.state_dict(names.as_deref())?)))
     }
 
     #[napi]
@@ -675,45 +687,14 @@ impl NativeModel {
         })
     }
 
-    /// Copies values in by name, all or none.
+    /// Copies values in by name, all or none; returns the names that no parameter has.
     #[napi]
-    pub fn load_state(&self, state: &NativeStateDict, strict: bool) -> napi::Result<Vec<String>> {
+    pub fn load_state_dict(&self, state: &NativeStateDict, strict: bool) -> napi::Result<Vec<String>> {
         guard(|| {
             let shared = self.get()?;
             let tree = shared.tree.read_recursive();
-            let mut pairs = Vec::new();
-            let mut unknown = Vec::new();
-            for (name, array) in &state.0 {
-                match tree.parameter(name) {
-                    Ok(p) if p.shape() == array.dims() => pairs.push((p, array)),
-                    Ok(p) => {
-                        return Err(Error::Shape {
-                            path: name.clone(),
-                            expected: p.shape(),
-                            actual: array.dims().to_vec(),
-                        })
-                    }
-                    Err(e) if strict => return Err(e),
-                    Err(_) => unknown.push(name.clone()),
-                }
-            }
-            if strict {
-                let given: std::collections::HashSet<usize> = pairs.iter().map(|(p, _)| p.id()).collect();
-                if let Some((name, _)) =
-                    named_parameters(&tree.model.root).iter().find(|(_, p)| !given.contains(&p.id()))
-                {
-                    return Err(Error::Argument(format!(
-                        "loadStateDict: {name} is missing; pass strict: false to load a part"
-                    )));
-                }
-            } else if pairs.is_empty() && !state.0.is_empty() {
-                return Err(Error::Argument(format!("loadStateDict: no parameter is called {:?}", unknown[0])));
-            }
             let _passes = shared.passes.write();
-            for (p, array) in pairs {
-                p.set(array)?;
-            }
-            Ok(unknown)
+            tree.load_state_dict(state.entries(), strict)
         })
     }
 
@@ -1018,9 +999,10 @@ impl NativeStateDict {
         self.0.iter().map(|(n, _)| n.clone()).collect()
     }
 
+    /// In the order of the names.
     #[napi]
-    pub fn get(&self, name: String) -> Option<NativeTensor> {
-        self.0.iter().find(|(n, _)| *n == name).map(|(_, a)| a.clone().into())
+    pub fn tensors(&self) -> Vec<NativeTensor> {
+        self.0.iter().map(|(_, a)| a.clone().into()).collect()
     }
 
     pub fn entries(&self) -> &[(String, swift_tuners_nn::Array)] {

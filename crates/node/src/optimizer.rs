@@ -37,13 +37,14 @@ impl NativeParameter {
         })
     }
 
-    #[napi(factory)]
-    pub fn of_model(model: &NativeModel, name: String) -> napi::Result<Self> {
-        guard(|| {
-            let shared = model.get()?;
-            let param = shared.tree.read_recursive().parameter(&name)?;
-            Ok(Self { name, param, shared: Some(shared) })
-        })
+    /// A model's, whose passes an optimizer's step must exclude.
+    pub fn of(name: String, param: &Param, shared: &Arc<Shared>) -> Self {
+        Self { name, param: param.clone(), shared: Some(shared.clone()) }
+    }
+
+    #[napi(getter)]
+    pub fn name(&self) -> String {
+        self.name.clone()
     }
 
     #[napi(getter)]

@@ -16,6 +16,7 @@ pub mod registry;
 mod restuning;
 mod scetuning;
 mod side;
+mod state;
 pub mod swift;
 pub mod target;
 
