@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
-import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
-import { type HubOptions, printable, resolveModel } from './hub.js'
+import { native, nativeAsync, SwiftTunersError } from './errors.js'
+import { type HubOptions, resolveModel } from './hub.js'
+import { warnOfSurplus } from './loading.js'
 import * as binding from './native/binding.js'
 import { NativeGeneration, NativeInputs, NativeModel, type NativeOutput, type NativeTensor } from './native/binding.js'
 import type { ContainerSpec } from './nn.js'
@@ -346,14 +347,6 @@ export const wrappers: Partial<Record<string, (handle: NativeModel) => Model>> =
 /** @internal The class that fits what the native model has become. */
 export function wrap(handle: NativeModel): Model {
   return (wrappers[handle.flavor] ?? (h => new Model(h)))(handle)
-}
-
-/** @internal */
-export function warnOfSurplus(directory: string, surplus: string[]): void {
-  if (surplus.length) {
-    warn(`${directory}: tensors that the architecture has no place for: ${surplus.slice(0, 5).map(printable).join(', ')}`
-      + (surplus.length > 5 ? ` and ${surplus.length - 5} more` : ''))
-  }
 }
 
 /** SWIFT's switch: one set of active adapters for all threads (default), or one for each. */
