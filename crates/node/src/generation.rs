@@ -1,9 +1,11 @@
 //! Decoding, one step per call.
 
+use crate::cancel::{flag, NativeCancelFlag};
 use crate::error::guard;
 use crate::inputs::NativeInputs;
 use crate::job::job;
-use crate::model::{flag, NativeCancelFlag, NativeModel, Pass, Shared};
+use crate::model::NativeModel;
+use crate::shared::{Pass, Shared};
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
