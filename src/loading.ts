@@ -2,8 +2,9 @@
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { native, warn } from './errors.js'
-import { type HubOptions, printable, resolveModel } from './hub.js'
+import { type HubOptions, resolveModel } from './hub.js'
 import type { NativeFromPretrainedOptions, NativeLoadReport, NativeModel } from './native/binding.js'
+import { printable } from './text.js'
 
 /** @internal Loads adapters of a directory or hub id, and warns of tensors that are missing, unexpected or odd. */
 export async function loadAdapters(model: NativeModel, modelId: string, settings: NativeFromPretrainedOptions, options: HubOptions): Promise<void> {

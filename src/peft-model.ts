@@ -4,8 +4,9 @@ import { PeftConfig } from './configs.js'
 import { native, nativeAsync, warn } from './errors.js'
 import type { HubOptions } from './hub.js'
 import { loadAdapters } from './loading.js'
-import { Model, type SaveOptions, shardBytes, wrappers } from './model.js'
+import { Model, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
+import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, TunedModel } from './swift-model.js'
 
 export interface LoadAdapterOptions extends HubOptions {

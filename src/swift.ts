@@ -4,10 +4,11 @@ import { PeftConfig, SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { type HubOptions, resolveModel } from './hub.js'
 import { loadAdapters, warnOfLoads, warnOfSurplus } from './loading.js'
-import { Model, type SaveOptions, shardBytes, wrap } from './model.js'
+import { Model, wrap } from './model.js'
 import type { DType } from './tensor.js'
 import * as binding from './native/binding.js'
 import { PeftModel } from './peft-model.js'
+import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, SwiftModel } from './swift-model.js'
 
 export interface PrepareOptions {
