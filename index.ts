@@ -2,19 +2,19 @@
 import './src/native/select.js'
 export { type ErrorCode, SwiftTunersError } from './src/errors.js'
 export { type Device, type DType, type NestedNumbers, readSafetensors, Tensor, type TensorData, writeSafetensors } from './src/tensor.js'
-export {
-  AutoModel, type GenerateOptions, type LoadOptions, type Quantization, Model, type ModelHandle, type ModelInputs, type ModelOutput, type ParameterInfo, type PassOptions,
-  type SaveOptions,
-} from './src/model.js'
+export type { ModelInputs, ModelOutput, PassOptions } from './src/inputs.js'
+export type { GenerateOptions } from './src/generate.js'
+export type { SaveOptions } from './src/saving.js'
+export { Model, type ModelHandle, type ParameterInfo, type Quantization } from './src/model.js'
+export { AutoModel, type LoadOptions } from './src/auto-model.js'
 export { type Hub, type HubOptions, snapshotDownload } from './src/hub.js'
 export { type ContainerSpec, type ModuleSpec, nn } from './src/nn.js'
 export { Parameter } from './src/parameter.js'
 export { AutoTokenizer } from './src/tokenizer.js'
 export {
-  AdapterConfig, LLaMAProConfig, LongLoRAConfig, LoRAConfig, LoraConfig, type LoraFields, type ModelKeyMapping, NEFTuneConfig, PartConfig,
-  PeftConfig, PromptConfig, ReftConfig, type ResTunerBlock, type ResTunerOptions, type ResTunerSpec, ResTuningConfig, SCETuningConfig,
-  SideConfig, SwiftConfig,
+  type ModelKeyMapping, PeftConfig, type ResTunerBlock, type ResTunerOptions, type ResTunerSpec, SwiftConfig,
 } from './src/configs.js'
+export * from './src/tuners.js'
 export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'
 export {
   PeftModel, PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM,

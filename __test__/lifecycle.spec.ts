@@ -191,6 +191,35 @@ test('a PEFT model adds, selects, merges and deletes adapters', async t => {
   t.deepEqual(plain.namedModules().filter(n => n.includes('lora')), [])
 })
 
+test('loading a PEFT adapter warns of tensors that do not fit, is strict when asked, and can be aborted', async t => {
+  const saved = temp()
+  await (await Swift.prepareModel(await base(), new LoraConfig({ r: 4, initLoraWeights: false }))).savePretrained(saved)
+  const file = join(saved, 'adapter_model.safetensors')
+  const tensors = await readSafetensors(file)
+  const [lost] = Object.keys(tensors)
+  const { [lost]: tensor, ...rest } = tensors
+  await writeSafetensors(file, { ...rest, 'base_model.model.stray.lora_A.weight': tensor })
+  const warnings: string[] = []
+  const listen = (w: Error) => { if (w.name === 'SwiftTunersWarning' && w.message.includes(saved)) warnings.push(w.message) }
+  process.on('warning', listen)
+  const warned = async (load: () => Promise<unknown>) => {
+    warnings.length = 0
+    await load()
+    await new Promise(setImmediate)
+    return warnings.map(w => /(missing|unexpected) tensors of adapter \w+/.exec(w)?.[0])
+  }
+  const model = await Swift.prepareModel(await base(), new LoraConfig({ r: 2 }))
+  t.deepEqual(await warned(async () => PeftModel.fromPretrained(await base(), saved)), ['missing tensors of adapter default', 'unexpected tensors of adapter default'])
+  t.deepEqual(await warned(() => model.loadAdapter(saved, 'b')), ['missing tensors of adapter b', 'unexpected tensors of adapter b'])
+  process.off('warning', listen)
+  t.is(model.loadReports.at(-1)!.missing.length, 1)
+  await failsWith(t, 'ERR_CHECKPOINT_MISMATCH', async () => PeftModel.fromPretrained(await base(), saved, { strict: true }))
+  await failsWith(t, 'ERR_CHECKPOINT_MISMATCH', () => model.loadAdapter(saved, 'c', { strict: true }))
+  const reason = new Error('stop')
+  t.is(await t.throwsAsync(() => model.loadAdapter(saved, 'c', { signal: AbortSignal.abort(reason) })), reason)
+  t.deepEqual([...model.peftConfig.keys()], ['default', 'b'])
+})
+
 test('a merged model saves as a plain one, and an unmerged one is refused', async t => {
   const tuned = await Swift.prepareModel(await base(), { a: lora() })
   const before = await logits(tuned)

@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { AdamW, AutoModel, Model, Swift } from '../index.js'
+import { AdamW, AutoModel, Model, Swift, type Tensor } from '../index.js'
 import { base, failsWith, fixtures, gap, IDS, logits, lora, numbers, readJson, snapshot, temp } from './support.js'
 
 const MODELS = ['llama', 'llama-tied-bias', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gpt2', 'bert', 'bert-classifier', 'roberta-classifier', 'vit']
@@ -131,6 +131,28 @@ test('loadStateDict copies all or nothing', async t => {
   await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ nonsense: state['lm_head.weight'] }))
   await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ 'lm_head.weight': state['lm_head.weight'].mul(2) }))
   t.deepEqual(await logits(b), before)
+})
+
+test('parameters and state dicts walk the tree once, not once for each name', async t => {
+  const model = await Swift.prepareModel(await base(), { a: lora() })
+  const native = model.native as unknown as Record<string, (...args: unknown[]) => unknown>
+  let calls = 0
+  // A call walks the tree once at most.
+  const counted = new Proxy(native, {
+    get: (target, name: string) => typeof target[name] === 'function' ? (...args: unknown[]) => (calls++, target[name](...args)) : target[name],
+  })
+  Object.defineProperty(model, 'native', { value: counted })
+  const walks = (body: () => unknown) => {
+    calls = 0
+    body()
+    return calls
+  }
+  t.is(walks(() => t.is(model.parameters().length, 16)), 1)
+  let state: Record<string, Tensor> = {}
+  t.is(walks(() => { state = model.stateDict() }), 1)
+  t.true(model.namedParameters().every(p => p.name in state))
+  t.is(walks(() => model.loadStateDict(state)), 1)
+  t.is(walks(() => model.zeroGrad()), 1)
 })
 
 test('half precision follows f32, forward and in training', async t => {

@@ -2,10 +2,19 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { PeftConfig } from './configs.js'
 import { native, nativeAsync, warn } from './errors.js'
-import { resolveModel } from './hub.js'
-import { Model, type SaveOptions, shardBytes, wrappers } from './model.js'
-import { NativeCancelFlag, type NativeModel } from './native/binding.js'
+import type { HubOptions } from './hub.js'
+import { loadAdapters } from './loading.js'
+import { Model, wrappers } from './model.js'
+import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
+import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, TunedModel } from './swift-model.js'
+
+export interface LoadAdapterOptions extends HubOptions {
+  /** Default false: the adapter is loaded frozen. */
+  isTrainable?: boolean
+  /** Missing or surplus tensors become an error (ERR_CHECKPOINT_MISMATCH) and not a warning. */
+  strict?: boolean
+}
 
 /** A model with PEFT adapters: PEFT's names, PEFT's directory layout. */
 export class PeftModel extends TunedModel {
@@ -17,10 +26,9 @@ export class PeftModel extends TunedModel {
     return new Map(native(() => this.native.adapters()).map(a => [a.name, PeftConfig.fromJSON(JSON.parse(a.config))]))
   }
 
-  static async fromPretrained(model: Model, modelId: string, options: { adapterName?: string; isTrainable?: boolean; revision?: string } = {}): Promise<PeftModel> {
-    const directory = await resolveModel(modelId, options)
-    const name = options.adapterName ?? 'default'
-    await load(model.native, directory, name, options.isTrainable ?? false)
+  /** Loads an adapter of a directory (or hub id), called `default` unless named. What did not fit is in `loadReports`, with a warning. */
+  static async fromPretrained(model: Model, modelId: string, options: LoadAdapterOptions & { adapterName?: string } = {}): Promise<PeftModel> {
+    await loadAdapters(model.native, modelId, settings(options.adapterName ?? 'default', options), options)
     return native(() => wrapPeft(model.native.alias()))
   }
 
@@ -30,8 +38,8 @@ export class PeftModel extends TunedModel {
     await nativeAsync(() => this.native.prepare([adapterName], [JSON.stringify(config)], settings, threadId, new NativeCancelFlag()))
   }
 
-  async loadAdapter(modelId: string, adapterName: string, options: { isTrainable?: boolean; revision?: string } = {}): Promise<void> {
-    await load(this.native, await resolveModel(modelId, options), adapterName, options.isTrainable ?? false)
+  async loadAdapter(modelId: string, adapterName: string, options: LoadAdapterOptions = {}): Promise<void> {
+    await loadAdapters(this.native, modelId, settings(adapterName, options), options)
   }
 
   deleteAdapter(adapterName: string): void {
@@ -70,9 +78,8 @@ export class PeftModel extends TunedModel {
   }
 }
 
-async function load(handle: NativeModel, directory: string, name: string, trainable: boolean): Promise<void> {
-  const options = { names: [['default', name]], inferenceMode: !trainable, strict: false, seed: 0 }
-  await nativeAsync(() => handle.fromPretrained(directory, options, threadId, new NativeCancelFlag()))
+function settings(name: string, options: LoadAdapterOptions): NativeFromPretrainedOptions {
+  return { names: [['default', name]], inferenceMode: !options.isTrainable, strict: options.strict ?? false, seed: 0 }
 }
 
 /** PEFT's classes by `task_type`; they differ in name only, since the architecture decides what a model computes. */

@@ -2,9 +2,10 @@ import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
-import { Model, type SaveOptions, scopedAdapters, shardBytes, wrappers } from './model.js'
+import { Model, scopedAdapters, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
 import type { Parameter } from './parameter.js'
+import { type SaveOptions, shardBytes } from './saving.js'
 
 /** What became of every tensor of a checkpoint. A load of which nothing applies is an error. */
 export interface LoadReport {

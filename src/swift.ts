@@ -3,10 +3,12 @@ import { withSignal } from './abort.js'
 import { PeftConfig, SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { type HubOptions, resolveModel } from './hub.js'
-import { Model, type SaveOptions, shardBytes, warnOfSurplus, wrap } from './model.js'
+import { loadAdapters, warnOfLoads, warnOfSurplus } from './loading.js'
+import { Model, wrap } from './model.js'
 import type { DType } from './tensor.js'
 import * as binding from './native/binding.js'
 import { PeftModel } from './peft-model.js'
+import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, SwiftModel } from './swift-model.js'
 
 export interface PrepareOptions {
@@ -64,12 +66,9 @@ export class Swift {
    */
   static async fromPretrained(model: Model, modelId: string, options: FromPretrainedOptions = {}): Promise<SwiftModel | PeftModel> {
     if (!(model instanceof Model)) throw new TypeError('fromPretrained: the first argument must be a Model')
-    const directory = await resolveModel(modelId, options)
-    const before = native(() => model.native.loadReports()).length
     const settings = loadSettings(options)
-    await withSignal(options.signal, flag => model.native.fromPretrained(directory, settings, threadId, flag))
+    await loadAdapters(model.native, modelId, settings, options)
     if (settings.inferenceMode) native(() => model.native.train(false))
-    warnOfLoads(native(() => model.native.loadReports()).slice(before))
     return wrap(native(() => model.native.alias())) as SwiftModel | PeftModel
   }
 
@@ -129,15 +128,6 @@ const loadSettings = (options: FromPretrainedOptions) => ({
   strict: options.strict ?? false,
   seed: 0,
 })
-
-function warnOfLoads(reports: binding.NativeLoadReport[]): void {
-  for (const report of reports) {
-    for (const [what, names] of [['missing', report.missing], ['unexpected', report.unexpected]] as const) {
-      if (names.length) warn(`${report.file}: ${what} tensors of adapter ${report.adapter}: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`)
-    }
-    for (const text of report.warnings.slice(0, 5)) warn(`${report.file}: ${text}`)
-  }
-}
 
 function namePairs(names: FromPretrainedOptions['adapterName']): string[][] | undefined {
   if (names === undefined || names === null) return undefined

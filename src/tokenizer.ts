@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { LoadOptions } from './auto-model.js'
 import { native, nativeAsync, SwiftTunersError } from './errors.js'
-import { printable, resolveModel } from './hub.js'
-import { type LoadOptions } from './model.js'
+import { resolveModel } from './hub.js'
 import { loadTokenizer, type NativeTokenizer } from './native/binding.js'
+import { printable } from './text.js'
 
 interface SpecialToken {
   content: string

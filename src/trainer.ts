@@ -3,11 +3,12 @@ import { dirname, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { native, SwiftTunersError } from './errors.js'
-import { Model, type ModelInputs, nativeInputs } from './model.js'
+import { type ModelInputs, nativeInputs } from './inputs.js'
+import { Model } from './model.js'
 import { NativeLisa, scheduleFactor } from './native/binding.js'
 import type { Optimizer } from './optimizer.js'
 import { TunedModel } from './swift-model.js'
-import { readSafetensors, Tensor, writeSafetensors } from './tensor.js'
+import { fromStateDict, readSafetensors, Tensor, writeSafetensors } from './tensor.js'
 
 export interface TrainerOptions {
   model: Model
@@ -185,9 +186,8 @@ export class Trainer {
     const names = new Set(model.parameters().map(p => p.name))
     const known = new Set(model.namedParameters().map(p => p.name))
     for (const p of optimizer.paramGroups.flatMap(g => g.params)) if (known.has(p.name)) names.add(p.name)
-    const trainable: Record<string, Tensor> = {}
-    for (const name of names) trainable[name] = model.parameter(name)
-    await writeSafetensors(join(dir, 'trainable.safetensors'), trainable)
+    const trainable = native(() => model.native.stateDict([...names]))
+    await writeSafetensors(join(dir, 'trainable.safetensors'), fromStateDict(trainable))
     await writeSafetensors(join(dir, 'optimizer.safetensors'), optimizer.stateDict())
     await writeFile(join(dir, 'trainer.json.tmp'), JSON.stringify(at))
     await rename(join(dir, 'trainer.json.tmp'), join(dir, 'trainer.json'))

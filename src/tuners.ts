@@ -2,7 +2,7 @@
 import { complete, type ModelKeyMapping, PeftConfig, register, type ResTunerBlock, SwiftConfig } from './configs.js'
 
 /** A low-rank update of chosen layers. Hu et al. 2021 (arXiv 2106.09685). */
-export interface LoRAConfigFields {
+export interface LoRAFields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -81,13 +81,13 @@ export class LoRAConfig extends SwiftConfig {
   declare readonly useMergedLinear: boolean
   declare readonly enableLora: boolean[] | null
 
-  constructor(fields: LoRAConfigFields = {}, raw?: symbol) {
+  constructor(fields: LoRAFields = {}, raw?: symbol) {
     super(complete(fields, { swift_type: 'LORA' }, raw))
   }
 }
 
 /** LoRA with trained embeddings and norms, and attention in shifted groups while training. Chen et al. 2023 (arXiv 2309.12307). */
-export interface LongLoRAConfigFields {
+export interface LongLoRAFields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -175,13 +175,13 @@ export class LongLoRAConfig extends SwiftConfig {
   declare readonly modelType: 'llama' | null
   declare readonly groupSizeRatio: number
 
-  constructor(fields: LongLoRAConfigFields = {}, raw?: symbol) {
+  constructor(fields: LongLoRAFields = {}, raw?: symbol) {
     super(complete(fields, { swift_type: 'longlora' }, raw))
   }
 }
 
 /** A bottleneck with a residual on a module's output. Houlsby et al. 2019 (arXiv 1902.00751). */
-export interface AdapterConfigFields {
+export interface AdapterFields {
   /** Width of what the module gives out. */
   dim: number
   /** Which modules: a regular expression for whole names, or a list of endings. */
@@ -204,13 +204,13 @@ export class AdapterConfig extends SwiftConfig {
   declare readonly adapterLength: number
   declare readonly actLayer: string
 
-  constructor(fields: AdapterConfigFields, raw?: symbol) {
+  constructor(fields: AdapterFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'ADAPTER' }, raw))
   }
 }
 
 /** Trained positions in the sequences of layers. Jia et al. 2022 (arXiv 2203.12119). */
-export interface PromptConfigFields {
+export interface PromptFields {
   /** Width of the hidden state: one for all layers, or one for each that matches. */
   dim: number | number[]
   /** Layers of a list: their paths end in a number. Layer 0 lengthens the sequence, the others overwrite its ends. */
@@ -238,13 +238,13 @@ export class PromptConfig extends SwiftConfig {
   declare readonly attachFront: boolean
   declare readonly extractEmbedding: boolean
 
-  constructor(fields: PromptConfigFields, raw?: symbol) {
+  constructor(fields: PromptFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'PROMPT' }, raw))
   }
 }
 
 /** A small network beside a module, the outputs blended. Zhang et al. 2019 (arXiv 1912.13503). */
-export interface SideConfigFields {
+export interface SideFields {
   /** Width of what is blended. */
   dim: number
   /** A regular expression for whole names; the empty one means the model itself. */
@@ -264,13 +264,13 @@ export class SideConfig extends SwiftConfig {
   declare readonly sourceHiddenPos: number | string
   declare readonly targetHiddenPos: number | string
 
-  constructor(fields: SideConfigFields, raw?: symbol) {
+  constructor(fields: SideFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'SIDE' }, raw))
   }
 }
 
 /** A bypass network beside the frozen model. Jiang et al. 2023 (arXiv 2310.19859). */
-export interface ResTuningConfigFields {
+export interface ResTuningFields {
   /** Channels of the stems: one for all, or one for each. */
   dims: number | number[]
   /** Where the bypass starts; default the first stem's input. */
@@ -312,13 +312,13 @@ export class ResTuningConfig extends SwiftConfig {
   declare readonly zeroInitLast: boolean
   declare readonly useBypass: boolean
 
-  constructor(fields: ResTuningConfigFields, raw?: symbol) {
+  constructor(fields: ResTuningFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'RESTUNING' }, raw))
   }
 }
 
 /** Tunes skip connections. Jiang et al. 2023 (arXiv 2312.11392). */
-export interface SCETuningConfigFields {
+export interface SCETuningFields {
   dims: number | number[]
   /** A regular expression, or exact paths; a list of modules means its last one. */
   targetModules: string | string[]
@@ -339,13 +339,13 @@ export class SCETuningConfig extends SwiftConfig {
   declare readonly tunerOp: 'SCEAdapter'
   declare readonly downRatio: number
 
-  constructor(fields: SCETuningConfigFields, raw?: symbol) {
+  constructor(fields: SCETuningFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'SCETuning' }, raw))
   }
 }
 
 /** Noise on embeddings in training; alone it freezes nothing. Jain et al. 2023 (arXiv 2310.05914). */
-export interface NEFTuneConfigFields {
+export interface NEFTuneFields {
   /** The noise is uniform within `noiseAlpha / sqrt(seq · dim)`. Default 5.0. */
   noiseAlpha?: number
 }
@@ -353,13 +353,13 @@ export interface NEFTuneConfigFields {
 export class NEFTuneConfig extends SwiftConfig {
   declare readonly noiseAlpha: number
 
-  constructor(fields: NEFTuneConfigFields = {}, raw?: symbol) {
+  constructor(fields: NEFTuneFields = {}, raw?: symbol) {
     super(complete(fields, { swift_type: 'neftune' }, raw))
   }
 }
 
 /** New blocks between the old ones, which start as identities. Wu et al. 2024 (arXiv 2401.02415). */
-export interface LLaMAProConfigFields {
+export interface LLaMAProFields {
   /** For architectures that SWIFT has no name for. */
   modelKeyMapping?: ModelKeyMapping | null
   /** SWIFT's name of the architecture: 'llama' for Llama, Mistral, Qwen and Gemma, 'phi3', … */
@@ -375,13 +375,13 @@ export class LLaMAProConfig extends SwiftConfig {
   declare readonly numNewBlocks: number
   declare readonly numGroups: number | null
 
-  constructor(fields: LLaMAProConfigFields, raw?: symbol) {
+  constructor(fields: LLaMAProFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'LLAMAPRO' }, raw))
   }
 }
 
 /** Full training of chosen modules, on copies that belong to the adapter. */
-export interface PartConfigFields {
+export interface PartFields {
   /** A regular expression for whole names. */
   targetModules: string
 }
@@ -389,13 +389,13 @@ export interface PartConfigFields {
 export class PartConfig extends SwiftConfig {
   declare readonly targetModules: string
 
-  constructor(fields: PartConfigFields, raw?: symbol) {
+  constructor(fields: PartFields, raw?: symbol) {
     super(complete(fields, { swift_type: 'part' }, raw))
   }
 }
 
 /** Interventions on hidden states. Wu et al. 2024 (arXiv 2404.03592). */
-export interface ReftConfigFields {
+export interface ReftFields {
   modelKeyMapping?: ModelKeyMapping | null
   /** SWIFT's name of the architecture; or give `layerKey`. */
   modelType?: string | null
@@ -420,13 +420,13 @@ export class ReftConfig extends SwiftConfig {
   declare readonly interventionType: 'LoreftIntervention' | 'NoreftIntervention' | 'ConsreftIntervention' | 'LobireftIntervention' | 'DireftIntervention' | 'NodireftIntervention'
   declare readonly args: string | { add_bias?: boolean; act_fn?: string; dropout?: number }
 
-  constructor(fields: ReftConfigFields = {}, raw?: symbol) {
+  constructor(fields: ReftFields = {}, raw?: symbol) {
     super(complete(fields, { swift_type: 'reft' }, raw))
   }
 }
 
 /** A low-rank update of chosen layers. Hu et al. 2021 (arXiv 2106.09685). */
-export interface LoraConfigFields {
+export interface LoraFields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -499,13 +499,61 @@ export class LoraConfig extends PeftConfig {
   declare readonly alphaPattern: Record<string, number>
   declare readonly lorapLrRatio: number | null
 
-  constructor(fields: LoraConfigFields = {}, raw?: symbol) {
+  constructor(fields: LoraFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'LORA' }, raw))
   }
 }
 
+/** Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484). */
+export interface HRAFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Number of reflections; with an even one the adapter starts as the identity. Default 8. */
+  r?: number
+  /** Makes the vectors orthogonal first (Gram–Schmidt). Default false. */
+  applyGS?: boolean
+  /** False starts with vectors that are all different, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484). */
+export class HRAConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly applyGS: boolean
+  declare readonly initWeights: boolean
+
+  constructor(fields: HRAFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'HRA' }, raw))
+  }
+}
+
 /** Learned vectors that multiply what layers give or take. Liu et al. 2022 (arXiv 2205.05638). */
-export interface IA3ConfigFields {
+export interface IA3Fields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -538,13 +586,13 @@ export class IA3Config extends PeftConfig {
   declare readonly feedforwardModules: string[] | string | null
   declare readonly initIa3Weights: boolean
 
-  constructor(fields: IA3ConfigFields = {}, raw?: symbol) {
+  constructor(fields: IA3Fields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'IA3' }, raw))
   }
 }
 
 /** A Hadamard product of two low-rank updates. Hyeon-Woo et al. 2021 (arXiv 2108.06098). */
-export interface LoHaConfigFields {
+export interface LoHaFields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -596,13 +644,13 @@ export class LoHaConfig extends PeftConfig {
   declare readonly rankPattern: Record<string, number>
   declare readonly alphaPattern: Record<string, number>
 
-  constructor(fields: LoHaConfigFields = {}, raw?: symbol) {
+  constructor(fields: LoHaFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'LOHA' }, raw))
   }
 }
 
 /** Learned vectors between random projections that all layers share. Kopiczko et al. 2023 (arXiv 2310.11454). */
-export interface VeraConfigFields {
+export interface VeraFields {
   /** What the model is for; classifiers train their head, too. */
   taskType?: string | null
   baseModelNameOrPath?: string | null
@@ -653,7 +701,7 @@ export class VeraConfig extends PeftConfig {
   declare readonly dInitial: number
   declare readonly initWeights: boolean
 
-  constructor(fields: VeraConfigFields = {}, raw?: symbol) {
+  constructor(fields: VeraFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'VERA' }, raw))
   }
 }
@@ -674,9 +722,10 @@ register({
   },
   peft: {
     LORA: LoraConfig,
+    HRA: HRAConfig,
     IA3: IA3Config,
     LOHA: LoHaConfig,
     VERA: VeraConfig,
   },
-  names: {  },
+  names: { applyGS: 'apply_GS' },
 })

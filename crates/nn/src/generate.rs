@@ -27,45 +27,27 @@ pub struct Generation {
     options: Options,
     cache: Arc<KvCache>,
     rng: Rng,
-    /// Tokens that the next pass takes in, `[batch, n]`.
-    pending: Vec<Vec<i64>>,
-    mask: Vec<Vec<i64>>,
+    /// What the next pass takes in: the prompts, then one token per row.
+    next: Inputs,
     finished: Vec<bool>,
     produced: usize,
 }
 
 impl Generation {
-    /// Starts from prompts `[batch, seq]`; with `mask`, padded positions (on the left) take no part.
-    pub fn new(model: &Model, input_ids: &Ints, mask: Option<&Ints>, options: Options) -> Result<Self> {
+    /// Starts from the prompts `input_ids [batch, seq]`, padded on the left where `attention_mask` says so, and what goes with
+    /// them. `position_ids` count on by one in each row, by default from the number of tokens that are no padding; a new token
+    /// has the last one's `token_type_ids`; `intervention_locations` are positions of the prompts. Any other input is refused.
+    pub fn new(model: &Model, inputs: Inputs, options: Options) -> Result<Self> {
         if model.keys.task != TaskType::CausalLm {
             return Err(Error::UnsupportedModel(format!("{} cannot generate text", model.keys.architecture)));
         }
-        let &[batch, seq] = &input_ids.shape[..] else {
-            return Err(Error::Argument(format!("inputIds: expected [batch, seq], found {:?}", input_ids.shape)));
-        };
-        if batch == 0 || seq == 0 {
-            return Err(Error::Argument("inputIds: generation needs at least one token per row".into()));
-        }
-        let mask = match mask {
-            Some(m) if m.shape == input_ids.shape => m.data.chunks(seq).map(<[i64]>::to_vec).collect(),
-            Some(m) => {
-                return Err(Error::Shape {
-                    path: "attentionMask".into(),
-                    expected: vec![batch, seq],
-                    actual: m.shape.clone(),
-                })
-            }
-            None => vec![vec![1; seq]; batch],
-        };
-        if mask.iter().any(|row: &Vec<i64>| row.last() == Some(&0)) {
-            return Err(Error::Argument("attentionMask: prompts must be padded on the left for generation".into()));
-        }
+        let next = prompt(inputs)?;
+        let batch = next.input_ids.as_ref().map_or(0, |ids| ids.shape[0]);
         Ok(Self {
             rng: Rng::new(options.seed),
             options,
             cache: Arc::default(),
-            pending: input_ids.data.chunks(seq).map(<[i64]>::to_vec).collect(),
-            mask,
+            next,
             finished: vec![false; batch],
             produced: 0,
         })
@@ -76,44 +58,131 @@ impl Generation {
         if self.produced >= self.options.max_new_tokens || self.finished.iter().all(|&f| f) {
             return Ok(None);
         }
-        let (batch, seq) = (self.pending.len(), self.pending[0].len());
-        let total = self.mask[0].len();
         let cx = Context { grad: false, training: false, cache: Some(self.cache.clone()), ..cx.clone() };
-        // Positions count the tokens that are not padding, as transformers' generate does.
-        let positions = self.mask.iter().flat_map(|row| {
-            let mut n = 0;
-            let all: Vec<i64> = row
-                .iter()
-                .map(|&m| {
-                    n += m;
-                    (n - 1).max(0)
-                })
-                .collect();
-            all[total - seq..].to_vec()
-        });
-        let inputs = Inputs {
-            input_ids: Some(Ints::new(vec![batch, seq], self.pending.concat())?),
-            attention_mask: Some(Ints::new(vec![batch, total], self.mask.concat())?),
-            position_ids: Some(Ints::new(vec![batch, seq], positions.collect())?),
-            last_logits_only: true,
-            ..Inputs::default()
-        };
-        let output = model.forward(&cx, &inputs)?;
+        let output = model.forward(&cx, &self.next)?;
         let Some(logits) = output.logits else {
             return Err(Error::Argument("the model gave no logits".into()));
         };
         let rows: Vec<Vec<f32>> = logits.data().squeeze(1)?.to_dtype(DType::F32)?.to_vec2()?;
-        let mut tokens = Vec::with_capacity(batch);
+        let mut tokens = Vec::with_capacity(rows.len());
         for (row, finished) in rows.iter().zip(&mut self.finished) {
             let token = if *finished { self.options.pad } else { choose(row, &self.options, &mut self.rng) };
             *finished |= self.options.eos.contains(&token);
             tokens.push(token);
         }
-        self.pending = tokens.iter().map(|&t| vec![t]).collect();
-        self.mask.iter_mut().for_each(|row| row.push(1));
+        self.next = advanced(&self.next, &tokens)?;
         self.produced += 1;
         Ok(Some(tokens))
     }
+}
+
+/// The inputs of the first pass. Each input is named here, so that a new one cannot be dropped unnoticed.
+fn prompt(inputs: Inputs) -> Result<Inputs> {
+    let Inputs {
+        input_ids,
+        attention_mask,
+        position_ids,
+        token_type_ids,
+        intervention_locations,
+        inputs_embeds,
+        pixel_values,
+        decoder_input_ids,
+        decoder_attention_mask,
+        sample,
+        timestep,
+        encoder_hidden_states,
+        input,
+        labels,
+        float_labels,
+        target,
+        last_logits_only: _,
+        loss_only: _,
+    } = inputs;
+    let refused = [
+        ("inputsEmbeds", inputs_embeds.is_some()),
+        ("pixelValues", pixel_values.is_some()),
+        ("decoderInputIds", decoder_input_ids.is_some()),
+        ("decoderAttentionMask", decoder_attention_mask.is_some()),
+        ("sample", sample.is_some()),
+        ("timestep", timestep.is_some()),
+        ("encoderHiddenStates", encoder_hidden_states.is_some()),
+        ("input", input.is_some()),
+        ("labels", labels.is_some() || float_labels.is_some()),
+        ("target", target.is_some()),
+    ];
+    if let Some((name, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Error::Argument(format!("{name}: generate does not take this input")));
+    }
+    let input_ids = input_ids.ok_or_else(|| Error::Argument("generate needs inputIds".into()))?;
+    let &[batch, seq] = &input_ids.shape[..] else {
+        return Err(Error::Argument(format!("inputIds: expected [batch, seq], found {:?}", input_ids.shape)));
+    };
+    if batch == 0 || seq == 0 {
+        return Err(Error::Argument("inputIds: generation needs at least one token per row".into()));
+    }
+    let mask = match attention_mask {
+        Some(m) if m.shape == input_ids.shape => m,
+        Some(m) => {
+            return Err(Error::Shape {
+                path: "attentionMask".into(),
+                expected: vec![batch, seq],
+                actual: m.shape.clone(),
+            })
+        }
+        None => Ints::new(vec![batch, seq], vec![1; batch * seq])?,
+    };
+    if mask.data.chunks(seq).any(|row| row.last() == Some(&0)) {
+        return Err(Error::Argument("attentionMask: prompts must be padded on the left for generation".into()));
+    }
+    let position_ids = match position_ids {
+        Some(given) => given,
+        None => Ints::new(vec![batch, seq], mask.data.chunks(seq).flat_map(counted).collect())?,
+    };
+    Ok(Inputs {
+        input_ids: Some(input_ids),
+        attention_mask: Some(mask),
+        position_ids: Some(position_ids),
+        token_type_ids,
+        intervention_locations,
+        last_logits_only: true,
+        ..Inputs::default()
+    })
+}
+
+/// The positions of a row: they count the tokens that are not padding, as transformers' generate does.
+fn counted(mask: &[i64]) -> Vec<i64> {
+    let mut tokens = 0;
+    let position = |&m: &i64| {
+        tokens += i64::from(m != 0);
+        (tokens - 1).max(0)
+    };
+    mask.iter().map(position).collect()
+}
+
+/// The inputs of the pass over `tokens`, one per row, after the pass over `last`.
+fn advanced(last: &Inputs, tokens: &[i64]) -> Result<Inputs> {
+    let mask = last.attention_mask.as_ref().map(|mask| {
+        let seq = mask.shape[1];
+        let data = mask.data.chunks(seq).flat_map(|row| row.iter().copied().chain([1])).collect();
+        Ints::new(vec![tokens.len(), seq + 1], data)
+    });
+    Ok(Inputs {
+        input_ids: Some(Ints::new(vec![tokens.len(), 1], tokens.to_vec())?),
+        attention_mask: mask.transpose()?,
+        position_ids: last.position_ids.as_ref().map(|p| ends(p, |end| end + 1)).transpose()?,
+        token_type_ids: last.token_type_ids.as_ref().map(|t| ends(t, |end| end)).transpose()?,
+        // ReFT takes them for the prompt's, and leaves the tokens that follow alone.
+        intervention_locations: last.intervention_locations.clone(),
+        last_logits_only: true,
+        ..Inputs::default()
+    })
+}
+
+/// `[.., seq]` → `[.., 1]`: what follows the last value of each row.
+fn ends(rows: &Ints, follow: impl Fn(i64) -> i64) -> Result<Ints> {
+    let mut shape = rows.shape.clone();
+    let seq = shape.last_mut().map_or(1, |seq| std::mem::replace(seq, 1));
+    Ints::new(shape, rows.data.chunks(seq.max(1)).filter_map(<[i64]>::last).map(|&end| follow(end)).collect())
 }
 
 fn choose(logits: &[f32], options: &Options, rng: &mut Rng) -> i64 {

@@ -1,7 +1,7 @@
 //! Whole-file access for tests and tools.
 
 use crate::job::job;
-use crate::model::NativeStateDict;
+use crate::state_dict::NativeStateDict;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;

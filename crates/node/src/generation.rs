@@ -1,16 +1,17 @@
 //! Decoding, one step per call.
 
+use crate::cancel::{flag, NativeCancelFlag};
 use crate::error::guard;
 use crate::inputs::NativeInputs;
 use crate::job::job;
-use crate::model::{flag, NativeCancelFlag, NativeModel, Pass, Shared};
+use crate::model::NativeModel;
+use crate::shared::{Pass, Shared};
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::generate::{Generation, Options};
-use swift_tuners_nn::Error;
 
 #[napi(object)]
 pub struct NativeGenerateOptions {
@@ -44,8 +45,6 @@ impl NativeGeneration {
         guard(|| {
             let shared = model.get()?;
             let pass = shared.pass(thread as u64, active, inputs, flag(cancel))?;
-            let inputs = inputs.get();
-            let ids = inputs.input_ids.ok_or_else(|| Error::Argument("generate needs inputIds".into()))?;
             let options = Options {
                 max_new_tokens: options.max_new_tokens as usize,
                 temperature: options.temperature,
@@ -55,10 +54,7 @@ impl NativeGeneration {
                 eos: options.eos_token_ids.iter().map(|&t| t as i64).collect(),
                 pad: options.pad_token_id as i64,
             };
-            let generation = {
-                let tree = shared.tree.read_recursive();
-                Generation::new(&tree.model, &ids, inputs.attention_mask.as_ref(), options)?
-            };
+            let generation = Generation::new(&shared.tree.read_recursive().model, inputs.get(), options)?;
             Ok(Self { inner: Arc::new(Mutex::new(generation)), shared, pass })
         })
     }

@@ -3,13 +3,21 @@
 // napi-derive registers exports outside of tests only.
 #![cfg_attr(test, allow(dead_code))]
 
+mod cancel;
 mod error;
 mod files;
 mod generation;
 mod inputs;
 mod job;
+mod merge_files;
 mod model;
 mod optimizer;
+mod output;
+mod parameter;
+mod pretrained;
+mod schedule;
+mod shared;
+mod state_dict;
 mod tensor;
 mod tokenizer;
 

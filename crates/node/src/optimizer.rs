@@ -2,8 +2,9 @@
 
 use crate::error::guard;
 use crate::job::job;
-use crate::model::{NativeModel, NativeStateDict, Shared};
-use crate::tensor::NativeTensor;
+use crate::parameter::NativeParameter;
+use crate::shared::Shared;
+use crate::state_dict::NativeStateDict;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -11,62 +12,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
 use swift_tuners_train::{
-    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Lisa, Muon, Optimizer,
-    ProjType, Projection, QGaLoreAdamW, Quantisation, Schedule, Sgd, DEFAULT_QUANTISATION,
+    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Muon, Optimizer,
+    ProjType, Projection, QGaLoreAdamW, Quantisation, Sgd, DEFAULT_QUANTISATION,
 };
-
-/// A trainable parameter by reference: a model's, or one that JavaScript made for a head of its own.
-#[napi]
-pub struct NativeParameter {
-    name: String,
-    param: Param,
-    shared: Option<Arc<Shared>>,
-}
-
-#[napi]
-impl NativeParameter {
-    /// A parameter that belongs to no model, with a copy of `value`.
-    #[napi(constructor)]
-    pub fn new(name: String, value: &NativeTensor) -> napi::Result<Self> {
-        guard(|| {
-            let value = value.get()?.into_data();
-            if !value.dtype().is_float() {
-                return Err(Error::Argument(format!("parameter {name}: {:?} values cannot be trained", value.dtype())));
-            }
-            Ok(Self { name, param: Param::new(value.copy()?, true), shared: None })
-        })
-    }
-
-    #[napi(factory)]
-    pub fn of_model(model: &NativeModel, name: String) -> napi::Result<Self> {
-        guard(|| {
-            let shared = model.get()?;
-            let param = shared.tree.read_recursive().parameter(&name)?;
-            Ok(Self { name, param, shared: Some(shared) })
-        })
-    }
-
-    #[napi(getter)]
-    pub fn shape(&self) -> Vec<u32> {
-        self.param.shape().iter().map(|&d| d as u32).collect()
-    }
-
-    /// The value as an input of differentiable operations.
-    #[napi(getter)]
-    pub fn value(&self) -> napi::Result<NativeTensor> {
-        guard(|| Ok(self.param.value(true)?.into()))
-    }
-
-    #[napi(getter)]
-    pub fn grad(&self) -> Option<NativeTensor> {
-        self.param.grad().map(Into::into)
-    }
-
-    #[napi]
-    pub fn zero_grad(&self) {
-        self.param.set_grad(None);
-    }
-}
 
 /// The settings of every optimizer; each reads its own.
 #[napi(object)]
@@ -206,13 +154,13 @@ impl NativeGroups {
     /// Adds to the newest group.
     #[napi]
     pub fn add(&mut self, parameter: &NativeParameter) {
-        if let Some(shared) = &parameter.shared {
+        if let Some(shared) = parameter.model() {
             if !self.models.iter().any(|m| Arc::ptr_eq(m, shared)) {
                 self.models.push(shared.clone());
             }
         }
         if let Some(group) = self.groups.last_mut() {
-            group.params.push((parameter.name.clone(), parameter.param.clone()));
+            group.params.push(parameter.named());
         }
     }
 }
@@ -290,43 +238,5 @@ impl NativeOptimizer {
     #[napi]
     pub fn load_state_dict(&self, state: &NativeStateDict) -> napi::Result<()> {
         guard(|| self.inner.lock().load_state_dict(&state.entries().iter().cloned().collect()))
-    }
-}
-
-/// The factor on the learning rate at a step.
-#[napi]
-pub fn schedule_factor(name: String, step: f64, warmup: f64, total: f64) -> napi::Result<f64> {
-    guard(|| {
-        let schedule = Schedule::parse(&name)
-            .ok_or_else(|| Error::config("schedule.name", "expected constant, linear or cosine"))?;
-        Ok(schedule.factor(step as u64, warmup as u64, total as u64))
-    })
-}
-
-/// Which layers of a model train when.
-#[napi]
-pub struct NativeLisa {
-    lisa: Lisa,
-    shared: Arc<Shared>,
-}
-
-#[napi]
-impl NativeLisa {
-    #[napi(constructor)]
-    pub fn new(model: &NativeModel, active: u32, interval: f64, seed: f64) -> napi::Result<Self> {
-        guard(|| {
-            let shared = model.get()?;
-            let lisa = Lisa::new(&shared.tree.read_recursive().model, active as usize, interval as u64, seed as u64)?;
-            Ok(Self { lisa, shared })
-        })
-    }
-
-    /// Makes the layers of a step (from 0) train and freezes the others; resolves to their indices.
-    #[napi]
-    pub fn apply(&self, step: f64) -> napi::Result<Vec<u32>> {
-        guard(|| {
-            let tree = self.shared.tree.read_recursive();
-            Ok(self.lisa.apply(&tree.model, step as u64).into_iter().map(|i| i as u32).collect())
-        })
     }
 }

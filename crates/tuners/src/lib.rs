@@ -16,6 +16,7 @@ mod peft;
 pub mod registry;
 mod site;
 mod standard;
+mod state;
 mod swift;
 pub mod target;
 mod typescript;

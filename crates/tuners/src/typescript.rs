@@ -50,13 +50,14 @@ fn class(method: &Method, out: &mut String) {
     let base = if method.dialect == Dialect::Swift { "SwiftConfig" } else { "PeftConfig" };
     let kind = if method.dialect == Dialect::Swift { "swift_type" } else { "peft_type" };
     let name = method.class;
+    let stem = name.trim_end_matches("Config");
     let optional = fields.iter().all(|f| !f.required);
     let mut push = |line: String| {
         out.push_str(&line);
         out.push('\n');
     };
     push(format!("/** {} */", method.about));
-    push(format!("export interface {name}Fields {{"));
+    push(format!("export interface {stem}Fields {{"));
     for f in &fields {
         let mut doc = f.doc.clone();
         if !f.default.is_null() && f.default != serde_json::json!({}) {
@@ -80,7 +81,7 @@ fn class(method: &Method, out: &mut String) {
     }
     push(String::new());
     let default = if optional { " = {}" } else { "" };
-    push(format!("  constructor(fields: {name}Fields{default}, raw?: symbol) {{"));
+    push(format!("  constructor(fields: {stem}Fields{default}, raw?: symbol) {{"));
     push(format!("    super(complete(fields, {{ {kind}: '{}' }}, raw))", method.name));
     push("  }".into());
     push("}".into());

@@ -1,0 +1,11 @@
+//! A model behind handles.
+
+mod adapters;
+mod files;
+mod groups;
+mod handle;
+mod load;
+mod parameters;
+mod passes;
+
+pub use handle::NativeModel;

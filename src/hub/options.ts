@@ -1,0 +1,29 @@
+import { SwiftTunersError } from '../errors.js'
+
+export type Hub = 'modelscope' | 'huggingface'
+
+export interface HubOptions {
+  /** Where ids are looked up. Default ModelScope, or Hugging Face when `USE_HF=1`. */
+  hub?: Hub
+  /** Branch, tag or commit. Default `main` (Hugging Face) or `master` (ModelScope). */
+  revision?: string
+  /** Default `HF_TOKEN` or the file that `hf auth login` wrote; `MODELSCOPE_API_TOKEN`. */
+  token?: string
+  /** Default `HF_ENDPOINT`, `MODELSCOPE_ENDPOINT`, or the hub's own address. */
+  endpoint?: string
+  /** Root of the cache. Default as the Python packages find it (`HF_HUB_CACHE`, `MODELSCOPE_CACHE`, …). */
+  cacheDirectory?: string
+  /** Takes what the cache has and asks nobody; also with `HF_HUB_OFFLINE=1`. */
+  localFilesOnly?: boolean
+  signal?: AbortSignal
+  /** Bytes of one file. */
+  onProgress?: (event: { file: string; loaded: number; total: number }) => void
+}
+
+/** What a hub id looks like: one or two names of plain characters. */
+export const ID = /^[A-Za-z0-9][\w.-]*(\/[A-Za-z0-9][\w.-]*)?$/
+export const REVISION = /^[A-Za-z0-9][\w.-]*(\/[\w-][\w.-]*)*$/
+
+export function failed(message: string, cause?: unknown): SwiftTunersError {
+  return new SwiftTunersError('ERR_HUB', message, cause === undefined ? undefined : { cause })
+}

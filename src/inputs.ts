@@ -1,0 +1,107 @@
+/** What goes into a pass, and what comes out of it. */
+import { native, SwiftTunersError } from './errors.js'
+import { NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
+import { type NestedNumbers, Tensor } from './tensor.js'
+
+/** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
+export interface ModelInputs {
+  inputIds?: NestedNumbers | Tensor
+  inputsEmbeds?: Tensor
+  /** 1 keeps a position, 0 masks it. */
+  attentionMask?: NestedNumbers | Tensor
+  tokenTypeIds?: NestedNumbers | Tensor
+  positionIds?: NestedNumbers | Tensor
+  pixelValues?: Tensor
+  /** Encoder-decoder models; made from `labels` when absent. */
+  decoderInputIds?: NestedNumbers | Tensor
+  decoderAttentionMask?: NestedNumbers | Tensor
+  /** Diffusion models: a noisy latent, `[batch, channels, height, width]`. */
+  sample?: Tensor
+  /** One step for all rows, or one per row. */
+  timestep?: number | number[] | Tensor
+  encoderHiddenStates?: Tensor
+  /** What a model made of `nn` modules takes in. */
+  input?: NestedNumbers | Tensor
+  /** ReFT: token positions, `[batch, interventions, positions]`. */
+  interventionLocations?: NestedNumbers | Tensor
+  /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
+  labels?: NestedNumbers | Tensor
+  /** What the output should be; present → the output's `loss` is the mean squared error. */
+  target?: Tensor
+  /**
+   * The adapter of each row of the batch, `__base__` for the untuned model, whatever is active (PEFT's `adapter_names`). LoRA
+   * of every kind, in `eval()` mode and not while merged; the base's products are taken once for all rows.
+   */
+  adapterNames?: string[]
+}
+
+export interface PassOptions {
+  /** Default true: what a backward pass needs is kept. */
+  grad?: boolean
+  /** Default true. */
+  logits?: boolean
+}
+
+export interface ModelOutput {
+  logits?: Tensor
+  lastHiddenState?: Tensor
+  sample?: Tensor
+  /** Scalar; `loss.backward()` adds to the model's gradients. */
+  loss?: Tensor
+}
+
+/** Fields that hold integers when given as arrays. */
+const INTEGERS = new Set([
+  'inputIds', 'attentionMask', 'tokenTypeIds', 'positionIds', 'decoderInputIds', 'decoderAttentionMask', 'interventionLocations',
+])
+
+/** @internal */
+export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): NativeInputs {
+  if (inputs === null || typeof inputs !== 'object') throw new TypeError('model inputs must be an object')
+  return native(() => {
+    const out = new NativeInputs()
+    for (const [name, value] of Object.entries(inputs)) {
+      if (value === undefined || value === null) continue
+      if (name === 'adapterNames') out.setAdapterNames(rowNames(value))
+      else out.set(name, inputTensor(name, value))
+    }
+    if (options.logits === false) out.setLossOnly()
+    return out
+  })
+}
+
+function rowNames(value: unknown): string[] {
+  if (Array.isArray(value) && value.every(name => typeof name === 'string')) return value
+  throw new TypeError('adapterNames: expected one adapter name per row')
+}
+
+function inputTensor(name: string, value: unknown): NativeTensor {
+  if (value instanceof Tensor) return value.native
+  if (name === 'timestep' && typeof value === 'number') return Tensor.from([value]).native
+  if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
+  if (!Array.isArray(value)) throw new TypeError(`${name}: expected arrays of numbers or a Tensor, found ${typeof value}`)
+  const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
+  try {
+    return Tensor.from(value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
+  } catch (error) {
+    if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`)
+    throw error
+  }
+}
+
+function allIntegers(value: unknown): boolean {
+  return Array.isArray(value) ? value.every(allIntegers) : Number.isSafeInteger(value)
+}
+
+const maybe = (t: NativeTensor | null | undefined) => (t ? new Tensor(t) : undefined)
+
+/** @internal */
+export function modelOutput(out: NativeOutput): ModelOutput {
+  const result: ModelOutput = {}
+  const logits = maybe(out.logits), hidden = maybe(out.lastHiddenState), sample = maybe(out.sample), loss = maybe(out.loss)
+  if (logits) result.logits = logits
+  if (hidden) result.lastHiddenState = hidden
+  if (sample) result.sample = sample
+  if (loss) result.loss = loss
+  return result
+}
