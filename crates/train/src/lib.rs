@@ -3,6 +3,7 @@
 mod adafactor;
 mod adamw;
 mod adamw8bit;
+mod build;
 mod clip;
 mod galore;
 mod lisa;
@@ -14,6 +15,7 @@ mod sgd;
 pub use adafactor::{Adafactor, AdafactorOptions};
 pub use adamw::AdamW;
 pub use adamw8bit::AdamW8bit;
+pub use build::{OptimizerOptions, ProjectionOptions};
 pub use clip::clip_grad_norm;
 pub use galore::{GaLoreAdamW, ProjType, Projection, QGaLoreAdamW, Quantisation, DEFAULT_QUANTISATION};
 pub use lisa::Lisa;
