@@ -1,4 +1,4 @@
-/** @internal The codes of the native side, then those of this one. */
+/** The codes of the native side, then those of this one. */
 export const ERROR_CODES = [
   'ERR_INVALID_CONFIG', 'ERR_UNSUPPORTED_MODEL', 'ERR_UNSUPPORTED_TUNER', 'ERR_TARGET_NOT_FOUND', 'ERR_ADAPTER_NOT_FOUND',
   'ERR_ADAPTER_EXISTS', 'ERR_CHECKPOINT_CORRUPT', 'ERR_CHECKPOINT_MISMATCH', 'ERR_UNSAFE_FILE', 'ERR_NOT_CONVERTIBLE', 'ERR_SHAPE',
