@@ -1,6 +1,6 @@
 /** Parameter-efficient fine-tuning for Node.js: SWIFT's tuners and PEFT's checkpoints on a Rust core. */
 import './src/native/select.js'
-export { type ErrorCode, SwiftTunersError } from './src/errors.js'
+export { type ErrorCode, type ErrorDetails, SwiftTunersError } from './src/errors.js'
 export { type Device, type DType, type NestedNumbers, readSafetensors, Tensor, type TensorData, writeSafetensors } from './src/tensor.js'
 export type { ModelInputs, ModelOutput, PassOptions } from './src/inputs.js'
 export type { GenerateOptions } from './src/generate.js'

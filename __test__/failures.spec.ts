@@ -5,6 +5,8 @@ import test from 'ava'
 import {
   AutoModel, AutoTokenizer, LoRAConfig, type Model, PeftConfig, readSafetensors, Swift, SwiftConfig, SwiftTunersError, Tensor, writeSafetensors,
 } from '../index.js'
+import { ERROR_CODES } from '../src/errors.js'
+import { errorCodes } from '../src/native/binding.js'
 import { base, copyOf, failsWith, fixtures, IDS, logits, lora, numbers, readJson, root, snapshot, temp } from './support.js'
 
 /** Parameters, their flags and their values. */
@@ -59,6 +61,27 @@ test('a target that matches nothing names the closest modules', async t => {
   const model = await base()
   const error = await failsWith(t, 'ERR_TARGET_NOT_FOUND', () => Swift.prepareModel(model, { a: lora({ targetModules: ['q_prj'] }) }))
   t.regex(error.message, /q_prj.*q_proj/)
+})
+
+test('an error carries its facts beside its text', async t => {
+  const details = async (code: string, call: () => unknown) => ((await failsWith(t, code, call)) as SwiftTunersError).details
+  const model = await base()
+  const target = await details('ERR_TARGET_NOT_FOUND', () => Swift.prepareModel(model, { a: lora({ targetModules: ['q_prj'] }) }))
+  t.true(target!.nearest!.includes('q_proj'), target!.nearest!.join())
+  t.deepEqual(await details('ERR_INVALID_CONFIG', () => lora({ r: 0 })), { option: 'r' })
+  t.deepEqual(await details('ERR_SHAPE', () => model.loadStateDict({ 'model.norm.weight': Tensor.zeros([3]) }, { strict: false })), {
+    path: 'model.norm.weight', expected: model.parameter('model.norm.weight').shape, actual: [3],
+  })
+  const tuned = await Swift.prepareModel(model, { a: lora() })
+  t.deepEqual(await details('ERR_ADAPTER_NOT_FOUND', () => Swift.merge(tuned, { adapterNames: ['b'] })), { name: 'b', known: ['a'] })
+  const file = join(temp(), 'none.safetensors')
+  t.deepEqual(await details('ERR_IO', () => readSafetensors(file)), { path: file })
+  model.dispose()
+  t.is(await details('ERR_DISPOSED', () => model.namedModules()), undefined)
+})
+
+test('both sides know the same error codes', t => {
+  t.deepEqual([...errorCodes(), 'ERR_HUB'], [...ERROR_CODES])
 })
 
 test('a failed merge, weighted adapter or activation changes nothing', async t => {

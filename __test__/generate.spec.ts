@@ -71,7 +71,7 @@ test('ReFT edits the positions of the prompt that it is told, and what is decode
 })
 
 // The first layer fills the cache, by which later ones take the prompt's pass for a step of decoding.
-test.failing('ReFT edits the prompt in later layers, too', async t => {
+test('ReFT edits the prompt in later layers, too', async t => {
   const reft = new ReftConfig({ modelType: 'llama', layers: [0, 2], r: 4 })
   const model = await Swift.prepareModel(await base(), { reft }, { seed: 2 })
   const interventionLocations = [[[0, 3], [1, 3]], [[2, 3], [0, 1]]]

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const root = resolve(fileURLToPath(import.meta.url), '../..')
 mkdirSync(join(root, 'dist/src/native'), { recursive: true })
 for (const file of readdirSync(join(root, 'src/native'))) {
-  if (/^binding\.(js|d\.ts)$|\.node$/.test(file)) copyFileSync(join(root, 'src/native', file), join(root, 'dist/src/native', file))
+  if (/^binding\.js$|\.node$/.test(file)) copyFileSync(join(root, 'src/native', file), join(root, 'dist/src/native', file))
 }
 const require = createRequire(import.meta.url)
 if (existsSync(join(root, 'dist/src/native/binding.js'))) {

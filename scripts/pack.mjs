@@ -1,6 +1,6 @@
 /**
  * `npm run test:pack`: packs the main package and the one for this platform, installs both tarballs in an empty folder, and
- * imports and requires them there.
+ * imports and requires them there, also as TypeScript.
  *
  * The packed main package takes every platform of `npm/` as an optional dependency. The repository's own package.json does
  * not: a lock file cannot name packages of a version that is still to be published.
@@ -63,5 +63,16 @@ if (createRequire(import.meta.url)('swift-tuners').Tensor !== Tensor) throw new 
 writeFileSync(join(empty, 'b.cjs'), `const { LoRAConfig, Tensor } = require('swift-tuners')\n${probe}\n`)
 sh(process.execPath, ['a.mjs'], empty)
 sh(process.execPath, ['b.cjs'], empty)
+// The published types stand by themselves, for both kinds of modules, and show nothing of the native side.
+const typed = `import { AutoModel, LoRAConfig, Swift, SwiftTunersError, Tensor } from 'swift-tuners'
+export const shape: number[] = Tensor.from([1, 2]).shape
+export const tuned = async () => (await Swift.prepareModel(await AutoModel.fromPretrained('x'), { a: new LoRAConfig({ r: 4 }) })).activeAdapters
+export const nearest = (e: SwiftTunersError): string[] | undefined => e.details?.nearest
+// @ts-expect-error internal
+export const hidden = Tensor.from([1]).native\n`
+for (const file of ['c.mts', 'd.cts']) writeFileSync(join(empty, file), typed)
+const types = ['--typeRoots', join(root, 'node_modules/@types'), '--types', 'node', '--lib', 'ES2023,ESNext.Disposable']
+const tsc = join(root, 'node_modules/typescript/bin/tsc')
+sh(process.execPath, [tsc, '--noEmit', '--strict', '--target', 'ES2023', '--module', 'Node16', ...types, 'c.mts', 'd.cts'], empty)
 rmSync(work, { recursive: true, force: true })
-console.log(`packed swift-tuners and swift-tuners-${platform}: both tarballs install, import and require in an empty folder`)
+console.log(`packed swift-tuners and swift-tuners-${platform}: both tarballs install, import, require and type-check in an empty folder`)

@@ -2,6 +2,7 @@ import { nativeAsync } from './errors.js'
 import { NativeCancelFlag } from './native/binding.js'
 
 /**
+ * @internal
  * Runs native work that an `AbortSignal` may stop. When it aborts, the flag is raised and the promise rejects with
  * `signal.reason` once the work has ended, so that nothing is left running.
  */

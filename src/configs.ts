@@ -48,7 +48,6 @@ export function complete(fields: object, kind: Json, raw?: symbol): Json {
 abstract class Configuration {
   readonly #json: Json
 
-  /** @internal */
   protected constructor(json: Json, _raw?: symbol) {
     this.#json = json
     for (const [name, value] of Object.entries(json)) {

@@ -1,32 +1,53 @@
+/** The codes of the native side, then those of this one. */
+export const ERROR_CODES = [
+  'ERR_INVALID_CONFIG', 'ERR_UNSUPPORTED_MODEL', 'ERR_UNSUPPORTED_TUNER', 'ERR_TARGET_NOT_FOUND', 'ERR_ADAPTER_NOT_FOUND',
+  'ERR_ADAPTER_EXISTS', 'ERR_CHECKPOINT_CORRUPT', 'ERR_CHECKPOINT_MISMATCH', 'ERR_UNSAFE_FILE', 'ERR_NOT_CONVERTIBLE', 'ERR_SHAPE',
+  'ERR_DEVICE', 'ERR_OUT_OF_MEMORY', 'ERR_IO', 'ERR_ABORTED', 'ERR_DISPOSED', 'ERR_INVALID_STATE',
+  'ERR_HUB',
+] as const
+
 /** Stable codes of everything that this package throws. */
-export type ErrorCode =
-  | 'ERR_INVALID_CONFIG' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_UNSUPPORTED_TUNER' | 'ERR_TARGET_NOT_FOUND'
-  | 'ERR_ADAPTER_NOT_FOUND' | 'ERR_ADAPTER_EXISTS' | 'ERR_CHECKPOINT_CORRUPT' | 'ERR_CHECKPOINT_MISMATCH'
-  | 'ERR_UNSAFE_FILE' | 'ERR_NOT_CONVERTIBLE' | 'ERR_SHAPE' | 'ERR_DEVICE' | 'ERR_OUT_OF_MEMORY' | 'ERR_IO'
-  | 'ERR_HUB' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_INVALID_STATE'
+export type ErrorCode = typeof ERROR_CODES[number]
+
+/** What an error is about; which fields there are depends on its code. */
+export interface ErrorDetails extends Record<string, unknown> {
+  /** A file or folder, or the name of a tensor or an input. */
+  path?: string
+  /** Shapes. */
+  expected?: number[]
+  actual?: number[]
+  /** Of a configuration or a call. */
+  option?: string
+  /** What no module matched, and the closest names that there are. */
+  pattern?: string
+  nearest?: string[]
+  /** An adapter, and those that the model has. */
+  name?: string
+  known?: string[]
+  device?: string
+}
 
 /** Every error thrown has a stable `code` and names the file, tensor, adapter or option at fault. */
 export class SwiftTunersError extends Error {
   override name = 'SwiftTunersError'
   readonly code: ErrorCode
-  readonly details?: Record<string, unknown>
+  readonly details?: ErrorDetails
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; details?: Record<string, unknown> }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; details?: ErrorDetails }) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     if (options?.details) this.details = options.details
   }
 }
 
-/** What the native side puts between code and text. */
-const SEPARATOR = '\u001f'
+/** How the text of an error of the native side begins: the JSON of its code, message and details. */
+const ENVELOPE = '{"code":"ERR_'
 
 /** Turns an error of the native side into ours; anything else stays as it is. */
 export function translated(error: unknown): unknown {
-  if (!(error instanceof Error)) return error
-  const at = error.message.indexOf(SEPARATOR)
-  if (at < 0) return error
-  const ours = new SwiftTunersError(error.message.slice(0, at) as ErrorCode, error.message.slice(at + 1))
+  if (!(error instanceof Error) || !error.message.startsWith(ENVELOPE)) return error
+  const { code, message, details } = JSON.parse(error.message) as { code: ErrorCode; message: string; details: ErrorDetails }
+  const ours = new SwiftTunersError(code, message, Object.keys(details).length ? { details } : undefined)
   // The stack of the call, not of this helper.
   Error.captureStackTrace?.(ours, translated)
   return ours

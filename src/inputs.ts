@@ -84,7 +84,7 @@ function inputTensor(name: string, value: unknown): NativeTensor {
   try {
     return Tensor.from(value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
   } catch (error) {
-    if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`)
+    if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`, { details: error.details })
     throw error
   }
 }

@@ -29,12 +29,13 @@ export abstract class Optimizer {
 
 type Params = Parameter[] | ParamGroup[]
 
-/** @internal What all optimizers of the core share. */
+/** What all optimizers of the core share. */
 abstract class NativeBacked extends Optimizer {
   readonly paramGroups: ParamGroup[]
   readonly #native: NativeOptimizer
   readonly #lr: number
 
+  /** @internal */
   protected constructor(kind: string, params: Params, options: NativeOptimizerOptions) {
     super()
     this.paramGroups = params.length > 0 && 'params' in params[0] ? (params as ParamGroup[]) : [{ params: params as Parameter[] }]
@@ -87,20 +88,22 @@ abstract class NativeBacked extends Optimizer {
 /** GaLore's fields of a group, when it has a rank. */
 function lowRank(group: ParamGroup): NativeProjection | undefined {
   if (group.rank === undefined || group.rank === null) return undefined
-  const number = (name: string, fallback?: number) => {
-    const value = group[name] ?? fallback
-    if (value === undefined || (typeof value === 'number' && value >= 0 && Number.isFinite(value))) return value as number
-    throw new SwiftTunersError('ERR_INVALID_CONFIG', `${name}: expected a number, found ${String(value)}`)
+  const number = (name: string) => {
+    const value = group[name] ?? undefined
+    if (value === undefined || (typeof value === 'number' && value >= 0 && Number.isFinite(value))) return value
+    throw new SwiftTunersError('ERR_INVALID_CONFIG', `${name}: expected a number, found ${String(value)}`, { details: { option: name } })
   }
   return {
     rank: number('rank')!,
-    updateProjGap: number('updateProjGap', 50)!,
-    scale: number('scale', 1)!,
-    projType: String(group.projType ?? 'std'),
-    ...(group.quant ? {
-      quantNBit: number('quantNBit', 4), quantGroupSize: number('quantGroupSize', 256), cosThreshold: number('cosThreshold', 0.4),
-      gammaProj: number('gammaProj', 2), queueSize: number('queueSize', 5),
-    } : {}),
+    updateProjGap: number('updateProjGap'),
+    scale: number('scale'),
+    projType: group.projType == null ? undefined : String(group.projType),
+    quant: Boolean(group.quant),
+    quantNBit: number('quantNBit'),
+    quantGroupSize: number('quantGroupSize'),
+    cosThreshold: number('cosThreshold'),
+    gammaProj: number('gammaProj'),
+    queueSize: number('queueSize'),
   }
 }
 

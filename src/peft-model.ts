@@ -18,6 +18,7 @@ export interface LoadAdapterOptions extends HubOptions {
 
 /** A model with PEFT adapters: PEFT's names, PEFT's directory layout. */
 export class PeftModel extends TunedModel {
+  /** @internal */
   override get prefix(): string {
     return 'base_model.model.'
   }

@@ -56,7 +56,7 @@ function unlessUnknown(call: string, adapterName: string, body: (name: string) =
   }
 }
 
-/** @internal What SwiftModel and PeftModel share. */
+/** What SwiftModel and PeftModel share. */
 export abstract class TunedModel extends Model {
   /** The model inside; it shares the weights and the adapters. */
   get baseModel(): Model {
@@ -101,6 +101,7 @@ export abstract class TunedModel extends Model {
 
 /** A model with SWIFT tuners. */
 export class SwiftModel extends TunedModel {
+  /** @internal */
   override get prefix(): string {
     return 'base_model.'
   }

@@ -51,6 +51,8 @@ pub struct Context {
     /// How often this pass has drawn random numbers: the model's structure alone decides what each place draws.
     pub draws: Arc<AtomicU64>,
     pub cache: Option<Arc<KvCache>>,
+    /// Whether the cache held positions when the pass began: layers fill it while the pass goes on.
+    pub decoding: bool,
     pub cancel: CancelFlag,
     /// Blocks keep nothing for the backward pass but their inputs, and run again for it (training only).
     pub checkpointing: bool,
@@ -70,6 +72,7 @@ impl Default for Context {
             seed: 0,
             draws: Arc::default(),
             cache: None,
+            decoding: false,
             cancel: CancelFlag::default(),
             checkpointing: false,
             taps: Arc::default(),

@@ -1,5 +1,6 @@
-//! One error type for the whole core; callers branch on [`Error::code`], never on text.
+//! One error type for the whole core; callers branch on [`Error::code`], never on text, and read [`Error::details`].
 
+use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +47,52 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+macro_rules! codes {
+    ($($variant:ident = $text:literal,)*) => {
+        /// What a caller branches on: the `code` of the TypeScript error.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ErrorCode {
+            $($variant,)*
+        }
+
+        impl ErrorCode {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidConfig = "ERR_INVALID_CONFIG",
+    UnsupportedModel = "ERR_UNSUPPORTED_MODEL",
+    UnsupportedTuner = "ERR_UNSUPPORTED_TUNER",
+    TargetNotFound = "ERR_TARGET_NOT_FOUND",
+    AdapterNotFound = "ERR_ADAPTER_NOT_FOUND",
+    AdapterExists = "ERR_ADAPTER_EXISTS",
+    CheckpointCorrupt = "ERR_CHECKPOINT_CORRUPT",
+    CheckpointMismatch = "ERR_CHECKPOINT_MISMATCH",
+    UnsafeFile = "ERR_UNSAFE_FILE",
+    NotConvertible = "ERR_NOT_CONVERTIBLE",
+    Shape = "ERR_SHAPE",
+    Device = "ERR_DEVICE",
+    OutOfMemory = "ERR_OUT_OF_MEMORY",
+    Io = "ERR_IO",
+    Aborted = "ERR_ABORTED",
+    Disposed = "ERR_DISPOSED",
+    InvalidState = "ERR_INVALID_STATE",
+}
+
+impl PartialEq<&str> for ErrorCode {
+    fn eq(&self, text: &&str) -> bool {
+        self.as_str() == *text
+    }
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() {
         "none".into()
@@ -55,26 +102,54 @@ fn list(names: &[String]) -> String {
 }
 
 impl Error {
-    /// The stable code that the TypeScript error carries.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Config { .. } => "ERR_INVALID_CONFIG",
-            Self::UnsupportedModel(_) => "ERR_UNSUPPORTED_MODEL",
-            Self::UnsupportedTuner(_) => "ERR_UNSUPPORTED_TUNER",
-            Self::Target { .. } => "ERR_TARGET_NOT_FOUND",
-            Self::AdapterNotFound { .. } => "ERR_ADAPTER_NOT_FOUND",
-            Self::AdapterExists(_) => "ERR_ADAPTER_EXISTS",
-            Self::Corrupt { .. } => "ERR_CHECKPOINT_CORRUPT",
-            Self::Mismatch { .. } => "ERR_CHECKPOINT_MISMATCH",
-            Self::Unsafe { .. } => "ERR_UNSAFE_FILE",
-            Self::NotConvertible { .. } => "ERR_NOT_CONVERTIBLE",
-            Self::Shape { .. } | Self::Argument(_) => "ERR_SHAPE",
-            Self::Tensor(_) => "ERR_SHAPE",
-            Self::Invalid(_) => "ERR_INVALID_STATE",
-            Self::Device { .. } => "ERR_DEVICE",
-            Self::Io { .. } => "ERR_IO",
-            Self::Aborted => "ERR_ABORTED",
-            Self::Disposed(_) => "ERR_DISPOSED",
+            Self::Config { .. } => ErrorCode::InvalidConfig,
+            Self::UnsupportedModel(_) => ErrorCode::UnsupportedModel,
+            Self::UnsupportedTuner(_) => ErrorCode::UnsupportedTuner,
+            Self::Target { .. } => ErrorCode::TargetNotFound,
+            Self::AdapterNotFound { .. } => ErrorCode::AdapterNotFound,
+            Self::AdapterExists(_) => ErrorCode::AdapterExists,
+            Self::Corrupt { .. } => ErrorCode::CheckpointCorrupt,
+            Self::Mismatch { .. } => ErrorCode::CheckpointMismatch,
+            Self::Unsafe { .. } => ErrorCode::UnsafeFile,
+            Self::NotConvertible { .. } => ErrorCode::NotConvertible,
+            // candle says so in words only.
+            Self::Tensor(e) if e.to_string().contains("OUT_OF_MEMORY") => ErrorCode::OutOfMemory,
+            Self::Shape { .. } | Self::Argument(_) | Self::Tensor(_) => ErrorCode::Shape,
+            Self::Invalid(_) => ErrorCode::InvalidState,
+            Self::Device { .. } => ErrorCode::Device,
+            Self::Io { .. } => ErrorCode::Io,
+            Self::Aborted => ErrorCode::Aborted,
+            Self::Disposed(_) => ErrorCode::Disposed,
+        }
+    }
+
+    /// The facts that the message tells in words, by name; empty for errors that are words alone.
+    pub fn details(&self) -> Map<String, Json> {
+        let details = match self {
+            Self::Config { option, .. } => json!({ "option": option }),
+            Self::Target { pattern, nearest } => json!({ "pattern": pattern, "nearest": nearest }),
+            Self::AdapterNotFound { name, known } => json!({ "name": name, "known": known }),
+            Self::AdapterExists(name) => json!({ "name": name }),
+            Self::Corrupt { path, .. }
+            | Self::Mismatch { path, .. }
+            | Self::Unsafe { path, .. }
+            | Self::NotConvertible { path, .. }
+            | Self::Io { path, .. } => json!({ "path": path.display().to_string() }),
+            Self::Shape { path, expected, actual } => json!({ "path": path, "expected": expected, "actual": actual }),
+            Self::Device { device, .. } => json!({ "device": device }),
+            Self::UnsupportedModel(_)
+            | Self::UnsupportedTuner(_)
+            | Self::Argument(_)
+            | Self::Invalid(_)
+            | Self::Aborted
+            | Self::Disposed(_)
+            | Self::Tensor(_) => Json::Null,
+        };
+        match details {
+            Json::Object(details) => details,
+            _ => Map::new(),
         }
     }
 
@@ -103,4 +178,25 @@ pub fn printable(text: &str, limit: usize) -> String {
 
 fn is_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_its_facts_by_name() {
+        let error = Error::Shape { path: "lm_head.weight".into(), expected: vec![4, 2], actual: vec![2] };
+        assert_eq!(error.code(), "ERR_SHAPE");
+        let expected = json!({ "path": "lm_head.weight", "expected": [4, 2], "actual": [2] });
+        assert_eq!(Json::Object(error.details()), expected);
+        assert!(Error::Aborted.details().is_empty());
+    }
+
+    #[test]
+    fn memory_that_a_gpu_lacks_has_a_code_of_its_own() {
+        let of = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into())).code();
+        assert_eq!(of("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"), ErrorCode::OutOfMemory);
+        assert_eq!(of("unexpected rank"), ErrorCode::Shape);
+    }
 }

@@ -17,7 +17,7 @@ pub mod quantized;
 pub mod tensor;
 
 pub use context::{AdapterId, CancelFlag, Context};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorCode, Result};
 pub use models::{Inputs, Model, Output, Quantization};
 pub use param::Param;
 pub use tensor::{Array, Tensor};

@@ -1,11 +1,16 @@
-//! Errors cross the boundary as `code` and text, joined by a character that neither contains.
+//! Errors cross the boundary as the JSON of code, message and details: a napi error carries a text alone.
 
-use swift_tuners_nn::Error;
+use napi_derive::napi;
+use serde_json::{json, Map, Value};
+use swift_tuners_nn::error::printable;
+use swift_tuners_nn::{Error, ErrorCode};
 
-const SEPARATOR: char = '\u{1f}';
+fn envelope(code: ErrorCode, message: &str, details: Map<String, Value>) -> napi::Error {
+    napi::Error::from_reason(json!({ "code": code.as_str(), "message": message, "details": details }).to_string())
+}
 
 pub fn to_napi(error: Error) -> napi::Error {
-    napi::Error::from_reason(format!("{}{SEPARATOR}{error}", error.code()))
+    envelope(error.code(), &error.to_string(), error.details())
 }
 
 /// A caught panic is a bug of ours; it is reported as such and does not end the process.
@@ -15,8 +20,13 @@ pub fn from_panic(panic: Box<dyn std::any::Any + Send>) -> napi::Error {
         .cloned()
         .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
         .unwrap_or_default();
-    let text = swift_tuners_nn::error::printable(&text, 300);
-    napi::Error::from_reason(format!("ERR_INVALID_STATE{SEPARATOR}internal error: {text}"))
+    envelope(ErrorCode::InvalidState, &format!("internal error: {}", printable(&text, 300)), Map::new())
+}
+
+/// Every code that an error of this side may have.
+#[napi]
+pub fn error_codes() -> Vec<&'static str> {
+    ErrorCode::ALL.iter().map(|code| code.as_str()).collect()
 }
 
 /// Runs synchronous work of an export: no panic may reach C.

@@ -7,10 +7,8 @@ use crate::tensor::parse_dtype;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
-use std::path::{Path, PathBuf};
-use swift_tuners_nn::{checkpoint, Error};
-use swift_tuners_tuners::formats::{NameSelection, SaveOptions};
-use swift_tuners_tuners::TunedModel;
+use std::path::PathBuf;
+use swift_tuners_tuners::merge_files::{self, MergeFilesOptions};
 
 /// What [`merge_files`] did.
 #[napi(object)]
@@ -40,27 +38,10 @@ pub fn merge_files<'env>(
     let cancel = cancel.flag();
     job(env, move || {
         let dtype = options.dtype.map(|d| parse_dtype(&d)).transpose()?;
+        let max_shard = options.max_shard as u64;
+        let options = MergeFilesOptions { dtype, load: load.into_core()?, safe: options.safe, max_shard };
         let (model, adapters, output) = (PathBuf::from(model), PathBuf::from(adapters), PathBuf::from(output));
-        if [&model, &adapters].iter().any(|input| same_folder(input, &output)) {
-            return Err(Error::config("outputDir", format!("{} is one of the inputs", output.display())));
-        }
-        cancel.check()?;
-        let (base, surplus) = checkpoint::open_model(&model, dtype)?;
-        let mut tuned = TunedModel::new(base, true);
-        let load = load.into_core()?;
-        let names = match &load.names {
-            NameSelection::All => None,
-            NameSelection::Named(pairs) => Some(pairs.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>()),
-        };
-        tuned.from_pretrained(0, &adapters, &load)?;
-        let save =
-            SaveOptions { names: None, peft_format: false, safe: options.safe, max_shard: options.max_shard as u64 };
-        let companions = |to: &Path| checkpoint::copy_companions(&model, to);
-        tuned.save_merged(0, names.as_deref(), &output, &save, &cancel, &companions)?;
-        Ok(NativeMergeReport { loads: tuned.load_reports.iter().map(Into::into).collect(), surplus })
+        let report = merge_files::merge_files(&model, &adapters, &output, &options, &cancel)?;
+        Ok(NativeMergeReport { loads: report.loads.iter().map(Into::into).collect(), surplus: report.surplus })
     })
-}
-
-fn same_folder(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -11,10 +11,7 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
-use swift_tuners_train::{
-    clip_grad_norm, Adafactor, AdafactorOptions, AdamW, AdamW8bit, AdjustLr, GaLoreAdamW, Group, Muon, Optimizer,
-    ProjType, Projection, QGaLoreAdamW, Quantisation, Sgd, DEFAULT_QUANTISATION,
-};
+use swift_tuners_train::{clip_grad_norm, Group, Optimizer, OptimizerOptions, ProjectionOptions};
 
 /// The settings of every optimizer; each reads its own.
 #[napi(object)]
@@ -39,13 +36,39 @@ pub struct NativeOptimizerOptions {
     pub adjust_lr_fn: Option<String>,
 }
 
+impl From<NativeOptimizerOptions> for OptimizerOptions {
+    fn from(o: NativeOptimizerOptions) -> Self {
+        Self {
+            lr: o.lr,
+            weight_decay: o.weight_decay,
+            beta1: o.beta1,
+            beta2: o.beta2,
+            eps: o.eps,
+            eps2: o.eps2,
+            momentum: o.momentum,
+            dampening: o.dampening,
+            nesterov: o.nesterov,
+            clip_threshold: o.clip_threshold,
+            decay_rate: o.decay_rate,
+            scale_parameter: o.scale_parameter,
+            relative_step: o.relative_step,
+            warmup_init: o.warmup_init,
+            correct_bias: o.correct_bias,
+            ns_coefficients: o.ns_coefficients,
+            ns_steps: o.ns_steps.map(|n| n as usize),
+            adjust_lr_fn: o.adjust_lr_fn,
+        }
+    }
+}
+
 /// GaLore's settings of a group.
 #[napi(object)]
 pub struct NativeProjection {
     pub rank: u32,
-    pub update_proj_gap: f64,
-    pub scale: f64,
-    pub proj_type: String,
+    pub update_proj_gap: Option<f64>,
+    pub scale: Option<f64>,
+    pub proj_type: Option<String>,
+    pub quant: bool,
     pub quant_n_bit: Option<u32>,
     pub quant_group_size: Option<u32>,
     pub cos_threshold: Option<f64>,
@@ -53,70 +76,20 @@ pub struct NativeProjection {
     pub queue_size: Option<u32>,
 }
 
-fn projection(p: &NativeProjection) -> swift_tuners_nn::Result<Projection> {
-    let d = DEFAULT_QUANTISATION;
-    let quantised = p.quant_n_bit.is_some() || p.quant_group_size.is_some() || p.queue_size.is_some();
-    let out = Projection {
-        rank: p.rank as usize,
-        update_proj_gap: p.update_proj_gap as u64,
-        scale: p.scale,
-        proj_type: ProjType::parse(&p.proj_type)?,
-        quantisation: quantised.then(|| Quantisation {
-            bits: p.quant_n_bit.unwrap_or(d.bits),
-            group_size: p.quant_group_size.map_or(d.group_size, |n| n as usize),
-            cos_threshold: p.cos_threshold.unwrap_or(d.cos_threshold),
-            gamma: p.gamma_proj.unwrap_or(d.gamma),
-            queue_size: p.queue_size.map_or(d.queue_size, |n| n as usize),
-        }),
-    };
-    out.check()?;
-    Ok(out)
-}
-
-fn build(kind: &str, groups: Vec<Group>, o: &NativeOptimizerOptions) -> swift_tuners_nn::Result<Optimizer> {
-    let betas = (o.beta1.unwrap_or(0.9), o.beta2.unwrap_or(0.999));
-    let eps = |default: f64| o.eps.unwrap_or(default);
-    let (lr, decay) = (o.lr, o.weight_decay);
-    match kind {
-        "AdamW" => Optimizer::new(groups, lr, decay, AdamW::new(betas, eps(1e-8))?),
-        "AdamW8bit" => Optimizer::new(groups, lr, decay, AdamW8bit::new(betas, eps(1e-8))?),
-        "SGD" => {
-            let (momentum, dampening) = (o.momentum.unwrap_or(0.), o.dampening.unwrap_or(0.));
-            Optimizer::new(groups, lr, decay, Sgd::new(momentum, dampening, o.nesterov.unwrap_or(false))?)
+impl From<NativeProjection> for ProjectionOptions {
+    fn from(p: NativeProjection) -> Self {
+        Self {
+            rank: p.rank as usize,
+            update_proj_gap: p.update_proj_gap.map(|n| n as u64),
+            scale: p.scale,
+            proj_type: p.proj_type,
+            quant: p.quant,
+            quant_n_bit: p.quant_n_bit,
+            quant_group_size: p.quant_group_size.map(|n| n as usize),
+            cos_threshold: p.cos_threshold,
+            gamma_proj: p.gamma_proj,
+            queue_size: p.queue_size.map(|n| n as usize),
         }
-        "Adafactor" | "GaLoreAdafactor" => {
-            let options = AdafactorOptions {
-                eps: (eps(1e-30), o.eps2.unwrap_or(1e-3)),
-                clip_threshold: o.clip_threshold.unwrap_or(1.),
-                decay_rate: o.decay_rate.unwrap_or(-0.8),
-                beta1: o.beta1,
-                scale_parameter: o.scale_parameter.unwrap_or(true),
-                relative_step: o.relative_step.unwrap_or(true),
-                warmup_init: o.warmup_init.unwrap_or(false),
-            };
-            Optimizer::new(groups, lr, decay, Adafactor::new(options, kind == "GaLoreAdafactor")?)
-        }
-        "GaLoreAdamW" => {
-            let correct = o.correct_bias.unwrap_or(true);
-            Optimizer::new(groups, lr, decay, GaLoreAdamW::new(betas, eps(1e-6), correct)?)
-        }
-        "QGaLoreAdamW" => Optimizer::new(groups, lr, decay, QGaLoreAdamW::new(betas, eps(1e-8))?),
-        "Muon" => {
-            let ns = o.ns_coefficients.as_deref().unwrap_or(&[3.4445, -4.7750, 2.0315]);
-            let &[a, b, c] = ns else {
-                return Err(Error::config("nsCoefficients", format!("expected three numbers, found {}", ns.len())));
-            };
-            let muon = Muon {
-                momentum: o.momentum.unwrap_or(0.95),
-                nesterov: o.nesterov.unwrap_or(true),
-                ns_coefficients: (a, b, c),
-                eps: eps(1e-7),
-                ns_steps: o.ns_steps.map_or(5, |n| n as usize),
-                adjust: AdjustLr::parse(o.adjust_lr_fn.as_deref().unwrap_or("original"))?,
-            };
-            Optimizer::new(groups, lr, decay, muon.check()?)
-        }
-        other => Err(Error::Argument(format!("no optimizer is called {other:?}"))),
     }
 }
 
@@ -145,8 +118,8 @@ impl NativeGroups {
     #[napi]
     pub fn add_group(&mut self, low_rank: Option<NativeProjection>) -> napi::Result<()> {
         guard(|| {
-            let low_rank = low_rank.as_ref().map(projection).transpose()?;
-            self.groups.push(Group { projection: low_rank, ..Group::default() });
+            let projection = low_rank.map(|p| ProjectionOptions::from(p).build()).transpose()?;
+            self.groups.push(Group { projection, ..Group::default() });
             Ok(())
         })
     }
@@ -176,7 +149,7 @@ impl NativeOptimizer {
     #[napi(constructor)]
     pub fn new(kind: String, groups: &NativeGroups, options: NativeOptimizerOptions) -> napi::Result<Self> {
         guard(|| {
-            let inner = Arc::new(Mutex::new(build(&kind, groups.groups.clone(), &options)?));
+            let inner = Arc::new(Mutex::new(OptimizerOptions::from(options).build(&kind, groups.groups.clone())?));
             Ok(Self { inner, models: groups.models.clone() })
         })
     }

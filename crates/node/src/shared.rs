@@ -56,12 +56,9 @@ impl Shared {
     }
 
     pub fn forward(&self, pass: &Pass, inputs: &Inputs) -> Result<Output> {
-        if pass.training && pass.rows.is_some() {
-            return Err(Error::Invalid("adapterNames: call eval() first; rows of one batch cannot train apart".into()));
-        }
         let tree = self.tree.read_recursive();
         let _passes = self.passes.read_recursive();
-        tree.model.forward(&pass.context(), inputs)
+        tree.forward(&pass.context(), inputs)
     }
 
     /// The settings of a pass that begins now.

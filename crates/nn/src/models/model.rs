@@ -10,7 +10,7 @@ use super::quantization::Quantization;
 use super::source::Source;
 use super::{bert, custom, gpt2, llama, t5, unet2d, vit};
 use crate::context::Context;
-use crate::module::{all_parameters, named_parameters, Node, Value};
+use crate::module::{named_parameters, walk, Item, Node, Value};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use crate::{layers, Error, Result};
@@ -81,6 +81,8 @@ impl Model {
                 return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
             }
         }
+        let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
+        let cx = &Context { decoding, ..cx.clone() };
         let shifted;
         let mut args = inputs.args();
         if let (TaskType::Seq2Seq, None, Some(labels)) = (self.keys.task, &inputs.decoder_input_ids, &inputs.labels) {
@@ -88,7 +90,7 @@ impl Model {
             args = args.with("decoder_input_ids", shifted);
         }
         // A tuner around the model may want its logits.
-        let loss_only = inputs.loss_only && self.root.tuners.is_empty() && inputs.target.is_none();
+        let loss_only = inputs.loss_only && self.root.is_bare(cx) && inputs.target.is_none();
         if let (TaskType::CausalLm, true, Some(labels)) = (self.keys.task, loss_only, &inputs.labels) {
             args = args.with("labels", Value::Ints(labels.clone()));
         }
@@ -141,8 +143,14 @@ impl Model {
         named_parameters(&self.root)
     }
 
-    /// By any of its names.
+    /// By any of its names; buffers are found as well.
     pub fn parameter(&self, name: &str) -> Option<Param> {
-        all_parameters(&self.root).into_iter().find(|(n, _)| n == name).map(|(_, p)| p.clone())
+        let mut found = None;
+        walk(&self.root, &mut |path, item| {
+            if let (None, Item::Param(p) | Item::Buffer(p), true) = (&found, item, path == name) {
+                found = Some(p.clone());
+            }
+        });
+        found
     }
 }

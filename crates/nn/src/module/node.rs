@@ -127,6 +127,11 @@ impl Node {
         cx.active.iter().any(has) && !self.merged.as_ref().is_some_and(|m| m.adapters.iter().any(has))
     }
 
+    /// Whether no tuner here has anything to do in this pass.
+    pub fn is_bare(&self, cx: &Context) -> bool {
+        !self.tuners.iter().any(|t| self.acts(&**t, cx))
+    }
+
     /// The attached tuner of type `T`, if any.
     pub fn tuner<T: Tuner>(&self) -> Option<&T> {
         self.tuners.iter().find_map(|t| t.as_any().downcast_ref())

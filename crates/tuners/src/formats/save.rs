@@ -1,6 +1,7 @@
 //! `SwiftModel.save_pretrained` and `PeftModel.save_pretrained`.
 
 use super::{adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE};
+use crate::config::Dialect;
 use crate::lifecycle::{Flavor, Format, TunedModel};
 use crate::target::FullMatch;
 use serde_json::{json, Map, Value as Json};
@@ -100,13 +101,16 @@ impl TunedModel {
     fn written(&self, name: &str, peft: bool) -> Result<Written> {
         let adapter = &self.adapters()[name];
         let traits = adapter.traits;
+        // PEFT's own go its way; of SWIFT's LoRA alone has a form there.
         let convertible = adapter.config.kind == "LORA" && !adapter.config.flag("use_merged_linear")?;
-        let format = if peft && convertible { Format::Peft } else { Format::Swift };
+        let own = adapter.config.dialect == Dialect::Peft;
+        let format = if own || peft && convertible { Format::Peft } else { Format::Swift };
         let tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;
         let (config, additional) = if format == Format::Peft {
             let (mut plain, additional) = split_config(&adapter.config.fields);
             plain["inference_mode"] = true.into();
-            (plain, Some(additional))
+            // Python's SWIFT puts its additions to LoRA's fields beside them.
+            (plain, (adapter.config.kind == "LORA").then_some(additional))
         } else {
             (adapter.config.to_json(), None)
         };

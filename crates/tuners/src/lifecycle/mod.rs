@@ -446,8 +446,9 @@ impl TunedModel {
     /// A parameter by its name in this wrapping, or by its name in the base model.
     pub fn parameter(&self, name: &str) -> Result<Param> {
         let find = |n: &str| self.model.parameter(n);
-        let stripped = name.strip_prefix(self.flavor.prefix());
-        stripped.and_then(find).or_else(|| find(name)).ok_or_else(|| {
+        let without = |prefix| name.strip_prefix(prefix).and_then(find);
+        // What stands beside the model has a name of one component less.
+        without(self.flavor.prefix()).or_else(|| without("base_model.")).or_else(|| find(name)).ok_or_else(|| {
             Error::Argument(format!("no parameter is called {:?}", swift_tuners_nn::error::printable(name, 160)))
         })
     }

@@ -160,8 +160,7 @@ impl Prompt {
 impl Tuner for Prompt {
     fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
         // In a decoding step the prompt is among the positions that the cache holds.
-        let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
-        if decoding {
+        if cx.decoding {
             return next.run(cx, args);
         }
         match args.get_mut(&self.embedding)? {

@@ -505,7 +505,7 @@ impl Intervention {
 impl Tuner for Intervention {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         // Positions are those of the prompt; what is decoded afterwards is left alone when they were named.
-        let decoding = cx.locations.is_some() && cx.cache.as_ref().is_some_and(|c| !c.is_empty());
+        let decoding = cx.locations.is_some() && cx.decoding;
         let mut value = next.run(cx, args)?;
         if decoding {
             return Ok(value);

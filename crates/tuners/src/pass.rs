@@ -1,0 +1,39 @@
+//! One pass over a tuned model.
+
+use crate::lifecycle::TunedModel;
+use swift_tuners_nn::{Context, Error, Inputs, Output, Result};
+
+impl TunedModel {
+    /// Runs the model with the adapters that `cx` holds. Refuses training with an adapter per row, whose gradients and random
+    /// numbers would not be those of a batch of its own.
+    pub fn forward(&self, cx: &Context, inputs: &Inputs) -> Result<Output> {
+        if cx.training && cx.rows.is_some() {
+            return Err(Error::Invalid("adapterNames: call eval() first; rows of one batch cannot train apart".into()));
+        }
+        self.model.forward(cx, inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use serde_json::json;
+    use std::sync::Arc;
+    use swift_tuners_nn::Array;
+
+    #[test]
+    fn rows_with_adapters_of_their_own_are_refused_in_training() {
+        let only = json!({ "type": "Linear", "in_features": 3, "out_features": 2 });
+        let module = json!({ "type": "Sequential", "modules": { "only": only } });
+        let config = json!({ "architectures": ["CustomModel"], "model_type": "custom", "module": module });
+        let model = swift_tuners_nn::checkpoint::new_model(config, DType::F32, &Device::Cpu, 3).unwrap();
+        let model = TunedModel::new(model, true);
+        let input = Array::ones((2, 3), DType::F32, &Device::Cpu).unwrap().into();
+        let inputs = Inputs { input: Some(input), ..Inputs::default() };
+        let cx = Context { training: true, rows: Some(Arc::new(vec![None, None])), ..Context::default() };
+        assert!(matches!(model.forward(&cx, &inputs), Err(Error::Invalid(_))));
+        assert!(model.forward(&Context { training: false, ..cx.clone() }, &inputs).is_ok());
+        assert!(model.forward(&Context { rows: None, ..cx }, &inputs).is_ok());
+    }
+}
