@@ -183,17 +183,39 @@ impl KvCache {
         self.len() == 0
     }
 
-    /// Appends a layer's new keys and values and returns all of them.
+    /// Appends a layer's new keys and values and returns all of them: gradients go to the new ones, what was there is constant.
     pub fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let mut layers = self.layers.lock();
         if layers.len() <= layer {
             layers.resize(layer + 1, None);
         }
-        let (k, v) = match &layers[layer] {
-            Some((old_k, old_v)) => (Array::cat(&[old_k, k.data()], 1)?, Array::cat(&[old_v, v.data()], 1)?),
-            None => (k.data().clone(), v.data().clone()),
+        let (k, v) = match layers[layer].take() {
+            Some((old_k, old_v)) => (Tensor::cat(&[&old_k.into(), k], 1)?, Tensor::cat(&[&old_v.into(), v], 1)?),
+            None => (k.clone(), v.clone()),
         };
-        layers[layer] = Some((k.clone(), v.clone()));
-        Ok((k.into(), v.into()))
+        layers[layer] = Some((k.data().clone(), v.data().clone()));
+        Ok((k, v))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::param::Param;
+    use candle_core::Device;
+
+    #[test]
+    fn gradients_go_to_the_keys_that_a_pass_adds_to_a_cache() -> Result<()> {
+        let cache = KvCache::default();
+        let array = |x: f32| Array::full(x, (1, 1, 1, 2), &Device::Cpu);
+        cache.append(0, &array(1.)?.into(), &array(2.)?.into())?;
+        let (k, v) = (Param::new(array(3.)?, true), Param::new(array(4.)?, true));
+        let (keys, values) = cache.append(0, &k.value(true)?, &v.value(true)?)?;
+        assert_eq!(keys.dims(), [1, 2, 1, 2]);
+        keys.sqr()?.sum(None, false)?.add(&values.sum(None, false)?)?.backward()?;
+        assert_eq!(k.grad().unwrap().flatten_all()?.to_vec1::<f32>()?, [6., 6.]);
+        assert_eq!(v.grad().unwrap().flatten_all()?.to_vec1::<f32>()?, [1., 1.]);
+        assert_eq!(cache.len(), 2);
+        Ok(())
     }
 }

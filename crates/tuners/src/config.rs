@@ -1,6 +1,5 @@
 //! Adapter configurations: one flat JSON object with Python's field names.
 
-use crate::fields::Fields;
 use serde_json::{Map, Value as Json};
 use std::any::Any;
 use std::sync::Arc;
@@ -37,13 +36,17 @@ pub struct TunerConfig {
     pub typed: Typed,
 }
 
-/// What [`Fields::read`](crate::fields::Fields::read) made of a configuration; it follows from the fields, so all are equal.
+/// What its class made of a configuration; it follows from the fields, so all are equal.
 #[derive(Clone, Default)]
 pub struct Typed(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Typed {
     pub fn new<T: Any + Send + Sync>(value: T) -> Self {
         Self(Some(Arc::new(value)))
+    }
+
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.as_ref()?.downcast_ref()
     }
 }
 
@@ -60,14 +63,6 @@ impl PartialEq for Typed {
 }
 
 impl TunerConfig {
-    /// The fields as the class `T` reads them.
-    pub fn read<T: Fields + Clone>(&self) -> Result<T> {
-        match self.typed.0.as_ref().and_then(|t| t.downcast_ref::<T>()) {
-            Some(typed) => Ok(typed.clone()),
-            None => T::read(self),
-        }
-    }
-
     pub fn to_json(&self) -> Json {
         Json::Object(self.fields.clone())
     }

@@ -1,14 +1,14 @@
 //! Attaching adapters to layers: which ones, and what PEFT does beside them.
 
 use crate::bank::Bank;
+use crate::bias::{bias_of, Bias};
 use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::{Layer, LayerAdapter};
-use crate::method::{Attach, Attachment, Bias, Combinations, Kind, Traits};
+use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
 use crate::modules_to_save::ModulesToSave;
 use crate::site::Site;
-use crate::standard;
 use crate::target::{self, attach_at, Place};
 use candle_core::DType;
 use serde_json::Value as Json;
@@ -92,7 +92,7 @@ impl<K: LayerKind> Kind for K {
 /// Attaches an adapter to every layer that its configuration means, with the copies of `modules_to_save`.
 pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<Attachment> {
     let mut resolved = a.config.clone();
-    let bias = standard::bias_of(resolved.fields.get("bias").unwrap_or(&Json::Null))?;
+    let bias = bias_of(resolved.fields.get("bias").unwrap_or(&Json::Null))?;
     if bias != Bias::None && a.config.dialect == Dialect::Peft && !a.others.is_empty() {
         return Err(Error::config("bias", "PEFT supports one adapter with bias; use 'none' when there are several"));
     }

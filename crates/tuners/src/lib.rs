@@ -1,8 +1,10 @@
 //! Tuners, the life cycle of a tuned model, and the files of both formats.
 
 mod bank;
+mod bias;
 mod blocks;
 pub mod config;
+mod declare;
 pub mod fields;
 pub mod formats;
 mod init;
@@ -14,6 +16,7 @@ pub mod merge_files;
 pub mod method;
 pub mod modules_to_save;
 mod pass;
+mod pattern;
 mod peft;
 pub mod registry;
 mod site;

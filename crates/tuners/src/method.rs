@@ -1,5 +1,6 @@
 //! What the life cycle knows about a kind of tuner.
 
+use crate::bias::Bias;
 use crate::config::{Dialect, TunerConfig, Typed};
 use crate::fields::{Declared, Fields};
 use crate::init::Init;
@@ -62,7 +63,7 @@ impl Method {
                 Ok(Typed::new(typed))
             },
             attach: |attach| {
-                let config = attach.config.read::<K::Config>()?;
+                let config = K::Config::of(attach.config)?;
                 K::attach(&config, attach)
             },
         }
@@ -93,16 +94,6 @@ impl Attachment {
     pub fn new(config: &TunerConfig) -> Self {
         Self { config: config.clone(), bias: Bias::None, shared: Vec::new() }
     }
-}
-
-/// Which biases of the base train with an adapter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bias {
-    #[default]
-    None,
-    All,
-    /// Those of the adapted layers (`lora_only` and its kin).
-    Adapted,
 }
 
 /// The values of a combined adapter at one place, in the order of its parts.

@@ -1,9 +1,9 @@
 //! Fields that many of PEFT's classes share, with one meaning for all of them.
 
+use crate::bias::bias_of;
 use crate::config::TunerConfig;
 use crate::fields::{Declared, FieldType, Names, OneOrMore, Patterns};
-use crate::method::Bias;
-use crate::target::FullMatch;
+use crate::pattern::FullMatch;
 use serde_json::Value as Json;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
@@ -184,23 +184,6 @@ fn check_rank_pattern(name: &str, value: &Json) -> Result<()> {
 
 fn check_alpha_pattern(name: &str, value: &Json) -> Result<()> {
     positive(name, value).map(|_| ())
-}
-
-/// `none`, `all`, or `<tuner>_only`.
-pub fn bias_of(value: &Json) -> Result<Bias> {
-    match value {
-        Json::Null => Ok(Bias::None),
-        Json::String(s) => match s.as_str() {
-            "none" => Ok(Bias::None),
-            "all" => Ok(Bias::All),
-            other if other.ends_with("_only") => Ok(Bias::Adapted),
-            other => {
-                let found = printable(other, 40);
-                Err(Error::config("bias", format!("expected none, all or lora_only, found {found:?}")))
-            }
-        },
-        other => Err(Error::config("bias", format!("expected a string, found {}", printable(&other.to_string(), 40)))),
-    }
 }
 
 #[cfg(test)]

@@ -348,7 +348,7 @@ fn read_extra(dir: &Path) -> Result<Option<Extra>> {
         Some(_) => return Err(bad("expected a list of strings")),
     };
     for key in &keys {
-        crate::target::FullMatch::new(key, &format!("{}: extra_state_keys", config_path.display()))?;
+        crate::pattern::FullMatch::new(key, &format!("{}: extra_state_keys", config_path.display()))?;
     }
     let file = folder.join(SAFE);
     if !file.exists() {

@@ -3,7 +3,7 @@
 use super::{adapter_order, configuration, python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, ORDER, SAFE};
 use crate::config::Dialect;
 use crate::lifecycle::{Flavor, Format, TunedModel};
-use crate::target::FullMatch;
+use crate::pattern::FullMatch;
 use serde_json::{json, Map, Value as Json};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};

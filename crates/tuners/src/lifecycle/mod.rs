@@ -12,12 +12,13 @@ pub use slots::{Format, Slot};
 pub use swift_tuners_nn::combine::{Combination, SignMethod};
 pub use weighted::WeightedOptions;
 
+use crate::bias::Bias;
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::formats::LoadReport;
 use crate::init::Init;
-use crate::method::{Attach, Attachment, Bias, Traits};
+use crate::method::{Attach, Attachment, Traits};
+use crate::pattern::FullMatch;
 use crate::registry::{self, Unknown};
-use crate::target::FullMatch;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde_json::Value as Json;

@@ -1,7 +1,7 @@
 //! Where an adapter keeps its tensors, and what each format calls them.
 
 use super::TunedModel;
-use crate::method::Bias;
+use crate::bias::Bias;
 use std::collections::HashSet;
 use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Rate, Role};
 use swift_tuners_nn::{Param, Result};

@@ -69,6 +69,7 @@ crate::config! {
     pub struct SwiftLoraConfig {
         standard: [];
         ..lora: LoraFields;
+        peft_type: Option<String> = Some("LORA".to_owned());
         model_key_mapping: Unsupported = Unsupported;
         /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
         lorap_lr_ratio: Option<f64> = Some(16.);

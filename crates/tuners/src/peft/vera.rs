@@ -4,7 +4,7 @@
 
 use crate::bank::{shared, Bank};
 use crate::config::TunerConfig;
-use crate::fields::Probability;
+use crate::fields::{Fields as _, Probability};
 use crate::init::Init;
 use crate::layer::LayerAdapter;
 use crate::layers::LayerKind;
@@ -57,7 +57,7 @@ impl LayerKind for Vera {
 
     fn resolve(c: &VeraConfig, a: &Attach<'_>, _: &mut TunerConfig) -> Result<()> {
         for other in a.others.iter().filter(|o| o.kind == Self::NAME) {
-            let other = other.read::<VeraConfig>()?;
+            let other = VeraConfig::of(other)?;
             if other.projection_prng_key != c.projection_prng_key {
                 let why =
                     format!("{} differs from {} of another adapter", c.projection_prng_key, other.projection_prng_key);

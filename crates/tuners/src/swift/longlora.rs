@@ -8,7 +8,8 @@ use crate::layers::{self, LayerKind};
 use crate::lora;
 use crate::lora::{HasLora, LoraOf, SwiftLoraConfig};
 use crate::method::{Attach, Attachment, Kind, Traits};
-use crate::target::{attach_at, FullMatch, Place};
+use crate::pattern::FullMatch;
+use crate::target::{attach_at, Place};
 use swift_tuners_nn::models::GROUP_SIZE_RATIO;
 use swift_tuners_nn::module::{model_nodes, own_parameters, Args, Next, Own, Tuner, Value, Visitor};
 use swift_tuners_nn::{Context, Error, Result};
@@ -23,6 +24,7 @@ crate::config! {
     pub struct LongLoraConfig {
         standard: [];
         ..swift: SwiftLoraConfig;
+        peft_type: Option<String> = None;
         /// Base parameters that train and are saved, too: parts of names, or a regular expression for whole ones.
         embedder_and_normalizer: Names = Names::List(vec!["embed".into(), "norm".into()]);
         /// For the shifted attention (all Llama-like architectures); null for none.
