@@ -2,9 +2,9 @@
 
 use crate::config::check_adapter_name;
 use swift_tuners_nn::module::{
-    all_parameters, named_nodes, Args, Next, Node, Part, Role, Rows, Tuner, Value, Visitor, VisitorMut,
+    all_parameters, named_nodes, Args, Next, Node, NodeList, Part, Role, Rows, Tuner, Value, Visitor, VisitorMut,
 };
-use swift_tuners_nn::{AdapterId, Context, Error, Result};
+use swift_tuners_nn::{AdapterId, Context, Error, Param, Result};
 
 /// Runs the active adapter's copy, or the original when none is active.
 ///
@@ -38,6 +38,26 @@ impl ModulesToSave {
                 wrapper.ids.push(id);
             }
             None => node.tuners.push(Box::new(Self { copies: vec![copy], ids: vec![id] })),
+        }
+        Ok(())
+    }
+
+    /// Adds a copy whose weight is another copy's (`ensure_weight_tying`).
+    pub fn attach_tied(node: &mut Node, id: AdapterId, name: &str, weight: &Param) -> Result<()> {
+        struct Tie<'p>(&'p Param);
+        impl VisitorMut for Tie<'_> {
+            fn param(&mut self, name: &str, param: &mut Param) {
+                if name == "weight" {
+                    *param = self.0.clone();
+                }
+            }
+            fn node(&mut self, _: &str, _: &mut Node) {}
+            fn list(&mut self, _: &str, _: &mut NodeList) {}
+        }
+        Self::attach(node, id, name)?;
+        let copy = node.tuner_mut::<Self>().and_then(|w| w.copies.iter_mut().find(|c| c.id == id));
+        if let Some(copy) = copy {
+            copy.node.module_mut().visit_mut(&mut Tie(weight));
         }
         Ok(())
     }

@@ -249,6 +249,9 @@ pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bo
     if lora.use_dora && (lora.lora_bias || blocks.is_some()) {
         return Err(Error::config("use_dora", "does not go with lora_bias or use_merged_linear"));
     }
+    if lora.lora_bias && !matches!(lora.init_lora_weights, Start::Default | Start::Random) {
+        return Err(Error::config("lora_bias", "goes with init_lora_weights true or false only"));
+    }
     if blocks.is_some_and(|b| !b.contains(&true)) {
         return Err(Error::config("enable_lora", "no block is enabled"));
     }

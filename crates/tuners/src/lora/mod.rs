@@ -79,6 +79,7 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     fn finish(config: &C, a: &mut Attach<'_>) -> Result<()> {
         if config.lora().ensure_weight_tying {
             tied::share(a, config.lora().init_lora_weights)?;
+            tied::share_copy(a)?;
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! `ensure_weight_tying`: an adapted embedding's tied output projection is adapted with it.
+//! `ensure_weight_tying`: what happens to an embedding happens to the output projection that is tied to it.
 
 use super::{Lora, Start};
 use crate::layer::Layer;
 use crate::method::Attach;
-use swift_tuners_nn::module::{for_each_node_mut, named_nodes};
+use crate::modules_to_save::ModulesToSave;
+use crate::target::{attach_at, Place};
+use swift_tuners_nn::module::{for_each_node_mut, model_nodes, named_nodes, own_parameters, Node};
 use swift_tuners_nn::{Model, Param, Result};
 
 /// Adds the output projection to the targets where it is tied to an embedding among them.
@@ -12,11 +14,36 @@ pub fn add_output(model: &Model, targets: &mut Vec<String>) {
     let Some(output) = keys.output_embedding else {
         return;
     };
-    let weight = |path: &str| model.parameter(&format!("{path}.weight"));
-    let tied = matches!((weight(keys.input_embedding), weight(output)), (Some(a), Some(b)) if a.is(&b));
-    if tied && targets.iter().any(|t| t == keys.input_embedding) && !targets.iter().any(|t| t == output) {
+    if is_tied(model) && targets.iter().any(|t| t == keys.input_embedding) && !targets.iter().any(|t| t == output) {
         targets.push(output.to_owned());
     }
+}
+
+/// Whether the output projection's weight is the embedding's.
+fn is_tied(model: &Model) -> bool {
+    let keys = model.keys;
+    let nodes = model_nodes(&model.root);
+    let weight = |path: &str| nodes.iter().find(|(p, _)| p == path).and_then(|(_, n)| n.module().weights());
+    let pair = (weight(keys.input_embedding), keys.output_embedding.and_then(weight));
+    matches!(pair, (Some(a), Some(b)) if a.weight().is(b.weight()))
+}
+
+/// A copy of the embedding (`modules_to_save`) is the output projection's weight, too.
+pub fn share_copy(a: &mut Attach<'_>) -> Result<()> {
+    let (keys, id, name) = (a.model.keys, a.id, a.name);
+    if !is_tied(a.model) {
+        return Ok(());
+    }
+    let nodes = model_nodes(&a.model.root);
+    let find = |path: &str| nodes.iter().find(|(p, _)| p == path).map(|(_, n)| *n);
+    let weight = |node: &Node| -> Option<Param> {
+        let copy = node.tuners.iter().find_map(|t| t.replacement(&[id]))?;
+        own_parameters(copy).into_iter().find(|(n, _)| n == "weight").map(|(_, p)| p.clone())
+    };
+    let Some(saved) = find(keys.input_embedding).and_then(weight) else { return Ok(()) };
+    let Some(output) = keys.output_embedding.and_then(find).filter(|n| weight(n).is_none()) else { return Ok(()) };
+    let place = Place { id: output.id(), path: String::new() };
+    attach_at(&mut a.model.root, &[place], |_, node| ModulesToSave::attach_tied(node, id, name, &saved))
 }
 
 /// The output projection's adapter becomes the embedding's, transposed: A is Bᵀ and B is Aᵀ, over one memory.
