@@ -5,7 +5,7 @@ import { replayLifecycle, replayTuner } from './replay.js'
 import { fixtures } from './support.js'
 
 /**
- * What of a life-cycle case cannot hold because Python's value is a defect that the case does not mark.
+ * What of a case cannot hold because Python's value is a defect that the case does not mark.
  *
  * - merging: `merge_and_unload` without a name merges the adapter that `os.listdir` gave first and loses the other
  *   (swift/tuners/base.py calls `unpatch_lora` per adapter, and the first call removes all layers). Here all are merged.
@@ -17,6 +17,9 @@ import { fixtures } from './support.js'
  * - part-and-lora: a Part that is prepared after a LoRA skips the modules that the LoRA wraps. Here it does not.
  * - prefix-names: an adapter's name is looked for anywhere in a key, so that `lora` also saves what is `lora2`'s.
  * - to-peft-format: of a merged linear no weights are saved; `additional_config.json` of `default` is deleted with its folder.
+ * - loha-conv-effective: `HadaWeightCP.backward` (peft/tuners/loha/layer.py) contracts the gradients of `w1_a` and `w2_a` with the
+ *   other factor's intermediate, so that they are no gradients of the forward pass. Here they are, and what the three steps
+ *   make of them differs. Layers without the core tensors `t1` and `t2` agree before the first step.
  */
 const PYTHON_DEFECTS: Record<string, RegExp> = {
   merging: /^step (30|34) forward: off by/,
@@ -28,6 +31,7 @@ const PYTHON_DEFECTS: Record<string, RegExp> = {
   'prefix-names': /^step (4|14) state_dict_keys/,
   'to-peft-format': /^step (9|10|11|31) save_to_peft_format files|^step 26 save_pretrained files/,
   'part-and-lora': /^step (28 trainable_names|30 state_dict_keys)/,
+  'loha-conv-effective': /^grad\..*\.conv1\.hada_w[12]_a\.default: off by|^step losses: off by|^step3\..*: off by/,
 }
 
 for (const [suite, replay] of [['swift', replayTuner], ['peft', replayTuner], ['lifecycle', replayLifecycle]] as const) {
@@ -36,7 +40,7 @@ for (const [suite, replay] of [['swift', replayTuner], ['peft', replayTuner], ['
       // USE_UNIQUE_THREAD is read when a model is loaded.
       process.env.USE_UNIQUE_THREAD = name === 'threads' ? '0' : '1'
       const { problems, count } = await replay(join(fixtures, suite, name))
-      const defect = suite === 'lifecycle' ? PYTHON_DEFECTS[name] : undefined
+      const defect = PYTHON_DEFECTS[name]
       t.deepEqual(problems.filter(p => !defect?.test(p)), [])
       t.true(count >= 4, `only ${count} checks ran`)
     })

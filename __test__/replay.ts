@@ -1,6 +1,6 @@
 /**
  * Replays a reference case through the public API: base, tuned and deactivated logits, names, saving and loading, loss,
- * gradients, three AdamW steps, merging, unmerging, unloading. Life-cycle cases replay their calls one by one.
+ * gradients, three AdamW steps, weighted sums, merging, unmerging, unloading. Life-cycle cases replay their calls one by one.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -155,6 +155,17 @@ export async function replayTuner(dir: string): Promise<{ problems: Problems; co
     const skip = new Set([...(c.step3_ill_conditioned ?? []), ...(c.no_grad_names ?? [])])
     for (const key of Object.keys(expected).filter(k => k.startsWith('step3.') && !skip.has(k.slice(6)))) {
       checks.close(key, model.parameter(key.slice(6)), expected[key], tolerance('step3'))
+    }
+  }
+
+  for (const { name, adapters, weights } of (c.weighted ?? []) as { name: string; adapters: string[]; weights: number[] }[]) {
+    const m = (await load()) as PeftModel
+    await m.addWeightedAdapter({ adapters, weights, adapterName: name, combinationType: 'linear' })
+    const e = want(`weighted.${name}.logits`)!
+    checks.close(`weighted ${name}`, main(await m.forward(withoutLabels(inputs, c.task))), e, tolerance('weighted'), rows(e))
+    const prefix = `weighted.${name}.`
+    for (const key of Object.keys(expected).filter(k => k.startsWith(prefix) && !k.endsWith('.logits'))) {
+      checks.close(key, m.parameter(`base_model.model.${key.slice(prefix.length)}.${name}`), expected[key], tolerance('weighted'))
     }
   }
 

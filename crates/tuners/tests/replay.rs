@@ -1,0 +1,309 @@
+//! Replays PEFT's cases on the core alone: outputs, names, loss, gradients, files, rows, weighted sums and merged weights. Optimizer
+//! steps are replayed through the whole library (`__test__/reference.spec.ts`).
+
+mod support;
+
+use candle_core::DType;
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+use support::{base, by_rows, fixtures, inference, ints, logits, loss_of, values, worst, Temp};
+use swift_tuners_nn::checkpoint::{json, safetensors, Tensors};
+use swift_tuners_nn::{Array, Context, Error, Inputs, Result};
+use swift_tuners_tuners::formats::{FromPretrainedOptions, SaveOptions};
+use swift_tuners_tuners::lifecycle::{Combination, SignMethod, WeightedOptions};
+use swift_tuners_tuners::TunedModel;
+
+/// A test for each case, in a module for each tuner: `cargo test --test replay hra`.
+macro_rules! cases {
+    ($($tuner:ident $prefix:literal { $($case:ident)* })*) => {
+        $(mod $tuner {
+            $(#[test]
+            fn $case() {
+                super::check(&super::spelled($prefix, stringify!($case)));
+            })*
+        })*
+
+        fn listed() -> Vec<String> {
+            vec![$($(spelled($prefix, stringify!($case))),*),*]
+        }
+    };
+}
+
+cases! {
+    lora "" {
+        all_linear arch_bert arch_gemma3 arch_gpt2 arch_llama_tied_bias arch_mistral arch_phi3 arch_qwen2 arch_qwen3 arch_qwen3_moe
+        arch_roberta_classifier arch_t5 arch_vit base_bfloat16 base_float16 basic bias_all bias_lora_only bias_none conv1d
+        default_targets dora dora_bias dora_conv1d dora_conv2d dora_embedding embedding embedding_tied embedding_tied_ensure exclude
+        init_false init_gaussian init_olora init_orthogonal init_pissa init_true layers left_padding lora_bias loraplus mixed_batch
+        mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
+        two_active
+    }
+    hra "hra-" { basic conv gram_schmidt }
+    ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
+    loha "loha-" { basic conv conv_effective patterns }
+    vera "vera-" { basic conv1d mixed_shapes no_projection }
+}
+
+/// Folders are written with hyphens, functions without.
+fn spelled(prefix: &str, case: &str) -> String {
+    format!("{prefix}{case}").replace('_', "-")
+}
+
+fn folders() -> Vec<PathBuf> {
+    let dir = fixtures().join("peft");
+    let mut all: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap().to_str().unwrap().replace('_', "-")
+}
+
+#[test]
+fn every_case_is_listed() {
+    let mut listed = listed();
+    listed.sort();
+    assert_eq!(listed, folders().iter().map(|f| name_of(f)).collect::<Vec<_>>());
+}
+
+/// What PEFT computes wrongly, which `__test__/reference.spec.ts` explains.
+fn is_defect(case: &str, key: &str) -> bool {
+    case == "loha-conv-effective"
+        && key.starts_with("grad.")
+        && ["conv1.hada_w1_a.default", "conv1.hada_w2_a.default"].iter().any(|end| key.ends_with(end))
+}
+
+fn check(case: &str) {
+    let folder = folders().into_iter().find(|f| name_of(f) == case).expect("a folder of this name");
+    let problems = Replay::new(&folder).and_then(Replay::run).unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert!(problems.is_empty(), "{case}:\n{}", problems.join("\n"));
+}
+
+struct Replay {
+    folder: PathBuf,
+    case: Json,
+    expected: Tensors,
+    inputs: Inputs,
+    /// The positions that count, where there is padding.
+    mask: Option<Vec<bool>>,
+    problems: Vec<String>,
+}
+
+impl Replay {
+    fn new(folder: &Path) -> Result<Self> {
+        let expected = safetensors::read(&folder.join("expected.safetensors"))?;
+        let mut inputs = Inputs::default();
+        for (name, array) in safetensors::read(&folder.join("inputs.safetensors"))? {
+            let tensor = || Some(array.clone().into());
+            match name.as_str() {
+                "input_ids" => inputs.input_ids = Some(ints(&array)?),
+                "attention_mask" => inputs.attention_mask = Some(ints(&array)?),
+                "token_type_ids" => inputs.token_type_ids = Some(ints(&array)?),
+                "labels" if array.dtype().is_float() => inputs.float_labels = tensor(),
+                "labels" => inputs.labels = Some(ints(&array)?),
+                "pixel_values" => inputs.pixel_values = tensor(),
+                "decoder_input_ids" => inputs.decoder_input_ids = Some(ints(&array)?),
+                "sample" => inputs.sample = tensor(),
+                "timestep" => inputs.timestep = tensor(),
+                "encoder_hidden_states" => inputs.encoder_hidden_states = tensor(),
+                "target" => inputs.target = tensor(),
+                other => return Err(Error::Argument(format!("an input of the case is called {other}"))),
+            }
+        }
+        let mask = inputs.attention_mask.as_ref().map(|m| m.data.iter().map(|&v| v != 0).collect());
+        let case = json::read(&folder.join("case.json"))?;
+        Ok(Self { folder: folder.to_owned(), case, expected, inputs, mask, problems: Vec::new() })
+    }
+
+    /// Absolute, scaled by the expected magnitude where that exceeds 1.
+    fn tolerance(&self, group: &str) -> f64 {
+        let given = |group: &str| match &self.case["tolerance"] {
+            Json::Object(groups) => groups.get(group)?.as_f64(),
+            number => number.as_f64().filter(|_| group == "logits"),
+        };
+        let default = if ["loss", "grad", "merged"].contains(&group) { Some(1e-4) } else { None };
+        given(group).or(default).or_else(|| given("logits")).unwrap_or(2e-5)
+    }
+
+    fn texts(&self, field: &str) -> Vec<String> {
+        texts(&self.case[field])
+    }
+
+    /// Decoder inputs of an encoder-decoder are made from its labels.
+    fn unlabelled(&self) -> Inputs {
+        let labels = self.inputs.labels.clone().filter(|_| self.case["task"] == "seq2seq");
+        Inputs { labels, float_labels: None, target: None, ..self.inputs.clone() }
+    }
+
+    fn close(&mut self, key: &str, group: &str, actual: Option<&Array>) -> Result<()> {
+        let Some(expected) = self.expected.get(key) else { return Ok(()) };
+        let Some(actual) = actual else {
+            self.problems.push(format!("{key}: missing"));
+            return Ok(());
+        };
+        if actual.elem_count() != expected.elem_count() {
+            self.problems.push(format!("{key}: {:?} for {:?}", actual.dims(), expected.dims()));
+            return Ok(());
+        }
+        let rows = expected.dims().iter().take(2).product::<usize>();
+        let mask = self.mask.as_ref().filter(|mask| key.ends_with("logits") && mask.len() == rows);
+        let (a, e) = (values(actual)?, values(expected)?);
+        let width = e.len() / rows.max(1);
+        let counts = |i: usize| mask.is_none_or(|mask| mask[i / width]);
+        let (off, scale) = worst(a.iter().zip(&e).enumerate().filter(|(i, _)| counts(*i)).map(|(_, pair)| pair));
+        let tolerance = self.tolerance(group) * scale;
+        if (off > tolerance) != is_defect(&name_of(&self.folder), key) {
+            self.problems.push(format!("{key}: off by {off:.2e}, tolerance {tolerance:.1e}"));
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, key: &str, model: &TunedModel) -> Result<()> {
+        let actual = logits(model, &inference(model), &self.unlabelled())?;
+        self.close(key, "logits", Some(&actual))
+    }
+
+    fn untuned(&self) -> Result<TunedModel> {
+        base(self.case["base"].as_str().unwrap_or_default(), DType::F32)
+    }
+
+    /// With the checkpoint of `dir`, its adapters trainable.
+    fn from(&self, dir: &Path, strict: bool) -> Result<TunedModel> {
+        let mut model = self.untuned()?;
+        model.from_pretrained(0, dir, &FromPretrainedOptions { strict, ..Default::default() })?;
+        model.set_adapter(0, &self.texts("active"))?;
+        Ok(model)
+    }
+
+    /// The case's checkpoint; with `memory` also what Python keeps in memory and does not save.
+    fn load(&self, memory: bool) -> Result<TunedModel> {
+        let model = self.from(&self.folder.join(self.case["checkpoint"].as_str().unwrap_or_default()), false)?;
+        let more = self.case["trainable_file"].as_str().filter(|_| memory);
+        for file in more.into_iter().chain(Some("weights.safetensors").filter(|_| memory)) {
+            let file = self.folder.join(file);
+            if file.exists() {
+                let state: Vec<(String, Array)> = safetensors::read(&file)?.into_iter().collect();
+                model.load_state_dict(&state, false)?;
+            }
+        }
+        model.set_adapter(0, &self.texts("active"))?;
+        Ok(model)
+    }
+
+    fn run(mut self) -> Result<Vec<String>> {
+        let untuned = self.untuned()?;
+        self.output("base.logits", &untuned)?;
+        let model = self.load(true)?;
+        self.output("tuned.logits", &model)?;
+        self.names(&model);
+        self.rows(&model)?;
+        self.gradients(&model)?;
+        self.files(&model)?;
+        self.weighted()?;
+        self.merged()?;
+        Ok(self.problems)
+    }
+
+    fn names(&mut self, model: &TunedModel) {
+        let prefix = model.flavor.prefix();
+        let trained = model.model.parameters().into_iter().filter(|(_, p)| p.requires_grad());
+        let mut names: Vec<String> = trained.map(|(name, _)| format!("{prefix}{name}")).collect();
+        let mut expected = self.texts("trainable_names");
+        names.sort();
+        expected.sort();
+        if names != expected {
+            self.problems.push(format!("trainable names: {names:?} for {expected:?}"));
+        }
+    }
+
+    fn rows(&mut self, model: &TunedModel) -> Result<()> {
+        for (i, names) in self.case["mixed_batches"].clone().as_array().into_iter().flatten().enumerate() {
+            let names = texts(names);
+            let cx = by_rows(model, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let actual = logits(model, &cx, &self.unlabelled())?;
+            self.close(&format!("mixed.{i}.logits"), "logits", Some(&actual))?;
+        }
+        Ok(())
+    }
+
+    fn gradients(&mut self, model: &TunedModel) -> Result<()> {
+        if !self.expected.contains_key("loss") {
+            return Ok(());
+        }
+        let training = self.case["training_mode"] == "train";
+        let cx = Context { active: model.active_ids(0), training, ..Context::default() };
+        let loss = loss_of(&model.model.forward(&cx, &self.inputs)?)?;
+        self.close("loss", "loss", Some(loss.data()))?;
+        loss.backward()?;
+        let keys: Vec<String> = self.expected.keys().filter(|k| k.starts_with("grad.")).cloned().collect();
+        for key in keys {
+            let grad = model.parameter(&key["grad.".len()..])?.grad();
+            self.close(&key, "grad", grad.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn files(&mut self, model: &TunedModel) -> Result<()> {
+        let temp = Temp::new()?;
+        let dir = temp.0.join("saved");
+        let options = SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX };
+        model.save_pretrained(&dir, &options)?;
+        let again = self.from(&dir, true)?;
+        self.output("tuned.logits", &again)
+    }
+
+    fn weighted(&mut self) -> Result<()> {
+        for sum in self.case["weighted"].clone().as_array().into_iter().flatten() {
+            let name = sum["name"].as_str().unwrap_or_default().to_owned();
+            let mut model = self.load(true)?;
+            model.add_weighted_adapter(
+                0,
+                &WeightedOptions {
+                    adapters: texts(&sum["adapters"]),
+                    weights: sum["weights"].as_array().into_iter().flatten().filter_map(Json::as_f64).collect(),
+                    name: name.clone(),
+                    combination: Combination::Linear,
+                    svd_rank: None,
+                    svd_clamp: None,
+                    density: None,
+                    sign: SignMethod::Total,
+                    seed: 0,
+                },
+            )?;
+            let prefix = format!("weighted.{name}.");
+            let keys: Vec<String> = self.expected.keys().filter(|k| k.starts_with(&prefix)).cloned().collect();
+            for key in keys {
+                let actual = match &key[prefix.len()..] {
+                    "logits" => logits(&model, &inference(&model), &self.unlabelled())?,
+                    tensor => model.parameter(&format!("base_model.model.{tensor}.{name}"))?.array()?,
+                };
+                self.close(&key, "weighted", Some(&actual))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merged(&mut self) -> Result<()> {
+        let keys: Vec<String> = self.expected.keys().filter(|k| k.starts_with("merged.")).cloned().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut model = self.load(false)?;
+        model.merge_and_unload_peft(0, None, false)?;
+        for key in keys {
+            match &key["merged.".len()..] {
+                "logits" => self.output(&key, &model)?,
+                name => {
+                    let actual = model.parameter(name)?.array()?;
+                    self.close(&key, "merged", Some(&actual))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn texts(list: &Json) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|t| t.as_str().map(str::to_owned)).collect()
+}
