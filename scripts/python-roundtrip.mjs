@@ -1,6 +1,6 @@
 /**
- * `npm run test:python`: files written here give the same logits in Python's PEFT and SWIFT. Needs a Python with torch, peft,
- * transformers and ms-swift (`PYTHON`, default python3); says that it was skipped where they are missing.
+ * `npm run test:python`: files written here give the same logits in Python's PEFT and SWIFT. Needs a Python with torch, peft and
+ * transformers (`PYTHON`, default python3), and ms-swift for SWIFT's files; says what was skipped where they are missing.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
@@ -10,15 +10,19 @@ import { join } from 'node:path'
 import { root } from './setup.mjs'
 
 const {
-  AdamW, AdapterConfig, AutoModel, LLaMAProConfig, LongLoRAConfig, LoRAConfig, LoraConfig, PartConfig, PromptConfig, ResTuningConfig, SCETuningConfig,
-  SideConfig, Swift, Tensor, writeSafetensors,
+  AdamW, AdapterConfig, AutoModel, HRAConfig, IA3Config, LLaMAProConfig, LoHaConfig, LongLoRAConfig, LoRAConfig, LoraConfig, PartConfig, PromptConfig, ResTuningConfig, SCETuningConfig,
+  SideConfig, Swift, Tensor, VeraConfig, writeSafetensors,
 } = createRequire(import.meta.url)(join(root, 'dist/index.js'))
 const python = process.env.PYTHON ?? 'python3'
-const probe = spawnSync(python, ['-c', 'import torch, peft, transformers, swift.tuners'], { encoding: 'utf8' })
-if (probe.status !== 0) {
-  console.log(`skipped: ${python} lacks torch, peft, transformers or ms-swift (${(probe.stderr ?? String(probe.error)).trim().split('\n').at(-1)})`)
+const probe = modules => spawnSync(python, ['-c', `import ${modules}`], { encoding: 'utf8' })
+const why = found => (found.stderr ?? String(found.error)).trim().split('\n').at(-1)
+const needed = probe('torch, peft, transformers')
+if (needed.status !== 0) {
+  console.log(`skipped: ${python} lacks torch, peft or transformers (${why(needed)})`)
   process.exit(0)
 }
+const swift = probe('swift.tuners')
+if (swift.status !== 0) console.log(`SWIFT's files are skipped: ${python} lacks ms-swift (${why(swift)})`)
 
 const models = join(root, '__test__/fixtures/models')
 const out = mkdtempSync(join(tmpdir(), 'swift-tuners-python-'))
@@ -52,6 +56,16 @@ const cases = [
   ['peft', 'llama-tied-bias', new LoraConfig({ ...peft, ...targets, bias: 'all' }), {}],
   ['peft', 'llama', new LoraConfig({ ...peft, ...targets, initLoraWeights: 'pissa' }), {}],
   ['peft', 'llama', new LoraConfig({ ...peft, ...targets, modulesToSave: ['lm_head'] }), {}],
+  ['peft', 'llama', new HRAConfig({ taskType: 'CAUSAL_LM', ...targets, r: 4, initWeights: false }), {}],
+  ['peft', 'llama', new HRAConfig({ taskType: 'CAUSAL_LM', ...targets, r: 4, initWeights: false, applyGS: true }), {}],
+  ['peft', 'unet2d', new HRAConfig({ targetModules: ['conv1', 'to_q'], r: 4 }), {}],
+  ['peft', 'llama', new IA3Config({ taskType: 'CAUSAL_LM', initIa3Weights: false }), {}],
+  ['peft', 'gpt2', new IA3Config({ taskType: 'CAUSAL_LM' }), { safeSerialization: false }],
+  ['peft', 'unet2d', new IA3Config({ targetModules: ['conv1', 'to_q'], feedforwardModules: ['to_q'] }), {}],
+  ['peft', 'llama', new LoHaConfig({ taskType: 'CAUSAL_LM', ...targets, r: 4, initWeights: false }), {}],
+  ['peft', 'unet2d', new LoHaConfig({ targetModules: ['conv1', 'to_q'], r: 3, useEffectiveConv2d: true, initWeights: false }), {}],
+  ['peft', 'llama', new VeraConfig({ taskType: 'CAUSAL_LM', ...targets, r: 8 }), {}],
+  ['peft', 'llama', new VeraConfig({ taskType: 'CAUSAL_LM', ...targets, r: 8, saveProjection: false, projectionPrngKey: 11, initWeights: false }), {}],
   ['swift', 'phi3', new LongLoRAConfig({ r: 4, targetModules: ['qkv_proj'], modelType: null }), {}],
   ['swift', 'llama', new AdapterConfig({ dim: 64, targetModules: ['mlp'], adapterLength: 6 }), {}],
   ['swift', 'bert-classifier', new AdapterConfig({ dim: 64, targetModules: '.*layer\\.\\d+$', hiddenPos: 0, methodName: 'feed_forward_chunk', adapterLength: 5 }), {}],
@@ -76,6 +90,7 @@ const cases = [
 ]
 const plan = []
 for (const [i, [kind, name, config, options]] of cases.entries()) {
+  if (kind === 'swift' && swift.status !== 0) continue
   const base = await AutoModel.fromPretrained(join(models, name), { dtype: 'f32' })
   const named = inputsOf(name)
   const inputs = Object.fromEntries(Object.entries(named).map(([k, v]) => [camel(k), v]))

@@ -6,7 +6,6 @@ import warnings
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from swift.tuners import Swift
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoModelForSequenceClassification, logging
 
 warnings.filterwarnings('ignore')
@@ -35,6 +34,7 @@ for case in plan:
     expected = inputs.pop('expected')
     try:
         if case['kind'] == 'swift':
+            from swift.tuners import Swift
             model = Swift.from_pretrained(base, case['dir'])
         else:
             model = PeftModel.from_pretrained(base, case['dir'])
