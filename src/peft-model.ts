@@ -102,9 +102,7 @@ const byTask: Record<string, typeof PeftModel> = {
 
 /** The class of the first adapter's task, as PEFT chooses it. */
 function wrapPeft(handle: NativeModel): PeftModel {
-  const [first] = handle.adapters()
-  const task = first && (JSON.parse(first.config) as { task_type?: string }).task_type
-  return new (byTask[task ?? ''] ?? PeftModel)(handle)
+  return new (byTask[handle.taskType ?? ''] ?? PeftModel)(handle)
 }
 
 wrappers.peft = wrapPeft

@@ -49,6 +49,8 @@ export declare class NativeLisa {
 export declare class NativeModel {
   prepare(names: Array<string>, configs: Array<string>, options: NativePrepareOptions, thread: number, cancel: NativeCancelFlag): Promise<string[]>
   adapters(): Array<NativeAdapter>
+  /** The first adapter's `task_type`, without telling of the others. */
+  get taskType(): string | null
   adapterKeys(name: string, peftFormat: boolean): Array<string>
   activeAdapters(thread: number): Array<string>
   /** Returns the names that do not exist. */

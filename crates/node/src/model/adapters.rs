@@ -91,6 +91,15 @@ impl NativeModel {
         })
     }
 
+    /// The first adapter's `task_type`, without telling of the others.
+    #[napi(getter)]
+    pub fn task_type(&self) -> napi::Result<Option<String>> {
+        self.read(|m| match m.adapters().values().next() {
+            Some(first) => Ok(first.config.text("task_type")?.map(str::to_owned)),
+            None => Ok(None),
+        })
+    }
+
     #[napi]
     pub fn adapter_keys(&self, name: String, peft_format: bool) -> napi::Result<Vec<String>> {
         let format = if peft_format { Format::Peft } else { Format::Swift };
