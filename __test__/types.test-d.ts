@@ -1,5 +1,5 @@
 /** Compiled with the rest, never run: what the types must allow and refuse. */
-import { AdamW, type AutoModel, LoRAConfig, LoraConfig, type Model, type PeftModel, Swift, type SwiftModel, type Tensor, Trainer } from '../index.js'
+import { AdamW, type AutoModel, HRAConfig, IA3Config, LoRAConfig, LoraConfig, type Model, type PeftModel, Swift, type SwiftModel, type Tensor, Trainer } from '../index.js'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 declare function assert<T extends true>(value?: T): void
@@ -22,6 +22,11 @@ export async function types(auto: typeof AutoModel): Promise<void> {
   swift.setActiveAdapters('a', { offload: 'disk' })
   // @ts-expect-error the rank is a number
   const wrong = new LoRAConfig({ r: '8' })
+  // @ts-expect-error a misspelt field
+  new HRAConfig({ targetModule: ['q_proj'] })
+  // @ts-expect-error a field of another class
+  new IA3Config({ r: 8 })
+  assert<Equal<HRAConfig['applyGS'], boolean>>()
   // @ts-expect-error adapters are read-only
   swift.adapters.set('b', new LoRAConfig({}))
   // @ts-expect-error combination types are named

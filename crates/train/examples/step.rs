@@ -7,7 +7,7 @@ use serde_json::json;
 use swift_tuners_nn::module::{named_parameters, Ints};
 use swift_tuners_nn::{checkpoint, Context, Inputs, Param};
 use swift_tuners_train::{AdamW, Group, Optimizer};
-use swift_tuners_tuners::swift::PrepareOptions;
+use swift_tuners_tuners::lifecycle::PrepareOptions;
 use swift_tuners_tuners::TunedModel;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
