@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  AdapterConfig, AdamW, AutoModel, type ContainerSpec, LoRAConfig, type Model, nn, PartConfig, PromptConfig, readSafetensors, SCETuningConfig, Swift,
+  AdapterConfig, AdamW, AutoModel, type ContainerSpec, LoRAConfig, LoraConfig, type Model, nn, PartConfig, PromptConfig, readSafetensors, SCETuningConfig, Swift,
   type SwiftConfig, type SwiftModel, Tensor,
 } from '../index.js'
 import { failsWith, fixtures, gap, numbers, randomTensor, rng, temp } from './support.js'
@@ -129,4 +129,21 @@ test('a description that cannot be built is refused by place', async t => {
   let deep: ContainerSpec = nn.sequential([nn.relu()])
   for (let i = 0; i < 200; i++) deep = nn.sequential([deep])
   await failsWith(t, 'ERR_INVALID_CONFIG', () => AutoModel.fromModules(deep))
+})
+
+test('LoRA on a convolution in groups gives PEFT\'s numbers, and is refused where it would have to be merged', async t => {
+  const tensors = await readSafetensors(join(fixtures, 'custom/grouped.safetensors'))
+  const part = (prefix: string) => Object.fromEntries(Object.entries(tensors).filter(([k]) => k.startsWith(prefix)).map(([k, v]) => [k.slice(prefix.length), v]))
+  const base = await AutoModel.fromModules(nn.sequential({ conv: nn.conv2d(6, 8, 3, { padding: 1, groups: 2 }), out: nn.conv2d(8, 2, 1) }))
+  base.loadStateDict(part('weight.'))
+  const model = await Swift.prepareModel(base, new LoraConfig({ r: 4, loraAlpha: 6, targetModules: ['conv'] }))
+  model.loadStateDict(part('adapter.'), { strict: false })
+  const { logits } = await model.eval().forward({ input: tensors.input })
+  t.true(gap(numbers(logits!), numbers(tensors.output)) < 1e-5)
+  await logits!.sqr().mean().backward()
+  for (const [name, grad] of Object.entries(part('grad.'))) t.true(gap(numbers(model.gradient(name)!), numbers(grad)) < 1e-5, name)
+  const before = numbers(model.parameter('base_model.model.conv.base_layer.weight'))
+  await t.throwsAsync(Swift.merge(model), { message: /groups/ })
+  t.deepEqual(numbers(model.parameter('base_model.model.conv.base_layer.weight')), before)
+  await t.throwsAsync(Swift.prepareModel(await AutoModel.fromModules(nn.sequential({ conv: nn.conv2d(6, 8, 3, { groups: 2 }) })), new LoraConfig({ r: 3, targetModules: ['conv'] })), { message: /groups/ })
 })
