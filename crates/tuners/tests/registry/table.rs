@@ -108,6 +108,9 @@ pub fn cases() -> Vec<Case> {
     let blocks = json!({ "r": 2, "target_modules": ["qkv_proj"], "use_merged_linear": true, "enable_lora": [true, false, true, true] });
     all.push(case("merged linear", "phi3", swift("LORA", blocks)).except(Property::Rows, ONE_NAME));
 
+    let extra =
+        json!({ "r": 2, "target_modules": ["k_proj", "v_proj"], "model_type": "llama", "group_size_ratio": 0.5 });
+    all.push(case("shifted", "llama", swift("longlora", extra)));
     let norms = json!({ "r": 2, "target_modules": ["q_proj"], "embedder_and_normalizer": ".*norm.*" });
     all.push(case("norms", "qwen2", swift("longlora", norms)));
 
