@@ -63,11 +63,15 @@ fn adapter_order(configuration: &Map<String, Json>) -> Vec<String> {
 
 /// Splits a configuration into PEFT's own fields and `additional_config.json`.
 fn split_config(fields: &Map<String, Json>) -> (Json, Json) {
-    let plain: Map<String, Json> = fields
+    let mut plain: Map<String, Json> = fields
         .iter()
         .filter(|(k, _)| !SWIFT_FIELDS.contains(&k.as_str()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
+    // What says `swift_type` need not say `peft_type` as well; LoRA alone of SWIFT's tuners comes here.
+    if plain.get("peft_type").is_none_or(Json::is_null) {
+        plain.insert("peft_type".into(), "LORA".into());
+    }
     let additional: Map<String, Json> =
         ADDITIONAL.iter().map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null))).collect();
     (Json::Object(plain), Json::Object(additional))
@@ -93,5 +97,25 @@ fn python_line(value: &Json) -> String {
             _ => n.to_string(),
         },
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_configuration_that_says_swift_type_alone_names_peft_s_kind_when_it_is_split() {
+        for given in
+            [json!({ "swift_type": "LORA", "r": 3 }), json!({ "swift_type": "LORA", "r": 3, "peft_type": null })]
+        {
+            let config = crate::registry::parse(&given, crate::registry::Unknown::Keep).unwrap();
+            let (plain, additional) = split_config(&config.fields);
+            assert_eq!(plain["peft_type"], "LORA");
+            assert_eq!(plain.get("swift_type"), None);
+            assert_eq!(plain["r"], 3);
+            assert_eq!(additional["lorap_lr_ratio"], 16.);
+        }
     }
 }

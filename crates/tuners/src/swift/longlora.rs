@@ -11,7 +11,7 @@ use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::pattern::FullMatch;
 use crate::target::{attach_at, Place};
 use swift_tuners_nn::models::GROUP_SIZE_RATIO;
-use swift_tuners_nn::module::{model_nodes, own_parameters, Args, Next, Own, Tuner, Value, Visitor};
+use swift_tuners_nn::module::{model_nodes, own_parameters, Args, Next, Own, Rows, Tuner, Value, Visitor};
 use swift_tuners_nn::{Context, Error, Result};
 
 crate::words! {
@@ -144,6 +144,11 @@ impl Tuner for ShiftedAttention {
 
     fn own(&self) -> Option<&Own> {
         Some(&self.own)
+    }
+
+    /// Masks and rotary tables of a batch do not come apart, so that groups are shifted in whole batches only.
+    fn rows(&self, cx: &Context) -> Result<Rows> {
+        Ok(if cx.training { Rows::Whole } else { Rows::Together })
     }
 
     fn visit<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
