@@ -17,14 +17,14 @@ pub struct Init {
 
 enum From {
     /// Values are made as they are asked for.
-    Seed(Generator),
+    Seed(Box<Generator>),
     /// A checkpoint will replace them: a value is made only where it did not, from a generator of its own.
     Later { seed: u64, made: u64 },
 }
 
 impl Init {
     pub fn new(model: &Model, seed: u64) -> Self {
-        Self::on(model, From::Seed(Generator::new(seed)))
+        Self::on(model, From::Seed(Box::new(Generator::new(seed))))
     }
 
     /// For parameters that a checkpoint replaces.
