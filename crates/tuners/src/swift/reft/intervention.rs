@@ -26,15 +26,16 @@ enum Source {
 
 impl Parts {
     pub fn new(o: &Options, width: usize, init: &mut Init) -> Result<Self> {
-        Ok(Self {
-            rotation: if o.kind.projects() { None } else { Some(Rotation::new(width, o.r, init)?) },
-            source: if o.kind.constant() {
-                Source::Constant(init.uniform(&[o.r], 0., 1.)?)
-            } else {
-                Source::Linear(init.dense(width, o.r, true)?)
-            },
-            projection: if o.kind.projects() { Some(init.dense(width, o.r, o.add_bias)?) } else { None },
-        })
+        // Python rounds the linear layers to bfloat16, so that a f32 model fails; here they are as wide as the model, or f32.
+        let projects = o.kind.projects();
+        let rotation = if projects { None } else { Some(Rotation::new(width, o.r, init)?) };
+        let projection = if projects { Some(init.dense(width, o.r, o.add_bias)?) } else { None };
+        let source = if o.kind.constant() {
+            Source::Constant(init.uniform(&[o.r], 0., 1.)?)
+        } else {
+            Source::Linear(init.dense(width, o.r, true)?)
+        };
+        Ok(Self { rotation, source, projection })
     }
 
     /// In pyreft's order.

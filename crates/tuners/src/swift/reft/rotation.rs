@@ -1,6 +1,8 @@
 //! The orthonormal matrix of an intervention.
 
 use crate::init::Init;
+use candle_core::{DType, Device};
+use swift_tuners_nn::linalg::unique_q;
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
 pub const ORIGINAL: &str = "rotate_layer.parametrizations.weight.original";
@@ -18,12 +20,15 @@ pub struct Rotation {
 
 impl Rotation {
     pub fn new(width: usize, r: usize, init: &mut Init) -> Result<Self> {
-        let start = init.normal(&[width, r], 1.)?.array()?;
-        let (original, base) = from_columns(&start)?;
-        let param = |x: &Array, trained: bool| -> Result<Param> {
-            Ok(Param::new(x.to_dtype(init.dtype)?.to_device(&init.device)?, trained))
-        };
-        Ok(Self { original: param(&original, true)?, base: param(&base, false)? })
+        let (n, device) = (width, init.device.clone());
+        let original = Param::new(no_reflection(n, r)?.to_dtype(init.dtype)?.to_device(&device)?, true);
+        // Random orthonormal columns, completed by random ones.
+        let base = init.param(&[n, n], move |g| {
+            let first = g.orthogonal(&[n, r], 1.)?;
+            unique_q(&Array::cat(&[&first, &g.randn(&[n, n - r])?], 1)?)
+        })?;
+        base.set_requires_grad(false);
+        Ok(Self { original, base })
     }
 
     pub fn matrix(&self, cx: &Context) -> Result<Tensor> {
@@ -33,7 +38,7 @@ impl Rotation {
         let fill = |f: &dyn Fn(usize, usize) -> bool| -> Result<Tensor> {
             let values: Vec<f32> =
                 (0..n).flat_map(|i| (0..r).map(move |j| (i, j))).map(|(i, j)| f32::from(u8::from(f(i, j)))).collect();
-            Ok(Array::from_vec(values, (n, r), &candle_core::Device::Cpu)?.to_dtype(dtype)?.to_device(&device)?.into())
+            Ok(Array::from_vec(values, (n, r), &Device::Cpu)?.to_dtype(dtype)?.to_device(&device)?.into())
         };
         let unit = fill(&|i, j| i == j)?;
         let vectors = original.mul(&fill(&|i, j| i > j)?)?;
@@ -57,8 +62,7 @@ impl Rotation {
 /// are orthonormal): no reflection, and a base that completes them.
 pub fn from_columns(columns: &Array) -> Result<(Array, Array)> {
     let (n, r) = columns.dims2()?;
-    let values: Vec<Vec<f32>> =
-        columns.to_dtype(candle_core::DType::F32)?.to_device(&candle_core::Device::Cpu)?.to_vec2()?;
+    let values: Vec<Vec<f32>> = columns.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2()?;
     // Gram and Schmidt, twice over, first over the columns and then over the axes until the basis is complete.
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(n);
     let candidates = (0..r).map(|j| values.iter().map(|row| f64::from(row[j])).collect::<Vec<f64>>());
@@ -84,8 +88,11 @@ pub fn from_columns(columns: &Array) -> Result<(Array, Array)> {
         }
     }
     let base: Vec<f32> = (0..n).flat_map(|i| basis.iter().map(move |b| b[i] as f32)).collect();
-    let cpu = &candle_core::Device::Cpu;
-    let mut original = vec![0f32; n * r];
-    (0..r).for_each(|j| original[j * r + j] = -1.);
-    Ok((Array::from_vec(original, (n, r), cpu)?, Array::from_vec(base, (n, n), cpu)?))
+    Ok((no_reflection(n, r)?, Array::from_vec(base, (n, n), &Device::Cpu)?))
+}
+
+/// Householder parameters `[n, r]` that reflect nothing: their product is the first r columns of the base.
+fn no_reflection(n: usize, r: usize) -> Result<Array> {
+    let values = (0..n * r).map(|at| if at / r == at % r { -1f32 } else { 0. }).collect();
+    Ok(Array::from_vec(values, (n, r), &Device::Cpu)?)
 }

@@ -84,6 +84,9 @@ impl ResTuner {
                     }
                     _ => size(options, "adapter_length", 32)?,
                 };
+                // Both constructors draw before the initialisations do.
+                init.discard_dense(at.dim, length, true)?;
+                init.discard_dense(length, at.dim, true)?;
                 let down = init.xavier_dense(at.dim, length)?;
                 let up = if at.zero { init.zero_dense(length, at.dim)? } else { init.xavier_dense(length, at.dim)? };
                 let net = Bottleneck { down, up, act: Activation::Gelu };
@@ -100,6 +103,8 @@ impl ResTuner {
                     let weight = init.kaiming(&[out, inp])?;
                     Ok(Dense { weight, bias: Some(init.normal(&[out], 1.)?) })
                 };
+                init.discard_dense(inner, inner * factor, true)?;
+                init.discard_dense(inner * factor, inner, true)?;
                 let down = kaiming(init, inner, inner * factor)?;
                 let up = if at.zero {
                     init.zero_dense(inner * factor, inner)?
@@ -111,7 +116,10 @@ impl ResTuner {
             }
             Spec::Upsample => {
                 let conv = match upsampled {
-                    Some(out) => Some((init.constant(&[out, at.dim, 3, 3], 0.)?, init.constant(&[out], 0.)?)),
+                    Some(out) => {
+                        init.discard_dense(at.dim * 9, out, true)?;
+                        Some((init.constant(&[out, at.dim, 3, 3], 0.)?, init.constant(&[out], 0.)?))
+                    }
                     None => None,
                 };
                 Self::Upsample { conv, channels: at.dim }
