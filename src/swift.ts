@@ -16,7 +16,7 @@ export interface PrepareOptions {
   extraStateKeys?: string[]
   /** Attaches the adapters frozen. */
   inferenceMode?: boolean
-  /** Seed of the tuners' initial values, dropout and noise. */
+  /** Seed of dropout, noise and the tuners' initial values: those that Python has after `torch.manual_seed(seed)`. */
   seed?: number
   /** PEFT only; SWIFT names adapters by the config record's keys. Default 'default'. */
   adapterName?: string

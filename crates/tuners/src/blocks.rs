@@ -34,7 +34,15 @@ impl Init {
 
     /// What the constructor of a linear layer draws, for one whose values an initialisation replaces.
     pub fn discard_dense(&mut self, inp: usize, out: usize, bias: bool) -> Result<()> {
-        self.discard(|g| g.linear(inp, out, bias))
+        self.discard_uniforms(out * inp + if bias { out } else { 0 })
+    }
+
+    /// `count` values of constructors, which draw uniformly.
+    pub fn discard_uniforms(&mut self, count: usize) -> Result<()> {
+        self.discard(|g| {
+            g.skip_uniforms(count);
+            Ok(())
+        })
     }
 
     /// A linear layer with Xavier uniform weights and biases that are nearly zero.
@@ -42,6 +50,7 @@ impl Init {
         Ok(Dense { weight: self.xavier(inp, out)?, bias: Some(self.normal(&[out], 1e-6)?) })
     }
 
+    /// A linear layer that starts at zero.
     pub fn zero_dense(&mut self, inp: usize, out: usize) -> Result<Dense> {
         Ok(Dense { weight: self.constant(&[out, inp], 0.)?, bias: Some(self.constant(&[out], 0.)?) })
     }

@@ -26,6 +26,13 @@ pub fn qr(x: &Array) -> Result<(Array, Array)> {
     Ok((from_faer(qr.compute_thin_Q().as_ref(), DType::F32)?, from_faer(qr.thin_R(), DType::F32)?))
 }
 
+/// The orthonormal factor of the QR decomposition whose R has a positive diagonal, which makes it unique.
+pub fn unique_q(x: &Array) -> Result<Array> {
+    let (q, r) = qr(x)?;
+    let signs: Vec<f32> = r.to_vec2::<f32>()?.iter().enumerate().map(|(i, r)| r[i].signum()).collect();
+    Ok(q.broadcast_mul(&Array::new(signs, &Device::Cpu)?)?)
+}
+
 pub(super) fn to_faer(x: &Array) -> Result<Mat<f64>> {
     let (rows, cols) = x.dims2()?;
     let values: Vec<f64> = x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;

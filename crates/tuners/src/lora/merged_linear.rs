@@ -59,6 +59,9 @@ impl LayerKind for SwiftMergedLinear {
         let block = out / enabled.len();
         let groups = enabled.iter().filter(|&&e| e).count();
         let size = r * groups;
+        // In Python it is a `nn.Linear`, which draws a weight when it is made and again when it is reset.
+        init.discard_dense(inp, out, false)?;
+        init.discard_dense(inp, out, false)?;
         let a = init.param(&[size, inp], move |g| g.kaiming_uniform(&[size, inp], 5f64.sqrt()))?;
         let b = init.constant(&[block * groups, r], 0.)?;
         Ok(MergedLinear { a, b, enabled, r, block, scaling, dropout: c.lora.lora_dropout.0 })

@@ -2,7 +2,7 @@
 //!
 //! Jiang et al. 2023 (arXiv 2312.11392); Python's `swift.tuners.scetuning`.
 
-use crate::blocks::{over_channels, Bottleneck, Probe};
+use crate::blocks::{over_channels, Bottleneck, Dense, Probe};
 use crate::config::Dialect;
 use crate::fields::{Required, Sizes};
 use crate::method::{Attach, Attachment, Kind};
@@ -117,8 +117,12 @@ fn attach(c: &SceTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
         if length == 0 {
             return Err(Error::config("down_ratio", format!("{ratio} of {dim} channels leaves none")));
         }
-        let down = a.init.dense(dim, length, true)?;
+        // Both constructors draw; of the first layer the bias stays, and its weight is drawn anew behind them.
+        let bound = 1. / (dim as f64).sqrt();
+        a.init.discard_dense(dim, length, false)?;
+        let bias = Some(a.init.uniform(&[length], -bound, bound)?);
         a.init.discard_dense(length, dim, true)?;
+        let down = Dense { weight: a.init.kaiming(&[length, dim])?, bias };
         nets.push(Bottleneck { down, up: a.init.zero_dense(length, dim)?, act: Activation::Gelu });
     }
     attach_at(&mut a.model.root, &hints, |at, node| {

@@ -27,7 +27,7 @@ crate::config! {
         dim: Required<usize>;
         /// A regular expression for whole names; the empty one means the model itself.
         target_modules: Required<SwiftPattern>;
-        /// 'fcn4' and 'alexnet' take images; 'alexnet' starts from random weights here.
+        /// 'fcn4' and 'alexnet' take images; 'alexnet' starts from random weights here, in Python from ImageNet's.
         side_module_name: SideNetwork = SideNetwork::Fcn4;
         /// The side network's input among the module's arguments.
         source_hidden_pos: Position = Position::Index(0);
@@ -179,6 +179,10 @@ impl Network {
                         index,
                         pooled,
                     });
+                }
+                // Of the whole network, the layers that are left out draw, too.
+                for (inp, out) in [(9216, 4096), (4096, 4096), (4096, 1000)] {
+                    init.discard_dense(inp, out, true)?;
                 }
                 Self::Alex { convolutions, fc: init.dense(9216, dim, false)? }
             }

@@ -119,6 +119,11 @@ impl Generator {
         array(self.uniforms(shape.iter().product(), from as f32, to as f32), shape)
     }
 
+    /// Passes over `count` values that [`Generator::uniform`] would give.
+    pub fn skip_uniforms(&mut self, count: usize) {
+        self.words.skip(count);
+    }
+
     /// `torch.empty(shape, dtype=torch.float64).uniform_(from, to)`.
     pub fn uniform_f64(&mut self, shape: &[usize], from: f64, to: f64) -> Result<Array> {
         let values: Vec<f64> =

@@ -1,7 +1,7 @@
 //! `torch.nn.init`, and what the constructors of `torch.nn`'s layers draw.
 
 use super::Generator;
-use crate::linalg::qr;
+use crate::linalg::unique_q;
 use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::Device;
@@ -68,9 +68,7 @@ impl Generator {
         let columns = fan_in(shape)? as usize;
         let rows = shape[0];
         let x = self.randn(&[rows, columns])?;
-        let (q, r) = qr(&if rows < columns { x.t()? } else { x })?;
-        let signs: Vec<f32> = r.to_vec2::<f32>()?.iter().enumerate().map(|(i, r)| r[i].signum()).collect();
-        let q = (q.broadcast_mul(&Array::new(signs, &Device::Cpu)?)? * gain)?;
+        let q = (unique_q(&if rows < columns { x.t()? } else { x })? * gain)?;
         Ok(if rows < columns { q.t()? } else { q }.reshape(shape)?)
     }
 }
