@@ -1,6 +1,6 @@
 //! The blocks of the bypass.
 
-use super::scaling::Scaling;
+use super::scaling::{Named, Scaling};
 use super::spec::Spec;
 use crate::blocks::{over_channels, Bottleneck, Dense};
 use crate::init::Init;
@@ -38,9 +38,6 @@ pub struct At {
     /// The second linear layer starts at zero.
     pub zero: bool,
 }
-
-/// Parameters by their names inside of a tuner.
-pub type Named = Vec<(String, Param)>;
 
 pub enum ResTuner {
     Identity,

@@ -1,11 +1,13 @@
 //! Weights of the bypass's branches.
 
-use super::bypass::Named;
 use crate::blocks::Dense;
 use crate::init::Init;
 use serde_json::Value as Json;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Context, Error, Param, Result, Tensor};
+
+/// Parameters by their names inside of a tuner.
+pub type Named = Vec<(String, Param)>;
 
 /// `adapter_weight`: what the branch is multiplied with before it joins the residual.
 pub enum Scaling {
