@@ -34,6 +34,7 @@ cases! {
         all_linear arch_bert arch_gemma3 arch_gpt2 arch_llama_tied_bias arch_mistral arch_phi3 arch_qwen2 arch_qwen3 arch_qwen3_moe
         arch_roberta_classifier arch_t5 arch_vit base_bfloat16 base_float16 basic bias_all bias_lora_only bias_none conv1d
         default_targets dora dora_bias dora_conv1d dora_conv2d dora_embedding embedding embedding_tied embedding_tied_ensure exclude
+        gemma_embedding gemma_embedding_dora tied_saved_embedding
         init_false init_gaussian init_olora init_orthogonal init_pissa init_true layers left_padding lora_bias loraplus mixed_batch
         mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
         two_active
