@@ -23,9 +23,9 @@ export async function types(auto: typeof AutoModel): Promise<void> {
   // @ts-expect-error the rank is a number
   const wrong = new LoRAConfig({ r: '8' })
   // @ts-expect-error a misspelt field
-  new HRAConfig({ targetModule: ['q_proj'] })
+  const misspelt = new HRAConfig({ targetModule: ['q_proj'] })
   // @ts-expect-error a field of another class
-  new IA3Config({ r: 8 })
+  const other = new IA3Config({ r: 8 })
   assert<Equal<HRAConfig['applyGS'], boolean>>()
   // @ts-expect-error adapters are read-only
   swift.adapters.set('b', new LoRAConfig({}))
@@ -36,5 +36,5 @@ export async function types(auto: typeof AutoModel): Promise<void> {
   }
   for await (const ids of model.generate({ inputIds: [[1]] })) assert<Equal<typeof ids, number[]>>()
   using scoped = swift
-  scoped.eval().setActiveAdapters([...wrong.swiftType])
+  scoped.eval().setActiveAdapters([...wrong.swiftType, misspelt.peftType, other.peftType])
 }
