@@ -249,7 +249,7 @@ export interface SideFields {
   dim: number
   /** A regular expression for whole names; the empty one means the model itself. */
   targetModules: string
-  /** 'fcn4' and 'alexnet' take images; 'alexnet' starts from random weights here. Default 'fcn4'. */
+  /** 'fcn4' and 'alexnet' take images; 'alexnet' starts from random weights here, in Python from ImageNet's. Default 'fcn4'. */
   sideModuleName?: 'mlp' | 'fcn4' | 'alexnet'
   /** The side network's input among the module's arguments. Default 0. */
   sourceHiddenPos?: number | string
