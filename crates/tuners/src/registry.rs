@@ -5,6 +5,7 @@ use crate::method::Method;
 use crate::target::nearest_word;
 use crate::{lora, peft, swift};
 use serde_json::{Map, Value as Json};
+use std::sync::OnceLock;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
 
@@ -78,8 +79,16 @@ pub fn parse(json: &Json, unknown: Unknown) -> Result<TunerConfig> {
     Ok(config)
 }
 
-/// Every field of a kind's class with its default, and the field that names the kind.
+/// Every field of a kind's class with its default, and the field that names the kind. Made once for all kinds: every checkpoint
+/// asks several times.
 pub fn defaults(method: &Method) -> Map<String, Json> {
+    static ALL: OnceLock<Vec<Map<String, Json>>> = OnceLock::new();
+    let all = ALL.get_or_init(|| METHODS.iter().map(declared_defaults).collect());
+    let at = METHODS.iter().position(|m| m.name == method.name && m.dialect == method.dialect);
+    at.map_or_else(|| declared_defaults(method), |at| all[at].clone())
+}
+
+fn declared_defaults(method: &Method) -> Map<String, Json> {
     let mut out = Map::new();
     out.insert(method.dialect.field().to_owned(), method.name.into());
     for declared in (method.fields)() {
