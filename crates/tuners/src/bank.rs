@@ -2,7 +2,7 @@
 
 use crate::method::Attach;
 use std::sync::Arc;
-use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Tuner, Value, Visitor};
+use swift_tuners_nn::module::{Args, Next, Part, Role, Tuner, Value, Visitor};
 use swift_tuners_nn::{AdapterId, Context, Error, Param, Result};
 
 /// One adapter's shared tensors.
@@ -78,6 +78,11 @@ impl Tuner for Banks {
         }
     }
 
+    /// Nothing of a merged adapter stays beside the model.
+    fn unloads(&self) -> bool {
+        true
+    }
+
     fn detach(&mut self, adapter: AdapterId) -> bool {
         if let Ok(at) = self.ids.binary_search(&adapter) {
             self.ids.remove(at);
@@ -85,10 +90,4 @@ impl Tuner for Banks {
         }
         self.ids.is_empty()
     }
-}
-
-/// Names a bank's tensor as a layer names it, too, though it is not the layer's.
-pub fn shared<'a>(group: &'static str, param: &'a Param) -> Part<'a> {
-    let name = PartName::Grouped { group, leaf: "", saved: "" };
-    Part { name, ..Part::trained(group, param) }.role(Role::Shared)
 }

@@ -2,7 +2,7 @@
 //!
 //! Kopiczko et al. 2023 (arXiv 2310.11454); PEFT's `peft.tuners.vera`.
 
-use crate::bank::{shared, Bank};
+use crate::bank::Bank;
 use crate::config::TunerConfig;
 use crate::fields::{Fields as _, Probability};
 use crate::init::Init;
@@ -122,8 +122,8 @@ impl LayerAdapter for Vera {
         vec![
             Part::trained("vera_lambda_b", &self.b),
             Part::trained("vera_lambda_d", &self.d),
-            shared("vera_A", &self.projections.0),
-            shared("vera_B", &self.projections.1),
+            Part::trained("vera_A", &self.projections.0).role(Role::Shared),
+            Part::trained("vera_B", &self.projections.1).role(Role::Shared),
         ]
     }
 
