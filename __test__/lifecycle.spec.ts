@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import test from 'ava'
-import { AdamW, LoraConfig, PeftModel, readSafetensors, Swift, SwiftModel, writeSafetensors } from '../index.js'
+import { AdamW, LoRAConfig, LoraConfig, type Model, PartConfig, PeftModel, readSafetensors, Swift, SwiftModel, writeSafetensors } from '../index.js'
 import { base, failsWith, gap, IDS, logits, lora, numbers, snapshot, temp } from './support.js'
 
 test('an inactive LoRA leaves the output bit-identical', async t => {
@@ -270,4 +270,19 @@ test('what an adapter file lacks starts fresh, as if just attached, and trains',
   await (await loaded.forward({ inputIds: IDS, labels: IDS })).loss!.backward()
   await optimizer.step()
   own().forEach((after, i) => t.true(gap(after, before[i]) > 0.01))
+})
+
+test('a LoRA that comes after a Part trains in the copy, too, and is saved and loaded with it', async t => {
+  const targets = (tuned: Model) => tuned.namedParameters().filter(p => p.name.includes('lora_A')).map(p => p.name)
+  const config = () => ({ part: new PartConfig({ targetModules: '.*layers\\.1\\.self_attn' }), lora: new LoRAConfig({ r: 2, targetModules: ['q_proj'], initLoraWeights: false }) })
+  const model = await Swift.prepareModel(await base('llama'), config(), { seed: 3 }) as SwiftModel
+  const inside = targets(model).filter(name => name.includes('_part_part.q_proj'))
+  t.is(inside.length, 1, targets(model).join())
+  const inputs = { inputIds: [[3, 1, 4, 1, 5]], labels: [[3, 1, 4, 1, 5]] }
+  await (await model.forward(inputs)).loss!.backward()
+  t.truthy(model.gradient(inside[0]))
+  const dir = temp()
+  await model.savePretrained(dir)
+  const again = await Swift.fromPretrained(await base('llama'), dir, { strict: true })
+  t.deepEqual(numbers((await again.eval().forward(inputs)).logits!), numbers((await model.eval().forward(inputs)).logits!))
 })

@@ -2,4 +2,4 @@
 import { run } from './setup.mjs'
 
 const test = 'typescript::tests::the_classes_of_the_typescript_surface_are_those_that_are_declared'
-run('cargo', ['test', '--locked', '--package', 'swift-tuners-tuners', '--lib', '--', '--exact', test], { env: { ...process.env, UPDATE: '1' } })
+run('cargo', ['test', '--release', '--locked', '--package', 'swift-tuners-tuners', '--lib', '--', '--exact', test], { env: { ...process.env, UPDATE: '1' } })

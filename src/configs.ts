@@ -48,7 +48,7 @@ export function complete(fields: object, kind: Json, raw?: symbol): Json {
 abstract class Configuration {
   readonly #json: Json
 
-  protected constructor(json: Json, _raw?: symbol) {
+  protected constructor(json: Json) {
     this.#json = json
     for (const [name, value] of Object.entries(json)) {
       if (name === '__proto__') continue

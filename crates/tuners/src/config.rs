@@ -72,6 +72,12 @@ impl TunerConfig {
         self.fields.get(name).filter(|v| !v.is_null())
     }
 
+    /// Changes a field; what was read of the old ones is forgotten.
+    pub fn set(&mut self, name: &str, value: impl Into<Json>) {
+        self.fields.insert(name.to_owned(), value.into());
+        self.typed = Typed::default();
+    }
+
     /// Whether a value is there that says something: neither `null` nor empty.
     pub fn is_given(&self, name: &str) -> bool {
         match self.get(name) {

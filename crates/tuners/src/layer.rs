@@ -22,9 +22,14 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     /// In Python's order; the one place where names, keys and roles stand.
     fn parts(&self) -> Vec<Part<'_>>;
 
-    /// What the base layer gets instead of `x [.., in]`; nothing when it gets `x`.
-    fn input(&self, _call: &Call<'_>, _x: &Tensor) -> Result<Option<Tensor>> {
-        Ok(None)
+    /// Whether [`LayerAdapter::input`] does anything.
+    fn maps_input(&self) -> bool {
+        false
+    }
+
+    /// What the base layer gets instead of `x [.., in]`.
+    fn input(&self, _call: &Call<'_>, x: &Tensor) -> Result<Tensor> {
+        Ok(x.clone())
     }
 
     /// ΔW `[out, in]`, scaled.
@@ -54,12 +59,8 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     /// W' of `w [out, in]`.
     fn merged_weight(&self, call: &Call<'_>, w: Array) -> Result<Array> {
         let mut m = Tensor::from(w);
-        let (inputs, dtype, device) = (m.dim(1), m.dtype(), m.device().clone());
-        let unit = || Ok::<Tensor, Error>(Array::eye(inputs, dtype, &device)?.into());
-        if self.maps_input(call)? {
-            if let Some(mapped) = self.input(call, &unit()?)? {
-                m = ops::linear(&m, &mapped, None, WeightLayout::OutIn)?; // W input(I)ᵀ
-            }
+        if self.maps_input() {
+            m = self.mapped(call, &m)?;
         }
         if let Some(delta) = self.delta(call)? {
             m = m.add(&delta)?;
@@ -94,10 +95,10 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
         y.map(|y| Ok(y.into_data().flatten_all()?)).transpose()
     }
 
-    /// Whether [`LayerAdapter::input`] does anything: asked with one row before the identity is made.
-    fn maps_input(&self, call: &Call<'_>) -> Result<bool> {
-        let row = Array::zeros((1, call.site.inputs), DType::F32, &call.site.device)?;
-        Ok(self.input(call, &row.into())?.is_some())
+    /// `w input(I)ᵀ`: what the layer multiplies by when its inputs are mapped.
+    fn mapped(&self, call: &Call<'_>, w: &Tensor) -> Result<Tensor> {
+        let unit = Array::eye(w.dim(1), w.dtype(), w.device())?;
+        ops::linear(w, &self.input(call, &unit.into())?, None, WeightLayout::OutIn)
     }
 
     /// The values of an adapter that is `Σ wᵢ adapterᵢ`, in the order of [`LayerAdapter::parts`], where that is one of them.
@@ -143,9 +144,9 @@ impl<D: LayerAdapter> Layer<D> {
         self.ids.binary_search(&id).ok().map(|at| &mut self.entries[at].1)
     }
 
-    fn general(&self, cx: &Context, call: &Call<'_>, args: Args, x: &Input, next: Next<'_>) -> Result<Value> {
-        let active: Vec<&D> = cx.active.iter().filter_map(|&id| self.adapter(id)).collect();
-        let mut y = match self.base(call, &active, x)? {
+    fn general(active: &[Active<'_, D>], call: &Call<'_>, args: Args, x: &Input, next: Next<'_>) -> Result<Value> {
+        let (cx, active) = (call.cx, active.iter().map(|a| a.adapter).collect::<Vec<_>>());
+        let mut y = match Self::base(call, &active, x)? {
             (Some(weight), _) => convolve(call, x.tensor()?, &weight)?,
             (None, Some(mapped)) => {
                 let mut args = args;
@@ -163,36 +164,25 @@ impl<D: LayerAdapter> Layer<D> {
 
     /// What the base layer runs with in place of its weight, or of its input: the maps of the last adapter come first, as their
     /// product stands behind the weight in the order of activation.
-    fn base(&self, call: &Call<'_>, active: &[&D], x: &Input) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn base(call: &Call<'_>, active: &[&D], x: &Input) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Input::Tensor(x) = x else { return Ok((None, None)) };
         if call.site.convolution().is_some() {
-            return Ok((self.mapped_kernel(call, active)?, None));
+            return Ok((Self::mapped_kernel(call, active)?, None));
         }
-        let mut mapped = None;
-        for adapter in active.iter().rev() {
-            if let Some(next) = adapter.input(call, mapped.as_ref().unwrap_or(x))? {
-                mapped = Some(next);
-            }
+        let mut mapped: Option<Tensor> = None;
+        for adapter in active.iter().rev().filter(|a| a.maps_input()) {
+            mapped = Some(adapter.input(call, mapped.as_ref().unwrap_or(x))?);
         }
         Ok((None, mapped.map(|m| m.to_dtype(x.dtype())).transpose()?))
     }
 
     /// A convolution multiplies patches, which are never formed: what maps them goes into the kernel.
-    fn mapped_kernel(&self, call: &Call<'_>, active: &[&D]) -> Result<Option<Tensor>> {
+    fn mapped_kernel(call: &Call<'_>, active: &[&D]) -> Result<Option<Tensor>> {
         let mut kernel: Option<Tensor> = None;
-        for adapter in active {
-            let w = match &kernel {
-                Some(k) => k.clone(),
-                None => Tensor::from(call.weights.matrix()?),
-            };
+        for adapter in active.iter().filter(|a| a.maps_input()) {
+            let w = kernel.map_or_else(|| Ok::<_, Error>(call.weights.matrix()?.into()), Ok)?;
             let flat = Call::merging(call.cx, call.site, call.weights, w.data());
-            if !adapter.maps_input(&flat)? {
-                continue;
-            }
-            let unit = Array::eye(call.site.inputs, w.dtype(), w.device())?;
-            if let Some(mapped) = adapter.input(&flat, &unit.into())? {
-                kernel = Some(ops::linear(&w, &mapped, None, WeightLayout::OutIn)?);
-            }
+            kernel = Some(adapter.mapped(&flat, &w)?);
         }
         kernel.map(|k| k.reshape(call.site.shape.as_slice())).transpose()
     }
@@ -231,14 +221,13 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
         let x = Input::of(&args)?;
         let active: Vec<Active<'_, D>> =
             cx.active.iter().filter_map(|&id| Some(Active { id, adapter: self.adapter(id)? })).collect();
-        if cx.rows.is_none() || D::FUSED_ROWS {
-            if let Some(y) = D::fused(&active, &call, &x, &next)? {
-                return Ok(y.into());
-            }
+        if let Some(y) = D::fused(&active, &call, &x, &next)? {
+            return Ok(y.into());
         }
         if cx.rows.is_none() {
-            return self.general(cx, &call, args, &x, next);
+            return Self::general(&active, &call, args, &x, next);
         }
+        // These rows cannot go together after all.
         cx.by_rows(&args, |cx, args| {
             if cx.active.iter().any(|&id| self.adapter(id).is_some()) {
                 self.around(cx, args, next)
@@ -253,7 +242,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
     }
 
     fn rows(&self, _: &Context) -> Result<Rows> {
-        Ok(Rows::Together)
+        Ok(if D::FUSED_ROWS { Rows::Together } else { Rows::Apart })
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {

@@ -102,7 +102,7 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     let copied = resolved.texts("modules_to_save")?.unwrap_or_default();
     let mut targets = target::resolve(a.model, &resolved, &copied)?;
     if matches!(resolved.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear")) {
-        resolved.fields.insert("target_modules".into(), targets.clone().into());
+        resolved.set("target_modules", targets.clone());
     }
     K::more_targets(config, a.model, &mut targets);
 
@@ -135,7 +135,7 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     }
     if resolved.fields.contains_key("fan_in_fan_out") {
         // Corrected as Python corrects it, also in the saved configuration.
-        resolved.fields.insert("fan_in_fan_out".into(), sites.iter().any(Site::is_transposed).into());
+        resolved.set("fan_in_fan_out", sites.iter().any(Site::is_transposed));
     }
     let mut made = Vec::with_capacity(sites.len());
     for site in &sites {
@@ -177,7 +177,7 @@ fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> {
         }
     }
     if !saved.is_empty() {
-        config.fields.insert("modules_to_save".into(), saved.into());
+        config.set("modules_to_save", saved);
     }
     Ok(())
 }
@@ -192,6 +192,6 @@ fn resolve_targets(model: &Model, defaults: &[&str], config: &mut TunerConfig) -
         return Err(Error::config("target_modules", format!("missing: PEFT has no defaults for {kind}")));
     }
     let defaults: Vec<String> = defaults.iter().map(|&t| t.to_owned()).collect();
-    config.fields.insert("target_modules".into(), defaults.into());
+    config.set("target_modules", defaults);
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Values by name: `state_dict` and `load_state_dict`. Each walks the tree once, whatever the number of names.
 
-use crate::lifecycle::TunedModel;
+use crate::lifecycle::{no_parameter, Flavor, TunedModel};
 use std::collections::{HashMap, HashSet};
-use swift_tuners_nn::error::printable;
 use swift_tuners_nn::module::{all_parameters, named_parameters};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{Array, Error, Param, Result};
@@ -10,19 +9,18 @@ use swift_tuners_nn::{Array, Error, Param, Result};
 /// The parameters of a model under all of their names.
 struct ByName<'a> {
     params: HashMap<String, &'a Param>,
-    prefix: &'static str,
+    flavor: Flavor,
 }
 
 impl<'a> ByName<'a> {
     fn new(model: &'a TunedModel) -> Self {
-        Self { params: all_parameters(&model.model.root).into_iter().collect(), prefix: model.flavor.prefix() }
+        Self { params: all_parameters(&model.model.root).into_iter().collect(), flavor: model.flavor }
     }
 
     /// By the name in this wrapping, or by the name in the base model.
     fn find(&self, name: &str) -> Result<&'a Param> {
-        let stripped = name.strip_prefix(self.prefix);
-        let found = stripped.and_then(|n| self.params.get(n)).or_else(|| self.params.get(name));
-        found.copied().ok_or_else(|| Error::Argument(format!("no parameter is called {:?}", printable(name, 160))))
+        let found = self.flavor.names_inside(name).find_map(|n| self.params.get(n));
+        found.copied().ok_or_else(|| no_parameter(name))
     }
 }
 
@@ -66,7 +64,7 @@ impl TunedModel {
                 )));
             }
         } else if let (true, Some(name)) = (pairs.is_empty(), unknown.first()) {
-            return Err(Error::Argument(format!("loadStateDict: no parameter is called {:?}", printable(name, 160))));
+            return Err(Error::Argument(format!("loadStateDict: {}", no_parameter(name))));
         }
         // A conversion may fail for want of memory; a parameter that is another's transposed changes that one.
         let before: Vec<(&Param, Place)> = params.params.values().map(|&p| (p, p.place())).collect();

@@ -202,21 +202,17 @@ impl Rule {
 
 /// The paths of the modules that LoRA-like configurations adapt, in the model's order.
 ///
-/// `target_modules`: a list by suffix, a string by full match, `all-linear`, or absent for the default of the model type.
+/// `target_modules`: a list by suffix, a string by full match, or `all-linear`.
 /// `exclude_modules` wins; nothing at or below a module of `modules_to_save` is adapted; `layers_to_transform` and
 /// `layers_pattern` narrow a list (not a pattern). Fails with [`Error::Target`] when nothing is left.
 pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) -> Result<Vec<String>> {
     let nodes = named_nodes(&model.root);
     let all_linear =
         matches!(config.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear"));
-    let rule = if all_linear {
-        None
-    } else {
-        Some(match Rule::new(config, "target_modules")? {
-            Some(rule) => rule,
-            None => Rule::Suffixes(model.keys.lora_targets.iter().map(|&s| s.to_owned()).collect()),
-        })
-    };
+    let rule = if all_linear { None } else { Rule::new(config, "target_modules")? };
+    if rule.is_none() && !all_linear {
+        return Err(Error::config("target_modules", "missing"));
+    }
     let exclude = Rule::new(config, "exclude_modules")?;
     let layers = Layers::new(config)?;
     let mut found = Vec::new();
@@ -235,9 +231,8 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
         }
     }
     if found.is_empty() {
-        let pattern = config.get("target_modules").map_or("the default target_modules".to_owned(), |t| {
-            format!("target_modules {}", printable(&t.to_string(), 120))
-        });
+        let shown = config.get("target_modules").map(Json::to_string).unwrap_or_default();
+        let pattern = format!("target_modules {}", printable(&shown, 120));
         let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
         return Err(Error::Target {
             pattern,

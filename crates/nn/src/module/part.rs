@@ -63,7 +63,8 @@ impl<'a> Part<'a> {
         Self::of(PartName::Plain(name), param)
     }
 
-    fn of(name: PartName, param: &'a Param) -> Self {
+    /// A trained tensor of this name.
+    pub fn of(name: PartName, param: &'a Param) -> Self {
         Self { name, role: Role::Trained, rate: Rate::Base, param }
     }
 

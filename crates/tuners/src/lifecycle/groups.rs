@@ -6,7 +6,7 @@ use super::{Flavor, TunedModel};
 use std::collections::HashSet;
 use swift_tuners_nn::module::{named_nodes, named_parameters, Node, Rate, Weights};
 use swift_tuners_nn::ops::WeightLayout;
-use swift_tuners_nn::Result;
+use swift_tuners_nn::{Param, Result};
 
 /// Parameters that share settings; an absent learning rate is the optimizer's own.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,18 +24,13 @@ impl TunedModel {
     /// each gets its own four, and what belongs to none of them is in the last two.
     pub fn param_groups(&self, lr: f64, weight_decay: f64) -> Result<Vec<ParamGroup>> {
         let prefix = self.flavor.prefix();
-        let trainable: Vec<String> =
-            named_parameters(&self.model.root).into_iter().filter(|(_, p)| p.requires_grad()).map(|(n, _)| n).collect();
-        let vectors: HashSet<String> = named_parameters(&self.model.root)
-            .into_iter()
-            .filter(|(_, p)| p.shape().len() == 1)
-            .map(|(n, _)| n)
-            .collect();
-        let embeddings: HashSet<String> = named_nodes(&self.model.root)
-            .into_iter()
-            .filter(|(_, n)| is_adapted_embedding(n))
-            .map(|(path, _)| path)
-            .collect();
+        let named = named_parameters(&self.model.root);
+        let trainable: Vec<&String> = named.iter().filter(|(_, p)| p.requires_grad()).map(|(n, _)| n).collect();
+        let up = adapted(&self.model.root, Rate::Up);
+        let up: HashSet<usize> = up.iter().flat_map(|(_, parts)| parts).copied().collect();
+        let rises = |p: &Param| p.shape().len() == 1 || up.contains(&p.id());
+        let upper: HashSet<&String> = named.iter().filter(|(_, p)| rises(p)).map(|(n, _)| n).collect();
+        let embeddings = adapted(&self.model.root, Rate::Embedding);
         let without_decay = |n: &str| n.contains("bias") || is_norm(n);
         let mut groups = Vec::new();
         let mut taken: HashSet<&String> = HashSet::new();
@@ -47,14 +42,14 @@ impl TunedModel {
         }
         for (name, ratio, embedding_lr) in &plus {
             let mut parts: [Vec<String>; 4] = Default::default();
-            for n in &trainable {
+            for &n in &trainable {
                 if taken.contains(n) || (plus.len() > 1 && !n.split('.').any(|c| c == *name)) {
                     continue;
                 }
-                let in_embedding = embeddings.iter().any(|e| n.starts_with(&format!("{e}.")));
+                let in_embedding = embeddings.iter().any(|(e, _)| n.starts_with(&format!("{e}.")));
                 let part = if in_embedding {
                     1
-                } else if n.contains("lora_B") || vectors.contains(n) {
+                } else if upper.contains(n) {
                     if without_decay(n) {
                         3
                     } else {
@@ -75,7 +70,7 @@ impl TunedModel {
             return Ok(groups);
         }
         for decay in [true, false] {
-            let names = trainable.iter().filter(|n| !taken.contains(n) && without_decay(n) != decay);
+            let names = trainable.iter().copied().filter(|&n| !taken.contains(n) && without_decay(n) != decay);
             groups.push(ParamGroup {
                 names: names.map(|n| format!("{prefix}{n}")).collect(),
                 lr: None,
@@ -86,10 +81,14 @@ impl TunedModel {
     }
 }
 
-/// Whether a tuner here has tensors that learn at the rate of embeddings.
-fn is_adapted_embedding(node: &Node) -> bool {
-    let mut parts = node.tuners.iter().flat_map(|t| t.adapters().iter().flat_map(|&id| t.parts(id)));
-    parts.any(|p| p.rate == Rate::Embedding)
+/// The nodes whose tuners have tensors that learn at this rate, by path, with those tensors' identities.
+fn adapted(root: &Node, rate: Rate) -> Vec<(String, Vec<usize>)> {
+    let parts = |node: &Node| {
+        let all = node.tuners.iter().flat_map(|t| t.adapters().iter().flat_map(|&id| t.parts(id)));
+        all.filter(|p| p.rate == rate).map(|p| p.param.id()).collect::<Vec<_>>()
+    };
+    let nodes = named_nodes(root).into_iter().map(|(path, node)| (path, parts(node)));
+    nodes.filter(|(_, parts)| !parts.is_empty()).collect()
 }
 
 /// A group of [`TunedModel::galore_groups`].
@@ -131,7 +130,7 @@ impl TunedModel {
         let trainable = all.iter().filter(|(_, p)| p.requires_grad());
         let name = |n: &str| format!("{prefix}{n}");
         if each {
-            let one = |(n, p): &(String, &swift_tuners_nn::Param)| GaLoreGroup {
+            let one = |(n, p): &(String, &Param)| GaLoreGroup {
                 names: vec![name(n)],
                 projected: projected.contains(&p.id()),
                 weight_decay,

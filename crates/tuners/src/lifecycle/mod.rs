@@ -47,6 +47,13 @@ impl Flavor {
             Self::Peft => "base_model.model.",
         }
     }
+
+    /// What a name of this wrapping may be inside of the tree, most likely first: the names of the base model are taken, too, and what
+    /// stands beside the model has one component less before it.
+    pub(crate) fn names_inside(self, name: &str) -> impl Iterator<Item = &str> {
+        let without = [name.strip_prefix(self.prefix()), name.strip_prefix("base_model.")];
+        without.into_iter().flatten().chain(std::iter::once(name))
+    }
 }
 
 /// An adapter of a model.
@@ -353,7 +360,9 @@ impl TunedModel {
         let others = self.adapters.values().map(|a| &a.config).collect();
         let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, others, init })?;
         let first = self.adapters.is_empty();
-        let Attachment { config, bias, shared } = attachment;
+        let Attachment { mut config, bias, shared } = attachment;
+        // As resolved, and once: later adapters look at it.
+        config.typed = (method.read)(&config)?;
         self.adapters.insert(
             name.to_owned(),
             Adapter { id, config, bias, traits: method.traits, shared, trainable: Arc::default() },
@@ -446,18 +455,19 @@ impl TunedModel {
 
     /// A parameter by its name in this wrapping, or by its name in the base model.
     pub fn parameter(&self, name: &str) -> Result<Param> {
-        let find = |n: &str| self.model.parameter(n);
-        let without = |prefix| name.strip_prefix(prefix).and_then(find);
-        // What stands beside the model has a name of one component less.
-        without(self.flavor.prefix()).or_else(|| without("base_model.")).or_else(|| find(name)).ok_or_else(|| {
-            Error::Argument(format!("no parameter is called {:?}", swift_tuners_nn::error::printable(name, 160)))
-        })
+        let found = self.flavor.names_inside(name).find_map(|n| self.model.parameter(n));
+        found.ok_or_else(|| no_parameter(name))
     }
 }
 
 /// The letters of a name in lower case.
 fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().flat_map(char::to_lowercase)
+}
+
+/// The error for a name that no parameter has.
+pub(crate) fn no_parameter(name: &str) -> Error {
+    Error::Argument(format!("no parameter is called {:?}", swift_tuners_nn::error::printable(name, 160)))
 }
 
 fn thousands(n: usize) -> String {

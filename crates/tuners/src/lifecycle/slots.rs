@@ -3,7 +3,7 @@
 use super::TunedModel;
 use crate::bias::Bias;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Rate, Role};
+use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Role};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -38,7 +38,6 @@ enum BaseKind {
 pub struct Slot {
     module: String,
     place: Place,
-    pub rate: Rate,
     pub param: Param,
 }
 
@@ -148,20 +147,19 @@ impl TunedModel {
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in saved_nodes(&self.model.root) {
-            let mut push = |place: Place, rate: Rate, param: &Param| {
-                out.push(Slot { module: path.clone(), place, rate, param: param.clone() })
-            };
+            let mut push =
+                |place: Place, param: &Param| out.push(Slot { module: path.clone(), place, param: param.clone() });
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
                 if parts.is_empty() {
                     continue;
                 }
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, rate, param } in parts.into_iter().filter(|p| p.role != Role::Shared) {
-                    push(Place::Own { name, role }, rate, param);
+                for Part { name, role, param, .. } in parts.into_iter().filter(|p| p.role != Role::Shared) {
+                    push(Place::Own { name, role }, param);
                 }
                 if copied {
-                    own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), Rate::Base, p));
+                    own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
                 if !tuner.merges() {
                     continue;
@@ -170,24 +168,24 @@ impl TunedModel {
                 let ends = path == keys.input_embedding || Some(path.as_str()) == keys.output_embedding;
                 if embeddings_targeted && ends {
                     for (leaf, p) in own_parameters(node) {
-                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Embedding }, Rate::Base, p);
+                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Embedding }, p);
                     }
                 }
                 if adapter.bias == Bias::Adapted {
                     for (leaf, p) in own_parameters(node).into_iter().filter(|(l, _)| l == "bias") {
-                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Bias }, Rate::Base, p);
+                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Bias }, p);
                     }
                 }
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, Rate::Base, p);
+                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, p);
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), place, rate: Rate::Base, param: param.clone() })
+            out.push(Slot { module: String::new(), place, param: param.clone() })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

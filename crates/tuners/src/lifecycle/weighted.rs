@@ -9,7 +9,7 @@ use swift_tuners_nn::combine::{Combination, Combining, Method, SignMethod};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::init::Rng;
 use swift_tuners_nn::module::named_nodes;
-use swift_tuners_nn::{AdapterId, Array, Error, Result};
+use swift_tuners_nn::{AdapterId, Error, Result};
 
 #[derive(Clone, Debug)]
 pub struct WeightedOptions {
@@ -87,15 +87,11 @@ impl TunedModel {
             m.add(thread, &o.name, &config, &PrepareOptions::default(), &mut init)?;
             let id = m.id(&o.name)?;
             for (path, node) in named_nodes(&m.model.root) {
+                // Elsewhere it stays as it starts, which is to do nothing.
+                let Some(made) = made.iter().find(|made| made.path == path) else { continue };
                 for tuner in node.tuners.iter().filter(|t| t.merges()) {
-                    let parts = tuner.parts(id);
-                    let values = made.iter().find(|made| made.path == path).map(|made| &made.values);
-                    for (i, part) in parts.iter().enumerate() {
-                        let shape = part.param.shape();
-                        match values {
-                            Some(values) => part.param.set(&values[i].reshape(shape)?)?,
-                            None => part.param.set(&Array::zeros(shape, part.param.dtype(), &part.param.device())?)?,
-                        }
+                    for (part, value) in tuner.parts(id).iter().zip(&made.values) {
+                        part.param.set(&value.reshape(part.param.shape())?)?;
                     }
                 }
             }

@@ -53,7 +53,7 @@ fn config(configs: &[&TunerConfig], rank: usize, made: &[Made]) -> Result<TunerC
         "use_rslora": false, "init_lora_weights": true,
     });
     if let Json::Object(changes) = changes {
-        config.fields.extend(changes);
+        changes.into_iter().for_each(|(name, value)| config.set(&name, value));
     }
     Ok(config)
 }

@@ -92,7 +92,7 @@ impl LayerAdapter for MergedLinear {
     const BASE_NAME: Option<&'static str> = None;
 
     fn parts(&self) -> Vec<Part<'_>> {
-        let part = |group, param| Part { name: PartName::Nameless { group }, ..Part::trained("", param) };
+        let part = |group, param| Part::of(PartName::Nameless { group }, param);
         vec![part("lora_A", &self.a), part("lora_B", &self.b).rate(Rate::Up)]
     }
 

@@ -64,13 +64,17 @@ impl LayerAdapter for Hra {
         vec![Part::trained("hra_u", &self.u)]
     }
 
-    fn input(&self, call: &Call<'_>, x: &Tensor) -> Result<Option<Tensor>> {
+    fn maps_input(&self) -> bool {
+        true
+    }
+
+    fn input(&self, call: &Call<'_>, x: &Tensor) -> Result<Tensor> {
         let u = call.value(&self.u)?;
         let x = x.to_dtype(u.dtype())?;
         if self.gram_schmidt {
-            linalg::reflect_all(&x, &linalg::gram_schmidt(&u)?).map(Some)
+            linalg::reflect_all(&x, &linalg::gram_schmidt(&u)?)
         } else {
-            linalg::reflect_each(&x, &u).map(Some)
+            linalg::reflect_each(&x, &u)
         }
     }
 }

@@ -89,7 +89,7 @@ impl LayerKind for Ia3 {
                 let why = format!("missing: PEFT has no defaults for {kind}");
                 return Err(Error::config("feedforward_modules", why));
             }
-            resolved.fields.insert("feedforward_modules".into(), feedforward.into());
+            resolved.set("feedforward_modules", feedforward);
         }
         let lists = [resolved.get("target_modules"), resolved.get("feedforward_modules")];
         if let [Some(Json::Array(targets)), Some(Json::Array(feedforward))] = lists {
@@ -131,11 +131,12 @@ impl LayerAdapter for Ia3 {
         vec![Part::trained("ia3_l", &self.l)]
     }
 
-    fn input(&self, call: &Call<'_>, x: &Tensor) -> Result<Option<Tensor>> {
-        if !self.feedforward {
-            return Ok(None);
-        }
-        scaled(x, &call.per_input(&call.value(&self.l)?)?).map(Some)
+    fn maps_input(&self) -> bool {
+        self.feedforward
+    }
+
+    fn input(&self, call: &Call<'_>, x: &Tensor) -> Result<Tensor> {
+        scaled(x, &call.per_input(&call.value(&self.l)?)?)
     }
 
     fn output(&self, call: &Call<'_>, y: &Tensor) -> Result<Option<Tensor>> {
@@ -189,7 +190,9 @@ fn combined(configs: &[&TunerConfig], _: usize, _: &[Made]) -> Result<TunerConfi
             all.dedup();
             all.into()
         };
-        config.fields.insert(field.into(), value);
+        config.set(field, value);
     }
+    // Where none of them acts the sum does nothing.
+    config.set("init_ia3_weights", true);
     Ok(config)
 }

@@ -105,7 +105,7 @@ fn attach(c: &LlamaProConfig, a: &mut Attach<'_>) -> Result<Attachment> {
     })??;
     update_config(&mut a.model.config, &inserted);
     let mut config = a.config.clone();
-    config.fields.insert("num_groups".into(), groups.into());
+    config.set("num_groups", groups);
     Ok(Attachment::new(&config))
 }
 

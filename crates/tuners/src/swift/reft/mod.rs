@@ -158,6 +158,6 @@ fn attach(c: &ReftConfig, a: &mut Attach<'_>) -> Result<Attachment> {
         Ok(())
     })?;
     let mut config = a.config.clone();
-    config.fields.insert("args".into(), c.args.json());
+    config.set("args", c.args.json());
     Ok(Attachment::new(&config))
 }
