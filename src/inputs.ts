@@ -1,6 +1,6 @@
 /** What goes into a pass, and what comes out of it. */
 import { native, SwiftTunersError } from './errors.js'
-import { NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
+import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
 import { type NestedNumbers, Tensor } from './tensor.js'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
@@ -24,6 +24,10 @@ export interface ModelInputs {
   input?: NestedNumbers | Tensor
   /** ReFT: token positions, `[batch, interventions, positions]`. */
   interventionLocations?: NestedNumbers | Tensor
+  /** Multitask prompt tuning and Poly: the task of each row, `[batch]`. */
+  taskIds?: NestedNumbers | Tensor
+  /** CPT: what each token is, `[batch, seq]`; 4 (an answer) when absent. */
+  inputTypeMask?: NestedNumbers | Tensor
   /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
   labels?: NestedNumbers | Tensor
   /** What the output should be; present → the output's `loss` is the mean squared error. */
@@ -51,9 +55,7 @@ export interface ModelOutput {
 }
 
 /** Fields that hold integers when given as arrays. */
-const INTEGERS = new Set([
-  'inputIds', 'attentionMask', 'tokenTypeIds', 'positionIds', 'decoderInputIds', 'decoderAttentionMask', 'interventionLocations',
-])
+const INTEGERS = new Set(integerInputs())
 
 /** @internal */
 export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): NativeInputs {

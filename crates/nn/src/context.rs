@@ -1,7 +1,8 @@
 //! Everything that differs between two forward passes over one model.
 
+use crate::kv_cache::{KvCache, Prefix};
 use crate::module::{Args, Ints, Value};
-use crate::tensor::{Array, Tensor};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -58,8 +59,10 @@ pub struct Context {
     pub checkpointing: bool,
     /// What tuners keep for others of the same adapter further on in this pass.
     pub taps: Arc<Mutex<HashMap<(AdapterId, usize), Value>>>,
-    /// Positions that interventions act on: `[batch, interventions, positions]`.
-    pub locations: Option<Ints>,
+    /// Keys and values that stand before those of the sequence; not in passes over a cache that has them already.
+    pub prefix: Option<Arc<Prefix>>,
+    /// What the pass was called with for tuners alone, by Python's names.
+    pub inputs: Arc<Vec<(&'static str, Value)>>,
 }
 
 impl Default for Context {
@@ -76,7 +79,8 @@ impl Default for Context {
             cancel: CancelFlag::default(),
             checkpointing: false,
             taps: Arc::default(),
-            locations: None,
+            prefix: None,
+            inputs: Arc::default(),
         }
     }
 }
@@ -93,6 +97,28 @@ impl Context {
 
     pub fn tap(&self, adapter: AdapterId, place: usize) -> Option<Value> {
         self.taps.lock().get(&(adapter, place)).cloned()
+    }
+
+    /// What the pass was called with for tuners.
+    pub fn input(&self, name: &str) -> Option<&Ints> {
+        self.inputs.iter().find(|(n, _)| *n == name).and_then(|(_, v)| if let Value::Ints(i) = v { Some(i) } else { None })
+    }
+
+    /// How many positions stand before those of this pass, when it begins.
+    pub fn past(&self) -> usize {
+        self.cache.as_ref().map_or(0, |c| c.len()) + self.prefix.as_ref().map_or(0, |p| p.len())
+    }
+
+    /// A layer's keys and values `[batch, seq, kv_heads, d]` behind those that stand before them, which the cache keeps.
+    pub fn with_past(&self, layer: usize, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
+        let (k, v) = match &self.prefix {
+            Some(prefix) => prefix.before(layer, &k, &v)?,
+            None => (k, v),
+        };
+        match &self.cache {
+            Some(cache) => cache.append(layer, &k, &v),
+            None => Ok((k, v)),
+        }
     }
 
     pub fn check_cancelled(&self) -> Result<()> {
@@ -165,57 +191,4 @@ pub fn mix(a: u64, b: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// Keys and values of the positions that a decoding pass has seen, one pair per layer: `[batch, seq, kv_heads, d]`.
-#[derive(Default)]
-pub struct KvCache {
-    layers: Mutex<Vec<Option<(Array, Array)>>>,
-}
-
-impl KvCache {
-    /// Positions held so far.
-    pub fn len(&self) -> usize {
-        self.layers.lock().first().and_then(|l| l.as_ref()).map_or(0, |(k, _)| k.dims()[1])
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Appends a layer's new keys and values and returns all of them: gradients go to the new ones, what was there is constant.
-    pub fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let mut layers = self.layers.lock();
-        if layers.len() <= layer {
-            layers.resize(layer + 1, None);
-        }
-        let (k, v) = match layers[layer].take() {
-            Some((old_k, old_v)) => (Tensor::cat(&[&old_k.into(), k], 1)?, Tensor::cat(&[&old_v.into(), v], 1)?),
-            None => (k.clone(), v.clone()),
-        };
-        layers[layer] = Some((k.data().clone(), v.data().clone()));
-        Ok((k, v))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::param::Param;
-    use candle_core::Device;
-
-    #[test]
-    fn gradients_go_to_the_keys_that_a_pass_adds_to_a_cache() -> Result<()> {
-        let cache = KvCache::default();
-        let array = |x: f32| Array::full(x, (1, 1, 1, 2), &Device::Cpu);
-        cache.append(0, &array(1.)?.into(), &array(2.)?.into())?;
-        let (k, v) = (Param::new(array(3.)?, true), Param::new(array(4.)?, true));
-        let (keys, values) = cache.append(0, &k.value(true)?, &v.value(true)?)?;
-        assert_eq!(keys.dims(), [1, 2, 1, 2]);
-        keys.sqr()?.sum(None, false)?.add(&values.sum(None, false)?)?.backward()?;
-        assert_eq!(k.grad().unwrap().flatten_all()?.to_vec1::<f32>()?, [6., 6.]);
-        assert_eq!(v.grad().unwrap().flatten_all()?.to_vec1::<f32>()?, [1., 1.]);
-        assert_eq!(cache.len(), 2);
-        Ok(())
-    }
 }

@@ -1,9 +1,10 @@
 //! Autoregressive decoding with a key-value cache.
 
-use crate::context::{Context, KvCache};
+use crate::context::Context;
 use crate::init::Rng;
-use crate::models::{Inputs, Model, TaskType};
-use crate::module::Ints;
+use crate::kv_cache::KvCache;
+use crate::models::{Decoding, InputKind, Inputs, Model, TaskType};
+use crate::module::{Ints, Value};
 use crate::{Error, Result};
 use candle_core::DType;
 use std::sync::Arc;
@@ -31,17 +32,19 @@ pub struct Generation {
     next: Inputs,
     finished: Vec<bool>,
     produced: usize,
+    role: Role,
 }
 
 impl Generation {
-    /// Starts from the prompts `input_ids [batch, seq]`, padded on the left where `attention_mask` says so, and what goes with
-    /// them. `position_ids` count on by one in each row, by default from the number of tokens that are no padding; a new token
-    /// has the last one's `token_type_ids`; `intervention_locations` are positions of the prompts. Any other input is refused.
+    /// Starts from the prompts `input_ids [batch, seq]`, in decoders padded on the left where `attention_mask` says so, and what
+    /// goes with them. [`crate::models::INPUTS`] says what becomes of each input: `position_ids` count on by one in each row, by
+    /// default from the number of tokens that are no padding. What decoding does not take is refused.
     pub fn new(model: &Model, inputs: Inputs, options: Options) -> Result<Self> {
-        if model.keys.task != TaskType::CausalLm {
-            return Err(Error::UnsupportedModel(format!("{} cannot generate text", model.keys.architecture)));
-        }
-        let next = prompt(inputs)?;
+        let next = match model.keys.task {
+            TaskType::CausalLm => prompt(inputs)?,
+            TaskType::Seq2Seq => beginning(inputs, model.start_token()?)?,
+            _ => return Err(Error::UnsupportedModel(format!("{} cannot generate text", model.keys.architecture))),
+        };
         let batch = next.input_ids.as_ref().map_or(0, |ids| ids.shape[0]);
         Ok(Self {
             rng: Rng::new(options.seed),
@@ -50,6 +53,7 @@ impl Generation {
             next,
             finished: vec![false; batch],
             produced: 0,
+            role: role_in(model.keys.task),
         })
     }
 
@@ -70,58 +74,58 @@ impl Generation {
             *finished |= self.options.eos.contains(&token);
             tokens.push(token);
         }
-        self.next = advanced(&self.next, &tokens)?;
+        self.next = advanced(&self.next, &tokens, self.role)?;
         self.produced += 1;
         Ok(Some(tokens))
     }
 }
 
-/// The inputs of the first pass. Each input is named here, so that a new one cannot be dropped unnoticed.
-fn prompt(inputs: Inputs) -> Result<Inputs> {
-    let Inputs {
-        input_ids,
-        attention_mask,
-        position_ids,
-        token_type_ids,
-        intervention_locations,
-        inputs_embeds,
-        pixel_values,
-        decoder_input_ids,
-        decoder_attention_mask,
-        sample,
-        timestep,
-        encoder_hidden_states,
-        input,
-        labels,
-        float_labels,
-        target,
-        last_logits_only: _,
-        loss_only: _,
-    } = inputs;
-    let refused = [
-        ("inputsEmbeds", inputs_embeds.is_some()),
-        ("pixelValues", pixel_values.is_some()),
-        ("decoderInputIds", decoder_input_ids.is_some()),
-        ("decoderAttentionMask", decoder_attention_mask.is_some()),
-        ("sample", sample.is_some()),
-        ("timestep", timestep.is_some()),
-        ("encoderHiddenStates", encoder_hidden_states.is_some()),
-        ("input", input.is_some()),
-        ("labels", labels.is_some() || float_labels.is_some()),
-        ("target", target.is_some()),
-    ];
-    if let Some((name, _)) = refused.iter().find(|(_, given)| *given) {
-        return Err(Error::Argument(format!("{name}: generate does not take this input")));
+/// What decoding does with an input.
+type Role = fn(&InputKind) -> Decoding;
+
+fn role_in(task: TaskType) -> Role {
+    match task {
+        TaskType::Seq2Seq => |kind| kind.seq2seq,
+        _ => |kind| kind.decoder,
     }
-    let input_ids = input_ids.ok_or_else(|| Error::Argument("generate needs inputIds".into()))?;
-    let &[batch, seq] = &input_ids.shape[..] else {
-        return Err(Error::Argument(format!("inputIds: expected [batch, seq], found {:?}", input_ids.shape)));
+}
+
+/// Refuses what decoding does not take.
+fn check(inputs: &Inputs, role: Role) -> Result<()> {
+    match inputs.given().iter().find(|(kind, _)| role(kind) == Decoding::Refused) {
+        Some((kind, _)) => Err(Error::Argument(format!("{}: generate does not take this input", kind.camel))),
+        None => Ok(()),
+    }
+}
+
+fn prompts(inputs: &Inputs) -> Result<(&Ints, usize, usize)> {
+    let ids = inputs.input_ids.as_ref().ok_or_else(|| Error::Argument("generate needs inputIds".into()))?;
+    let &[batch, seq] = &ids.shape[..] else {
+        return Err(Error::Argument(format!("inputIds: expected [batch, seq], found {:?}", ids.shape)));
     };
     if batch == 0 || seq == 0 {
         return Err(Error::Argument("inputIds: generation needs at least one token per row".into()));
     }
-    let mask = match attention_mask {
-        Some(m) if m.shape == input_ids.shape => m,
+    Ok((ids, batch, seq))
+}
+
+/// The inputs of an encoder-decoder's first pass.
+fn beginning(inputs: Inputs, start: i64) -> Result<Inputs> {
+    check(&inputs, role_in(TaskType::Seq2Seq))?;
+    let (_, batch, _) = prompts(&inputs)?;
+    let begun = match inputs.decoder_input_ids.clone() {
+        Some(given) => given,
+        None => Ints::new(vec![batch, 1], vec![start; batch])?,
+    };
+    Ok(Inputs { decoder_input_ids: Some(begun), last_logits_only: true, ..inputs })
+}
+
+/// The inputs of a decoder's first pass.
+fn prompt(inputs: Inputs) -> Result<Inputs> {
+    check(&inputs, role_in(TaskType::CausalLm))?;
+    let (input_ids, batch, seq) = prompts(&inputs)?;
+    let mask = match &inputs.attention_mask {
+        Some(m) if m.shape == input_ids.shape => m.clone(),
         Some(m) => {
             return Err(Error::Shape {
                 path: "attentionMask".into(),
@@ -134,19 +138,11 @@ fn prompt(inputs: Inputs) -> Result<Inputs> {
     if mask.data.chunks(seq).any(|row| row.last() == Some(&0)) {
         return Err(Error::Argument("attentionMask: prompts must be padded on the left for generation".into()));
     }
-    let position_ids = match position_ids {
-        Some(given) => given,
+    let position_ids = match &inputs.position_ids {
+        Some(given) => given.clone(),
         None => Ints::new(vec![batch, seq], mask.data.chunks(seq).flat_map(counted).collect())?,
     };
-    Ok(Inputs {
-        input_ids: Some(input_ids),
-        attention_mask: Some(mask),
-        position_ids: Some(position_ids),
-        token_type_ids,
-        intervention_locations,
-        last_logits_only: true,
-        ..Inputs::default()
-    })
+    Ok(Inputs { attention_mask: Some(mask), position_ids: Some(position_ids), last_logits_only: true, ..inputs })
 }
 
 /// The positions of a row: they count the tokens that are not padding, as transformers' generate does.
@@ -160,22 +156,23 @@ fn counted(mask: &[i64]) -> Vec<i64> {
 }
 
 /// The inputs of the pass over `tokens`, one per row, after the pass over `last`.
-fn advanced(last: &Inputs, tokens: &[i64]) -> Result<Inputs> {
-    let mask = last.attention_mask.as_ref().map(|mask| {
-        let seq = mask.shape[1];
-        let data = mask.data.chunks(seq).flat_map(|row| row.iter().copied().chain([1])).collect();
-        Ints::new(vec![tokens.len(), seq + 1], data)
-    });
-    Ok(Inputs {
-        input_ids: Some(Ints::new(vec![tokens.len(), 1], tokens.to_vec())?),
-        attention_mask: mask.transpose()?,
-        position_ids: last.position_ids.as_ref().map(|p| ends(p, |end| end + 1)).transpose()?,
-        token_type_ids: last.token_type_ids.as_ref().map(|t| ends(t, |end| end)).transpose()?,
-        // ReFT takes them for the prompt's, and leaves the tokens that follow alone.
-        intervention_locations: last.intervention_locations.clone(),
-        last_logits_only: true,
-        ..Inputs::default()
-    })
+fn advanced(last: &Inputs, tokens: &[i64], role: Role) -> Result<Inputs> {
+    let mut next = Inputs { last_logits_only: true, ..Inputs::default() };
+    for (kind, value) in last.given() {
+        let value = match (role(kind), value) {
+            (Decoding::Tokens, _) => Value::Ints(Ints::new(vec![tokens.len(), 1], tokens.to_vec())?),
+            (Decoding::Mask, Value::Ints(mask)) => {
+                let seq = mask.shape[1];
+                let longer = mask.data.chunks(seq).flat_map(|row| row.iter().copied().chain([1])).collect();
+                Value::Ints(Ints::new(vec![tokens.len(), seq + 1], longer)?)
+            }
+            (Decoding::Counts, Value::Ints(p)) => Value::Ints(ends(&p, |end| end + 1)?),
+            (Decoding::Repeats, Value::Ints(t)) => Value::Ints(ends(&t, |end| end)?),
+            (_, value) => value,
+        };
+        next.put(kind.name, value);
+    }
+    Ok(next)
 }
 
 /// `[.., seq]` → `[.., 1]`: what follows the last value of each row.

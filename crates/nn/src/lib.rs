@@ -7,6 +7,7 @@ pub mod context;
 pub mod error;
 pub mod generate;
 pub mod init;
+pub mod kv_cache;
 pub mod layers;
 pub mod linalg;
 pub mod models;

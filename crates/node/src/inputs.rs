@@ -6,7 +6,8 @@ use candle_core::{DType, Device};
 use napi_derive::napi;
 use parking_lot::Mutex;
 use swift_tuners_nn::error::printable;
-use swift_tuners_nn::module::Ints;
+use swift_tuners_nn::models::{Decoding, InputKind, INPUTS};
+use swift_tuners_nn::module::{Ints, Value};
 use swift_tuners_nn::{Array, Error, Inputs, Result};
 
 #[napi]
@@ -23,6 +24,12 @@ fn ints(array: &Array, name: &str) -> Result<Ints> {
     Ints::new(shape, array.to_dtype(DType::I64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
 
+/// The inputs that hold integers, by their TypeScript names.
+#[napi]
+pub fn integer_inputs() -> Vec<&'static str> {
+    INPUTS.iter().filter(|kind| kind.integers && kind.name != "labels").map(|kind| kind.camel).collect()
+}
+
 #[napi]
 impl NativeInputs {
     #[napi(constructor)]
@@ -36,37 +43,24 @@ impl NativeInputs {
     pub fn set(&self, name: String, value: &NativeTensor) -> napi::Result<()> {
         guard(|| {
             let t = value.get()?;
-            let mut inputs = self.inner.lock();
-            match name.as_str() {
-                "inputIds" => inputs.input_ids = Some(ints(t.data(), &name)?),
-                "attentionMask" => {
-                    // Masks are numbers in many libraries; only zero and not zero count.
-                    let data = t.data();
-                    let mask =
-                        if data.dtype().is_float() { data.ne(0f64)?.to_dtype(DType::I64)? } else { data.clone() };
-                    inputs.attention_mask = Some(ints(&mask, &name)?);
+            let kinds: Vec<&InputKind> = INPUTS.iter().filter(|kind| kind.camel == name).collect();
+            // What may be either is told by its values.
+            let exact = kinds.iter().find(|kind| kind.integers != t.dtype().is_float());
+            let Some(kind) = exact.or(kinds.first()) else {
+                return Err(Error::Argument(format!(
+                    "{}: no supported architecture takes this input",
+                    printable(&name, 40)
+                )));
+            };
+            let value = match kind.integers {
+                // Masks are numbers in many libraries; only zero and not zero count.
+                true if [kind.decoder, kind.seq2seq].contains(&Decoding::Mask) && t.dtype().is_float() => {
+                    Value::Ints(ints(&t.data().ne(0f64)?.to_dtype(DType::I64)?, &name)?)
                 }
-                "tokenTypeIds" => inputs.token_type_ids = Some(ints(t.data(), &name)?),
-                "positionIds" => inputs.position_ids = Some(ints(t.data(), &name)?),
-                "labels" if t.dtype().is_float() => inputs.float_labels = Some(t),
-                "labels" => inputs.labels = Some(ints(t.data(), &name)?),
-                "inputsEmbeds" => inputs.inputs_embeds = Some(t),
-                "pixelValues" => inputs.pixel_values = Some(t),
-                "decoderInputIds" => inputs.decoder_input_ids = Some(ints(t.data(), &name)?),
-                "decoderAttentionMask" => inputs.decoder_attention_mask = Some(ints(t.data(), &name)?),
-                "sample" => inputs.sample = Some(t),
-                "timestep" => inputs.timestep = Some(t),
-                "encoderHiddenStates" => inputs.encoder_hidden_states = Some(t),
-                "input" => inputs.input = Some(t),
-                "interventionLocations" => inputs.intervention_locations = Some(ints(t.data(), &name)?),
-                "target" => inputs.target = Some(t),
-                other => {
-                    return Err(Error::Argument(format!(
-                        "{}: no supported architecture takes this input",
-                        printable(other, 40)
-                    )))
-                }
-            }
+                true => Value::Ints(ints(t.data(), &name)?),
+                false => Value::Tensor(t),
+            };
+            self.inner.lock().put(kind.name, value);
             Ok(())
         })
     }

@@ -4,7 +4,7 @@ use super::builder::{activation, dropout, Builder};
 use super::config::Config;
 use super::head::{decoder_output, hidden_output, keep_last};
 use super::stack::run_block;
-use super::tokens::{padding_mask, positions, token_shape};
+use super::tokens::{embedded, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
@@ -106,17 +106,14 @@ impl Module for Gpt2Model {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
-        let past = cx.cache.as_ref().map_or(0, |c| c.len());
+        let past = cx.past();
         if past + seq > self.max {
             return Err(Error::Argument(format!("{} positions are more than n_positions = {}", past + seq, self.max)));
         }
         let look_up = |node: &Node, ids| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
-        let tokens = match args.ints("input_ids") {
-            Some(ids) => look_up(&self.wte, ids.clone())?,
-            None => args.tensor(usize::MAX, "inputs_embeds")?.clone(),
-        };
+        let tokens = embedded(cx, args, &self.wte)?;
         let mut hidden = tokens.add(&look_up(&self.wpe, positions(args, batch, seq, past)?)?)?;
         if let Some(types) = args.ints("token_type_ids") {
             hidden = hidden.add(&look_up(&self.wte, types.clone())?)?;
@@ -172,10 +169,7 @@ impl Module for Attention {
         let width = qkv.last_dim() / 3;
         let part = |i: usize| qkv.narrow(-1, i * width, width)?.contiguous()?.split_last(self.head_dim);
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let (k, v) = match &cx.cache {
-            Some(cache) => cache.append(self.index, &k, &v)?,
-            None => (k, v),
-        };
+        let (k, v) = cx.with_past(self.index, k, v)?;
         let options = AttentionOptions {
             scale: self.scale,
             mask: args.mask(2, "attention_mask"),

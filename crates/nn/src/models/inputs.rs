@@ -3,34 +3,122 @@
 use crate::module::{Args, Ints, Value};
 use crate::tensor::Tensor;
 
-/// What a model is called with; an architecture refuses what it does not take.
-#[derive(Clone, Default)]
-pub struct Inputs {
-    pub input_ids: Option<Ints>,
-    pub inputs_embeds: Option<Tensor>,
-    pub attention_mask: Option<Ints>,
-    pub token_type_ids: Option<Ints>,
-    pub position_ids: Option<Ints>,
-    pub pixel_values: Option<Tensor>,
-    pub decoder_input_ids: Option<Ints>,
-    pub decoder_attention_mask: Option<Ints>,
+/// Whom an input is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The model: an argument of its call. An architecture refuses what it does not take.
+    Model,
+    /// Tuners: it is found in the [`crate::Context`], wherever they are.
+    Tuners,
+    /// The loss, which is taken of the output.
+    Loss,
+}
+
+/// What becomes of an input between two passes of a decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoding {
+    /// The new tokens take its place.
+    Tokens,
+    /// One more position of each row that counts.
+    Mask,
+    /// The next number.
+    Counts,
+    /// The last value again.
+    Repeats,
+    /// What it was.
+    Stays,
+    /// Decoding does not take it.
+    Refused,
+}
+
+/// An input: its names in Python and TypeScript, whom it is for, and what decoding does with it, in decoders and in
+/// encoder-decoders.
+pub struct Kind {
+    pub name: &'static str,
+    pub camel: &'static str,
+    pub integers: bool,
+    pub to: To,
+    pub decoder: Decoding,
+    pub seq2seq: Decoding,
+}
+
+macro_rules! integers {
+    (Ints) => {
+        true
+    };
+    (Tensor) => {
+        false
+    };
+}
+
+/// The one table of inputs: the struct, what each is called and where it goes follow from it.
+macro_rules! inputs {
+    ($($(#[$doc:meta])* $name:ident $camel:literal: $type:ident, $to:ident, $decoder:ident, $seq2seq:ident;)*) => {
+        /// What a model is called with.
+        #[derive(Clone, Default)]
+        pub struct Inputs {
+            $($(#[$doc])* pub $name: Option<$type>,)*
+            /// Generation needs the last position's logits only.
+            pub last_logits_only: bool,
+            /// The loss is all that is wanted: a decoder then never holds its logits as a whole.
+            pub loss_only: bool,
+        }
+
+        /// Every input there is.
+        pub const INPUTS: &[Kind] = &[$(Kind {
+            name: stringify!($name),
+            camel: $camel,
+            integers: integers!($type),
+            to: To::$to,
+            decoder: Decoding::$decoder,
+            seq2seq: Decoding::$seq2seq,
+        }),*];
+
+        impl Inputs {
+            /// What is given, in the table's order.
+            pub fn given(&self) -> Vec<(&'static Kind, Value)> {
+                let all = [$(self.$name.clone().map(Value::$type)),*];
+                INPUTS.iter().zip(all).filter_map(|(kind, value)| Some((kind, value?))).collect()
+            }
+
+            /// Sets an input by its name in Python; a value of the other type is none.
+            pub fn put(&mut self, name: &str, value: Value) {
+                match (name, value) {
+                    $((stringify!($name), Value::$type(value)) => self.$name = Some(value),)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+inputs! {
+    input_ids "inputIds": Ints, Model, Tokens, Stays;
+    inputs_embeds "inputsEmbeds": Tensor, Model, Refused, Refused;
+    attention_mask "attentionMask": Ints, Model, Mask, Stays;
+    token_type_ids "tokenTypeIds": Ints, Model, Repeats, Refused;
+    position_ids "positionIds": Ints, Model, Counts, Refused;
+    pixel_values "pixelValues": Tensor, Model, Refused, Refused;
+    decoder_input_ids "decoderInputIds": Ints, Model, Refused, Tokens;
+    decoder_attention_mask "decoderAttentionMask": Ints, Model, Refused, Mask;
     /// A noisy image or latent, `[batch, channels, height, width]`.
-    pub sample: Option<Tensor>,
+    sample "sample": Tensor, Model, Refused, Refused;
     /// One step for all rows, or one per row.
-    pub timestep: Option<Tensor>,
-    pub encoder_hidden_states: Option<Tensor>,
+    timestep "timestep": Tensor, Model, Refused, Refused;
+    encoder_hidden_states "encoderHiddenStates": Tensor, Model, Refused, Refused;
     /// The one input of a model made of modules.
-    pub input: Option<Tensor>,
-    /// ReFT: `[batch, interventions, positions]`.
-    pub intervention_locations: Option<Ints>,
-    /// Class ids or token ids; floats for regression.
-    pub labels: Option<Ints>,
-    pub float_labels: Option<Tensor>,
-    pub target: Option<Tensor>,
-    /// Generation needs the last position's logits only.
-    pub last_logits_only: bool,
-    /// The loss is all that is wanted: a decoder then never holds its logits as a whole.
-    pub loss_only: bool,
+    input "input": Tensor, Model, Refused, Refused;
+    /// ReFT: `[batch, interventions, positions]`; those of the prompt, so that the tokens that follow are left alone.
+    intervention_locations "interventionLocations": Ints, Tuners, Stays, Stays;
+    /// Multitask prompt tuning and Poly: the task of each row, `[batch]`.
+    task_ids "taskIds": Ints, Tuners, Stays, Stays;
+    /// CPT: what each token is, `[batch, seq]`.
+    input_type_mask "inputTypeMask": Ints, Tuners, Refused, Refused;
+    /// Class ids or token ids.
+    labels "labels": Ints, Loss, Refused, Refused;
+    /// Values for regression.
+    float_labels "labels": Tensor, Loss, Refused, Refused;
+    target "target": Tensor, Loss, Refused, Refused;
 }
 
 impl Inputs {
@@ -41,34 +129,14 @@ impl Inputs {
         shapes.chain(tensors.into_iter().flatten().map(Tensor::dims)).next()?.first().copied()
     }
 
+    /// What is given for `to`.
+    pub(super) fn named(&self, to: To) -> Vec<(&'static str, Value)> {
+        let given = self.given().into_iter().filter(|(kind, _)| kind.to == to);
+        given.map(|(kind, value)| (kind.name, value)).collect()
+    }
+
     pub(super) fn args(&self) -> Args {
-        let mut named = Vec::new();
-        let ints = [
-            ("input_ids", &self.input_ids),
-            ("attention_mask", &self.attention_mask),
-            ("token_type_ids", &self.token_type_ids),
-            ("position_ids", &self.position_ids),
-            ("decoder_input_ids", &self.decoder_input_ids),
-            ("decoder_attention_mask", &self.decoder_attention_mask),
-        ];
-        for (name, value) in ints {
-            if let Some(value) = value {
-                named.push((name, Value::Ints(value.clone())));
-            }
-        }
-        let tensors = [
-            ("inputs_embeds", &self.inputs_embeds),
-            ("pixel_values", &self.pixel_values),
-            ("sample", &self.sample),
-            ("timestep", &self.timestep),
-            ("encoder_hidden_states", &self.encoder_hidden_states),
-            ("input", &self.input),
-        ];
-        for (name, value) in tensors {
-            if let Some(value) = value {
-                named.push((name, Value::Tensor(value.clone())));
-            }
-        }
+        let mut named = self.named(To::Model);
         if self.last_logits_only {
             named.push(("logits_to_keep", Value::None));
         }

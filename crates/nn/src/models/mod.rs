@@ -23,10 +23,11 @@ mod unet2d;
 mod vit;
 
 pub(crate) use experts::split as split_experts;
-pub use inputs::Inputs;
+pub use inputs::{Decoding, Inputs, Kind as InputKind, To, INPUTS};
 pub use keys::{Keys, TaskType};
-pub use llama::GROUP_SIZE_RATIO;
-pub use model::Model;
+pub use llama::ATTEND;
+pub use model::{Model, LOSS};
 pub use output::Output;
 pub use quantization::Quantization;
+pub use tokens::{DECODER_PROMPT, PROMPT};
 pub use source::{Init, Make, Random, Source};

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::config::Config;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, To};
 use super::keys::{Keys, TaskType};
 use super::loss::{classification_loss, token_loss};
 use super::output::Output;
@@ -10,12 +10,15 @@ use super::quantization::Quantization;
 use super::source::Source;
 use super::{bert, custom, gpt2, llama, t5, unet2d, vit};
 use crate::context::Context;
-use crate::module::{named_parameters, walk, Item, Node, Value};
+use crate::module::{named_parameters, walk, Args, Item, Node, Value};
 use crate::param::Param;
-use crate::tensor::Tensor;
 use crate::{layers, Error, Result};
 use candle_core::{DType, Device};
 use serde_json::Value as Json;
+use std::sync::Arc;
+
+/// What tuners at the root can surround beside the pass: from its output and what that should be to the loss.
+pub const LOSS: &str = "loss";
 
 /// A model: the tree, the config it was made from, and what its architecture calls things.
 pub struct Model {
@@ -90,17 +93,12 @@ impl Model {
             args = args.with("decoder_input_ids", shifted);
         }
         // A tuner around the model may want its logits.
-        let loss_only = inputs.loss_only && self.root.is_bare(cx) && inputs.target.is_none();
+        let loss_only = inputs.loss_only && inputs.target.is_none() && !self.root.is_output_read(cx);
         if let (TaskType::CausalLm, true, Some(labels)) = (self.keys.task, loss_only, &inputs.labels) {
             args = args.with("labels", Value::Ints(labels.clone()));
         }
-        let value = match &inputs.intervention_locations {
-            Some(locations) => {
-                let cx = Context { locations: Some(locations.clone()), ..cx.clone() };
-                self.root.call(&cx, args)?
-            }
-            None => self.root.call(cx, args)?,
-        };
+        let cx = &Context { inputs: Arc::new(inputs.named(To::Tuners)), ..cx.clone() };
+        let value = self.root.call(cx, args)?;
         let take = |name: &str| match value.field(name) {
             Some(Value::Tensor(t)) => Some(t.clone()),
             _ => None,
@@ -111,32 +109,49 @@ impl Model {
             sample: take("sample"),
             loss: take("loss"),
         };
-        if output.loss.is_none() {
-            output.loss = self.loss(&output, inputs)?;
+        let wanted = inputs.named(To::Loss);
+        if !wanted.is_empty() {
+            let args = Args { positional: vec![value], named: wanted };
+            if let Value::Tensor(loss) = self.root.surround(LOSS, cx, args, &|_, args| self.loss(args))? {
+                output.loss = Some(loss);
+            }
         }
         Ok(output)
     }
 
-    fn loss(&self, output: &Output, inputs: &Inputs) -> Result<Option<Tensor>> {
-        if let Some(target) = &inputs.target {
-            return Ok(Some(layers::mse(output.main()?, target)?));
-        }
-        let (Some(logits), true) = (&output.logits, inputs.labels.is_some() || inputs.float_labels.is_some()) else {
-            return Ok(None);
+    /// The loss of an output by what it should be, or the one that the pass gave already.
+    fn loss(&self, args: &Args) -> Result<Value> {
+        let output = args.get(0, "output");
+        let field = |name: &str| match output.field(name) {
+            Some(Value::Tensor(t)) => Some(t),
+            _ => None,
         };
-        match self.keys.task {
+        if let Some(loss) = field("loss") {
+            return Ok(loss.clone().into());
+        }
+        if let Some(target) = args.optional_tensor("target") {
+            let main = ["logits", "sample", "last_hidden_state"].into_iter().find_map(field);
+            let main = main.ok_or_else(|| Error::Argument("this model has no output to compare".into()))?;
+            return Ok(layers::mse(main, target)?.into());
+        }
+        let Some(logits) = field("logits") else { return Ok(Value::None) };
+        let (labels, floats) = (args.ints("labels"), args.optional_tensor("float_labels"));
+        let loss = match self.keys.task {
             TaskType::CausalLm | TaskType::Seq2Seq => {
-                let Some(labels) = &inputs.labels else {
-                    return Err(Error::Argument("labels: token ids must be integers".into()));
-                };
-                let shift = self.keys.task == TaskType::CausalLm;
-                Ok(Some(token_loss(logits, labels, shift)?))
+                let labels = labels.ok_or_else(|| Error::Argument("labels: token ids must be integers".into()))?;
+                token_loss(logits, labels, self.keys.task == TaskType::CausalLm)?
             }
             _ => {
                 let problem = self.config.get("problem_type").and_then(|p| p.as_str());
-                classification_loss(logits, inputs.labels.as_ref(), inputs.float_labels.as_ref(), problem).map(Some)
+                classification_loss(logits, labels, floats, problem)?
             }
-        }
+        };
+        Ok(loss.into())
+    }
+
+    /// The token that an encoder-decoder's decoding begins with.
+    pub(crate) fn start_token(&self) -> Result<i64> {
+        t5::start_token(&Config::new(&self.config)?)
     }
 
     pub fn parameters(&self) -> Vec<(String, &Param)> {

@@ -103,9 +103,14 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         self.own().is_some_and(|own| own.adapter == adapter)
     }
 
-    /// The method whose calls this surrounds.
-    fn method(&self) -> &'static str {
-        FORWARD
+    /// Whether this surrounds calls of `method`; which one it is, [`Next::method`] tells.
+    fn surrounds(&self, method: &str) -> bool {
+        method == FORWARD
+    }
+
+    /// Whether it looks at what the module gives: a model whose loss is all that is wanted then has to give its logits.
+    fn reads_output(&self) -> bool {
+        true
     }
 
     /// What Python calls the wrapped module when this tuner takes its place (`base_layer`, `original_module`).

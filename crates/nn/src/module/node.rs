@@ -112,7 +112,13 @@ impl Node {
         if self.merged.is_some() && cx.rows.is_some() {
             return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
         }
-        Next { node: self, remaining: &self.tuners, method }.run(cx, args)
+        Next { node: self, remaining: &self.tuners, method, end: None }.run(cx, args)
+    }
+
+    /// The same for a method that is not the module's own: `end` is what the tuners surround.
+    pub fn surround(&self, method: &'static str, cx: &Context, args: Args, end: &End<'_>) -> Result<Value> {
+        cx.check_cancelled()?;
+        Next { node: self, remaining: &self.tuners, method, end: Some(end) }.run(cx, args)
     }
 
     /// The common case: one tensor in, one tensor out.
@@ -125,6 +131,11 @@ impl Node {
         let here = tuner.adapters();
         let has = |id: &AdapterId| here.binary_search(id).is_ok();
         cx.active.iter().any(has) && !self.merged.as_ref().is_some_and(|m| m.adapters.iter().any(has))
+    }
+
+    /// Whether a tuner that acts in this pass looks at what the module gives.
+    pub fn is_output_read(&self, cx: &Context) -> bool {
+        self.tuners.iter().any(|t| t.surrounds(FORWARD) && t.reads_output() && self.acts(&**t, cx))
     }
 
     /// Whether no tuner here has anything to do in this pass.
@@ -183,20 +194,29 @@ impl NodeList {
     }
 }
 
+/// What stands at the end of a call that is not the module's own.
+pub type End<'a> = dyn Fn(&Context, &Args) -> Result<Value> + 'a;
+
 /// The rest of a call: the tuners that lie further in, then the module.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     node: &'a Node,
     remaining: &'a [Box<dyn Tuner>],
     method: &'static str,
+    end: Option<&'a End<'a>>,
 }
 
 impl Next<'_> {
+    /// The method that is being called.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// Goes on with the next tuner that acts in this pass, or with the module.
     pub fn run(self, cx: &Context, args: Args) -> Result<Value> {
         let mut remaining = self.remaining;
         while let Some((outer, rest)) = remaining.split_last() {
-            if outer.method() == self.method && self.node.acts(&**outer, cx) {
+            if outer.surrounds(self.method) && self.node.acts(&**outer, cx) {
                 let next = Next { remaining: rest, ..self };
                 let rows = if cx.rows.is_some() { outer.rows(cx)? } else { Rows::Together };
                 return match rows {
@@ -207,7 +227,9 @@ impl Next<'_> {
             }
             remaining = rest;
         }
-        if self.method == FORWARD {
+        if let Some(end) = self.end {
+            end(cx, &args)
+        } else if self.method == FORWARD {
             self.node.module.forward_in(self.node, cx, &args)
         } else {
             self.node.module.method(self.method, cx, &args)
@@ -216,7 +238,7 @@ impl Next<'_> {
 
     /// The module at the end of the chain, when no tuner that acts lies between: what a fused kernel may take over.
     pub fn bare(&self, cx: &Context) -> Option<&dyn Module> {
-        let between = self.remaining.iter().any(|t| t.method() == self.method && self.node.acts(&**t, cx));
+        let between = self.remaining.iter().any(|t| t.surrounds(self.method) && self.node.acts(&**t, cx));
         (!between).then_some(&*self.node.module)
     }
 

@@ -13,6 +13,9 @@ use std::sync::Arc;
 ///
 /// Chen et al. 2016 (arXiv 1604.06174); `torch.utils.checkpoint`.
 pub fn checkpointed(cx: &Context, node: &Node, args: Args) -> Result<Value> {
+    if cx.prefix.as_ref().is_some_and(|p| p.is_tracked()) {
+        return Err(Error::Invalid("gradient checkpointing: it does not go with a trained prefix".into()));
+    }
     let draws = cx.draws.load(Ordering::Relaxed);
     let value = node.call(&Context { grad: false, ..cx.clone() }, args.detached())?;
     let Value::Tensor(y) = value else {

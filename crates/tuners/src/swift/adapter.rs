@@ -114,7 +114,7 @@ impl Tuner for Adapter {
         Some(&self.own)
     }
 
-    fn method(&self) -> &'static str {
-        self.method
+    fn surrounds(&self, method: &str) -> bool {
+        method == self.method
     }
 }

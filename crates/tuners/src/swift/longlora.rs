@@ -10,9 +10,10 @@ use crate::lora::{HasLora, LoraOf, SwiftLoraConfig};
 use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::pattern::FullMatch;
 use crate::target::{attach_at, Place};
-use swift_tuners_nn::models::GROUP_SIZE_RATIO;
+use swift_tuners_nn::models::ATTEND;
 use swift_tuners_nn::module::{model_nodes, own_parameters, Args, Next, Own, Rows, Tuner, Value, Visitor};
-use swift_tuners_nn::{Context, Error, Result};
+use swift_tuners_nn::ops::Mask;
+use swift_tuners_nn::{Context, Error, Result, Tensor};
 
 crate::words! {
     /// Architectures with shifted attention: all that are like Llama.
@@ -127,19 +128,78 @@ fn attach(c: &LongLoraConfig, a: &mut Attach<'_>) -> Result<Attachment> {
     Ok(attachment)
 }
 
-/// Asks attention for shifted groups while the adapter trains; evaluation is ordinary attention.
+/// Attention in groups of `ratio · seq` positions while the adapter trains; evaluation is ordinary attention.
 #[derive(Clone)]
 struct ShiftedAttention {
     own: Own,
     ratio: f64,
 }
 
-impl Tuner for ShiftedAttention {
-    fn around(&self, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
-        if cx.training && cx.cache.is_none() {
-            args.named.push((GROUP_SIZE_RATIO, Value::Number(self.ratio)));
+impl ShiftedAttention {
+    /// Causal attention inside groups; the second half of the heads sees the groups shifted by half a group, the last of them
+    /// wrapping around.
+    ///
+    /// Chen et al. 2023 (arXiv 2309.12307). Python shifts odd groups back by one place too few; here they return.
+    fn attend(&self, cx: &Context, args: &Args, next: Next<'_>) -> Result<Value> {
+        let (q, k, v) = (args.tensor(0, "q")?, args.tensor(1, "k")?, args.tensor(2, "v")?);
+        let (batch, seq, heads, head_dim) = (q.dim(0), q.dim(1), q.dim(2), q.dim(3));
+        let group = (seq as f64 * self.ratio) as usize;
+        if group == 0 || seq % group != 0 {
+            return Err(Error::Argument(format!(
+                "group_size_ratio: a sequence of {seq} cannot be split into groups of {group}; pad it to a multiple"
+            )));
         }
-        next.run(cx, args)
+        let mask = args.mask(3, "attention_mask");
+        let shift = group.div_ceil(2) as isize;
+        let half = heads / 2;
+        let (k, v) = (repeat_heads(k, heads)?, repeat_heads(v, heads)?);
+        let part = |start: usize, count: usize, shift: isize| -> Result<Tensor> {
+            let grouped = |x: &Tensor| {
+                let x = x.narrow(2, start, count)?.roll(-shift, 1)?.contiguous()?;
+                x.reshape((batch * seq / group, group, count, head_dim))
+            };
+            let keys = match &mask.keys {
+                Some(keys) => {
+                    let keys = Tensor::from(keys.clone()).roll(-shift, 1)?.contiguous()?;
+                    Some(keys.reshape((batch * seq / group, group))?.into_data())
+                }
+                None => None,
+            };
+            let mask = Value::Mask(Mask { keys, ..mask.clone() });
+            let positional = vec![grouped(q)?.into(), grouped(&k)?.into(), grouped(&v)?.into(), mask];
+            let y = next.run(cx, Args { positional, named: Vec::new() })?.into_tensor()?;
+            y.reshape((batch, seq, count * head_dim))?.roll(shift, 1)
+        };
+        if half == 0 {
+            return Ok(part(0, heads, 0)?.into());
+        }
+        let (first, second) = (part(0, half, 0)?, part(half, heads - half, shift)?);
+        Ok(Tensor::cat(&[&first, &second], 2)?.into()) // [batch, seq, heads * head_dim]
+    }
+}
+
+/// `[batch, seq, kv_heads, d]` → `[batch, seq, heads, d]`, each head in turn for the queries that share it.
+fn repeat_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let &[batch, seq, kv, d] = x.dims() else {
+        return Err(Error::Argument(format!("attention: expected four dimensions, found {:?}", x.dims())));
+    };
+    if kv == heads {
+        return Ok(x.clone());
+    }
+    x.unsqueeze(3)?.broadcast_to(&[batch, seq, kv, heads / kv, d])?.contiguous()?.reshape((batch, seq, heads, d))
+}
+
+impl Tuner for ShiftedAttention {
+    fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
+        if cx.training && cx.cache.is_none() {
+            self.attend(cx, &args, next)
+        } else {
+            next.run(cx, args)
+        }
+    }
+
+    fn surrounds(&self, method: &str) -> bool {
+        method == ATTEND
     }
 
     fn own(&self) -> Option<&Own> {

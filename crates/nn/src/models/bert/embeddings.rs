@@ -1,7 +1,7 @@
 //! Words, positions and token types.
 
 use crate::context::Context;
-use crate::models::tokens::token_shape;
+use crate::models::tokens::{embedded, token_shape, PROMPT};
 use crate::module::{Args, Ints, Module, Node, Value};
 use crate::{fields, Error, Result};
 
@@ -20,14 +20,15 @@ pub(super) struct Embeddings {
 }
 
 impl Embeddings {
-    fn position_ids(&self, args: &Args, batch: usize, seq: usize) -> Result<Ints> {
+    fn position_ids(&self, args: &Args, batch: usize, seq: usize, past: usize) -> Result<Ints> {
+        let past = past as i64;
         if let Some(given) = args.ints("position_ids") {
             return Ok(given.clone());
         }
         let Some(pad) = self.pad else {
-            return Ints::new(vec![1, seq], (0..seq as i64).collect());
+            return Ints::new(vec![1, seq], (past..past + seq as i64).collect());
         };
-        match args.ints("input_ids") {
+        match args.ints("input_ids").filter(|_| args.optional_tensor(PROMPT).is_none()) {
             Some(ids) => {
                 let count = |row: &[i64]| {
                     let mut n = 0;
@@ -37,7 +38,7 @@ impl Embeddings {
                                 pad
                             } else {
                                 n += 1;
-                                n + pad
+                                n + past + pad
                             }
                         })
                         .collect::<Vec<_>>()
@@ -64,15 +65,12 @@ impl Module for Embeddings {
         let look_up = |node: &Node, ids: Ints| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
-        let words = match args.ints("input_ids") {
-            Some(ids) => look_up(&self.word_embeddings, ids.clone())?,
-            None => args.tensor(usize::MAX, "inputs_embeds")?.clone(),
-        };
+        let words = embedded(cx, args, &self.word_embeddings)?;
         let types = match args.ints("token_type_ids") {
             Some(types) => types.clone(),
             None => Ints::new(vec![1, seq], vec![0; seq])?,
         };
-        let positions = self.position_ids(args, batch, seq)?;
+        let positions = self.position_ids(args, batch, seq, cx.past())?;
         if positions.data.iter().any(|&p| p < 0 || p >= self.max as i64) {
             return Err(Error::Argument(format!("a position is past max_position_embeddings = {}", self.max)));
         }

@@ -88,6 +88,7 @@ pub(super) struct SelfAttention {
     pub value: Node,
     pub head_dim: usize,
     pub dropout: f64,
+    pub index: usize,
 }
 
 impl Module for SelfAttention {
@@ -96,13 +97,18 @@ impl Module for SelfAttention {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let x = args.tensor(0, "hidden_states")?;
         let heads = |node: &Node| node.apply(cx, x)?.split_last(self.head_dim);
-        let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let q = heads(&self.query)?;
+        let (k, v) = cx.with_past(self.index, heads(&self.key)?, heads(&self.value)?)?;
         let options = AttentionOptions {
             scale: 1. / (self.head_dim as f64).sqrt(),
             mask: args.mask(1, "attention_mask"),
             dropout: (cx.training && self.dropout > 0.).then(|| (self.dropout as f32, cx.next_seed())),
         };
         Ok(Value::Tuple(vec![ops::attention(&q, &k, &v, &options)?.merge_last()?.into(), Value::None]))
+    }
+
+    fn set_layer_index(&mut self, index: usize) {
+        self.index = index;
     }
 }
 

@@ -101,6 +101,7 @@ fn encoder(c: &Config, b: &Builder, roberta: bool, pooled: bool) -> Result<BertM
                 value: s.at("value").linear(width, width, true)?,
                 head_dim: width / heads,
                 dropout: attention_rate,
+                index: i,
             };
             let output = |b: &Builder, from: usize| -> Result<Node> {
                 Ok(Node::new(SelfOutput {
@@ -148,7 +149,7 @@ impl Module for BertModel {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
         let hidden = self.embeddings.call(cx, args.clone())?.into_tensor()?;
-        let keys = padding_mask(args, batch, seq, hidden.device())?;
+        let keys = padding_mask(args, batch, cx.past() + seq, hidden.device())?;
         let mask = Mask { keys, ..Mask::default() };
         let call = Args::one(hidden).with("attention_mask", Value::Mask(mask));
         let hidden = self.encoder.call(cx, call)?.into_tensor()?;

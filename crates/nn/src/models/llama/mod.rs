@@ -9,7 +9,7 @@ mod layer;
 pub(super) mod mlp;
 mod windows;
 
-pub use attention::GROUP_SIZE_RATIO;
+pub use attention::ATTEND;
 
 use super::builder::Builder;
 use super::config::Config;
@@ -18,7 +18,7 @@ use super::head::{decoder_output, hidden_output, keep_last};
 use super::rope_config::RopeConfig;
 use super::source::Init;
 use super::stack::run_block;
-use super::tokens::{padding_mask, positions, token_shape};
+use super::tokens::{embedded, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::module::{Args, Module, Node, NodeList, RopeValue, Value};
 use crate::ops::{self, Mask, RopeTable};
@@ -145,14 +145,8 @@ impl Module for LlamaModel {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
-        let past = cx.cache.as_ref().map_or(0, |c| c.len());
-        let mut hidden = match args.ints("input_ids") {
-            Some(ids) => {
-                let ids = Args { positional: vec![Value::Ints(ids.clone())], named: Vec::new() };
-                self.embed_tokens.call(cx, ids)?.into_tensor()?
-            }
-            None => args.tensor(usize::MAX, "inputs_embeds")?.clone(),
-        };
+        let past = cx.past();
+        let mut hidden = embedded(cx, args, &self.embed_tokens)?;
         hidden = cx.dropout(&hidden, self.embed_dropout)?;
         let positions = positions(args, batch, seq, past)?;
         let length = positions.data.iter().copied().max().unwrap_or(0).max(0) as usize + 1;

@@ -18,6 +18,8 @@ pub(super) struct T5Attention {
     pub max_distance: usize,
     pub bidirectional: bool,
     pub dropout: f64,
+    /// Its block's place, which is its place in a cache.
+    pub index: usize,
 }
 
 impl T5Attention {
@@ -41,10 +43,11 @@ impl T5Attention {
         first + (exact + (share * (buckets - exact) as f32) as i64).min(buckets - 1)
     }
 
-    /// `[1, heads, queries, keys]`
+    /// `[1, heads, queries, keys]`; the queries are the last of the keys.
     fn compute_bias(&self, cx: &Context, table: &Node, queries: usize, keys: usize) -> Result<Tensor> {
-        let ids = (0..queries as i64).flat_map(|q| (0..keys as i64).map(move |k| self.bucket(k - q))).collect();
-        let ids = Value::Ints(Ints::new(vec![queries, keys], ids)?);
+        let first = keys.saturating_sub(queries) as i64;
+        let ids = (first..first + queries as i64).flat_map(|q| (0..keys as i64).map(move |k| self.bucket(k - q)));
+        let ids = Value::Ints(Ints::new(vec![queries, keys], ids.collect())?);
         let values = table.call(cx, Args { positional: vec![ids], named: Vec::new() })?.into_tensor()?;
         values.permute(&[2, 0, 1])?.contiguous()?.unsqueeze(0)
     }
@@ -55,9 +58,17 @@ impl Module for T5Attention {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let x = args.tensor(0, "hidden_states")?;
-        let source = args.optional_tensor("key_value_states").unwrap_or(x);
         let heads = |node: &Node, of: &Tensor| node.apply(cx, of)?.split_last(self.head_dim);
-        let (q, k, v) = (heads(&self.q, x)?, heads(&self.k, source)?, heads(&self.v, source)?);
+        let q = heads(&self.q, x)?;
+        let both = |of: &Tensor| Ok((heads(&self.k, of)?, heads(&self.v, of)?));
+        let (k, v) = match (args.optional_tensor("key_value_states"), &cx.cache) {
+            (Some(encoded), Some(cache)) => cache.cross(self.index, || both(encoded))?,
+            (Some(encoded), None) => both(encoded)?,
+            (None, _) => {
+                let (k, v) = both(x)?;
+                cx.with_past(self.index, k, v)?
+            }
+        };
         let bias = match (args.named("position_bias"), &self.relative_attention_bias) {
             (Value::Tensor(given), _) => Some(given.clone()),
             (_, Some(table)) => Some(self.compute_bias(cx, table, q.dim(1), k.dim(1))?),
@@ -83,5 +94,8 @@ impl Module for T5Attention {
         };
         let y = self.o.apply(cx, &y.merge_last()?)?;
         Ok(Value::Tuple(vec![y.into(), bias.map_or(Value::None, Value::Tensor)]))
+    }
+    fn set_layer_index(&mut self, index: usize) {
+        self.index = index;
     }
 }

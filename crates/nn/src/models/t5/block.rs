@@ -9,7 +9,8 @@ use crate::models::builder::{activation, dropout, Builder};
 use crate::module::{Args, Module, Node, NodeList, Value};
 use crate::{fields, Result};
 
-pub(super) fn block(b: &Builder, f: &Flags, first: bool, decoder: bool) -> Result<Node> {
+pub(super) fn block(b: &Builder, f: &Flags, index: usize, decoder: bool) -> Result<Node> {
+    let first = index == 0;
     let l = b.at("layer");
     let attention = |at: &Builder, biased: bool, decoder: bool| -> Result<Node> {
         let all = f.heads * f.head_dim;
@@ -25,6 +26,7 @@ pub(super) fn block(b: &Builder, f: &Flags, first: bool, decoder: bool) -> Resul
             max_distance: f.max_distance,
             bidirectional: !decoder,
             dropout: f.dropout,
+            index,
         }))
     };
     let layer = |i: usize, inner: Inner| -> Result<Node> {

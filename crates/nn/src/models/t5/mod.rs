@@ -11,7 +11,8 @@ mod sub_layer;
 
 use super::builder::{dropout, Builder};
 use super::config::Config;
-use super::head::logits_output;
+use super::head::{keep_last, logits_output};
+use super::tokens::{DECODER_PROMPT, PROMPT};
 use crate::context::Context;
 use crate::module::{Args, Ints, Module, Node, NodeList, Value};
 use crate::ops::{self, WeightLayout};
@@ -54,7 +55,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<T5ForConditionalGeneratio
     let stack = |name: &str, count: usize, decoder: bool| -> Result<Node> {
         let s = b.at(name);
         let items =
-            (0..count).map(|i| block(&s.at("block").at(i), &flags, i == 0, decoder)).collect::<Result<Vec<_>>>()?;
+            (0..count).map(|i| block(&s.at("block").at(i), &flags, i, decoder)).collect::<Result<Vec<_>>>()?;
         Ok(Node::new(T5Stack {
             embed_tokens: look_up(),
             block: NodeList { items },
@@ -79,13 +80,17 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<T5ForConditionalGeneratio
     })
 }
 
+/// What decoding begins with.
+pub(super) fn start_token(c: &Config) -> Result<i64> {
+    let token = |name: &str| c.get(name).and_then(|v| v.as_i64());
+    let start = token("decoder_start_token_id").or_else(|| token("pad_token_id"));
+    start.ok_or_else(|| Error::config("config.json: decoder_start_token_id", "missing, so there are no decoder inputs"))
+}
+
 /// Decoder inputs from labels: one place to the right, behind the start token.
 pub(super) fn shift_right(c: &Config, labels: &Ints) -> Result<Value> {
-    let token = |name: &str| c.get(name).and_then(|v| v.as_i64());
-    let Some(start) = token("decoder_start_token_id").or_else(|| token("pad_token_id")) else {
-        return Err(Error::config("config.json: decoder_start_token_id", "missing, so labels give no decoder inputs"));
-    };
-    let pad = token("pad_token_id").unwrap_or(0);
+    let start = start_token(c)?;
+    let pad = c.get("pad_token_id").and_then(|v| v.as_i64()).unwrap_or(0);
     let width = labels.shape.last().copied().unwrap_or(1).max(1);
     let shifted = labels.data.chunks(width).flat_map(|row| {
         std::iter::once(start).chain(row[..row.len() - 1].iter().map(move |&t| if t == -100 { pad } else { t }))
@@ -113,8 +118,16 @@ impl Module for T5ForConditionalGeneration {
             let kept = args.named.iter().filter(|(n, _)| names.contains(n)).cloned().collect();
             Args { positional: Vec::new(), named: kept }
         };
-        let encode = pass(&["input_ids", "attention_mask", "inputs_embeds"]);
-        let encoded = self.encoder.call(cx, encode)?.into_tensor()?;
+        // What stands before the sequence stands before the decoder's, and its cache is not the encoder's.
+        let alone = Context { prefix: None, cache: None, ..cx.clone() };
+        let encode = || {
+            let call = pass(&["input_ids", "attention_mask", "inputs_embeds", PROMPT]);
+            self.encoder.call(&alone, call)?.into_tensor()
+        };
+        let encoded = match &cx.cache {
+            Some(cache) => cache.encoded(encode)?,
+            None => encode()?,
+        };
         let mut decode = Args::default()
             .with("input_ids", Value::Ints(decoder_ids.clone()))
             .with("encoder_hidden_states", encoded)
@@ -122,8 +135,12 @@ impl Module for T5ForConditionalGeneration {
         if let Value::Ints(mask) = args.named("decoder_attention_mask") {
             decode = decode.with("attention_mask", Value::Ints(mask.clone()));
         }
+        if let Some(prompt) = args.optional_tensor(DECODER_PROMPT) {
+            decode = decode.with(PROMPT, prompt.clone());
+        }
         let hidden = self.decoder.call(cx, decode)?.into_tensor()?;
         let hidden = if self.scale == 1. { hidden } else { hidden.affine(self.scale, 0.)? };
+        let hidden = keep_last(hidden, args)?;
         Ok(logits_output(self.lm_head.apply(cx, &hidden)?))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::models::head::hidden_output;
-use crate::models::tokens::{padding_mask, token_shape};
+use crate::models::tokens::{embedded, padding_mask, token_shape};
 use crate::module::{Args, Module, Node, NodeList, Value};
 use crate::ops::Mask;
 use crate::{fields, Error, Result};
@@ -21,14 +21,8 @@ impl Module for T5Stack {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
-        let embedded = match args.ints("input_ids") {
-            Some(ids) => {
-                let ids = Args { positional: vec![Value::Ints(ids.clone())], named: Vec::new() };
-                self.embed_tokens.call(cx, ids)?.into_tensor()?
-            }
-            None => args.tensor(usize::MAX, "inputs_embeds")?.clone(),
-        };
-        let keys = padding_mask(args, batch, seq, embedded.device())?;
+        let embedded = embedded(cx, args, &self.embed_tokens)?;
+        let keys = padding_mask(args, batch, cx.past() + seq, embedded.device())?;
         let mask = Mask { causal: self.decoder, keys, ..Mask::default() };
         let encoded = args.named("encoder_hidden_states").clone();
         let cross = match (&encoded, args.named("encoder_attention_mask")) {

@@ -9,6 +9,9 @@ use swift_tuners_nn::module::{Args, Next, Part, Position, Role, Tuner, Value, Vi
 use swift_tuners_nn::ops::{self, Activation, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Param, Result, Tensor};
 
+/// The input that says where interventions act: `[batch, interventions, positions]`.
+const LOCATIONS: &str = "intervention_locations";
+
 /// The tensors of one intervention.
 #[derive(Clone)]
 pub struct Parts {
@@ -74,7 +77,7 @@ pub struct Interventions {
 
 impl Tuner for Interventions {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        if let Some(locations) = &cx.locations {
+        if let Some(locations) = cx.input(LOCATIONS) {
             let fits = matches!(locations.shape[..], [_, interventions, _] if interventions == self.parts.len());
             if !fits {
                 return Err(Error::Shape {
@@ -169,7 +172,7 @@ impl Intervention {
 
     /// 1 at the positions that change, `[batch, seq, 1]`.
     fn chosen(&self, cx: &Context, h: &Tensor) -> Result<Option<Tensor>> {
-        let Some(locations) = &cx.locations else {
+        let Some(locations) = cx.input(LOCATIONS) else {
             return Ok(None);
         };
         let (batch, seq) = (h.dim(0), h.dim(1));
@@ -203,7 +206,7 @@ impl Intervention {
 impl Tuner for Intervention {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         // Positions are those of the prompt; what is decoded afterwards is left alone when they were named.
-        let decoding = cx.locations.is_some() && cx.decoding;
+        let decoding = cx.input(LOCATIONS).is_some() && cx.decoding;
         let mut value = next.run(cx, args)?;
         if decoding {
             return Ok(value);
