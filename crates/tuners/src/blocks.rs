@@ -24,6 +24,11 @@ impl Init {
         self.param(shape, move |g| g.kaiming_uniform(&of, 5f64.sqrt()))
     }
 
+    /// `torch.nn.Embedding`.
+    pub fn embedding(&mut self, rows: usize, width: usize) -> Result<Param> {
+        self.param(&[rows, width], move |g| g.embedding(rows, width, None))
+    }
+
     /// `torch.nn.Linear`.
     pub fn dense(&mut self, inp: usize, out: usize, bias: bool) -> Result<Dense> {
         let weight = self.kaiming(&[out, inp])?;

@@ -1,10 +1,11 @@
 //! First values, drawn as PyTorch's CPU generator draws them.
 
 use candle_core::{DType, Device};
+use std::collections::HashMap;
 use swift_tuners_nn::context::mix;
 use swift_tuners_nn::init::torch::Generator;
 use swift_tuners_nn::ops::compute_dtype;
-use swift_tuners_nn::{Array, Model, Param, Result};
+use swift_tuners_nn::{Array, Error, Model, Param, Result};
 
 /// What the adapters of one call draw their first values from, one after the other, as Python does after
 /// `torch.manual_seed(seed)`.
@@ -13,6 +14,8 @@ pub struct Init {
     /// Of new parameters: the model's, or f32 where that is narrower.
     pub dtype: DType,
     pub device: Device,
+    /// The tokens of texts that adapters start from.
+    pub texts: HashMap<String, Vec<i64>>,
 }
 
 enum From {
@@ -33,7 +36,7 @@ impl Init {
     }
 
     fn on(model: &Model, from: From) -> Self {
-        Self { from, dtype: compute_dtype(model.dtype), device: model.device.clone() }
+        Self { from, dtype: compute_dtype(model.dtype), device: model.device.clone(), texts: HashMap::new() }
     }
 
     /// What Python draws and throws away, such as the values of a constructor that an initialisation replaces.
@@ -62,6 +65,26 @@ impl Init {
                     Ok(draw(&mut Generator::new(seed))?.reshape(of.as_slice())?)
                 }))
             }
+        }
+    }
+
+    /// What `draw` gives, where it is no array.
+    pub fn drawn<T>(&mut self, draw: impl FnOnce(&mut Generator) -> Result<T>) -> Result<T> {
+        match &mut self.from {
+            From::Seed(generator) => draw(generator),
+            From::Later { seed, made } => {
+                *made += 1;
+                draw(&mut Generator::new(mix(*seed, *made)))
+            }
+        }
+    }
+
+    /// The tokens of a text, which the caller has read with its tokenizer. One is enough where a checkpoint replaces them.
+    pub fn tokens(&self, text: &str) -> Result<Vec<i64>> {
+        match (self.texts.get(text), &self.from) {
+            (Some(ids), _) => Ok(ids.clone()),
+            (None, From::Later { .. }) => Ok(vec![0]),
+            (None, _) => Err(Error::config("tokenizer_name_or_path", "the text has not been read with its tokenizer")),
         }
     }
 

@@ -259,8 +259,9 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                         _ => continue,
                     };
                     match part.role {
-                        Role::Trained | Role::Copied => v.param(&full, part.param),
+                        Role::Trained | Role::Copied | Role::Source => v.param(&full, part.param),
                         Role::Buffer { saved } => v.buffer(&full, part.param, saved),
+                        Role::Made => {}
                     }
                 }
             }

@@ -7,7 +7,7 @@ use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::{Layer, LayerAdapter};
 use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
-use crate::modules_to_save::ModulesToSave;
+use crate::modules_to_save::{self, ModulesToSave};
 use crate::site::Site;
 use crate::target::{self, attach_at, Place};
 use candle_core::DType;
@@ -107,7 +107,6 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     K::more_targets(config, a.model, &mut targets);
 
     let mut places: Vec<Place> = Vec::new();
-    let mut copies: Vec<Place> = Vec::new();
     let mut sites: Vec<Site> = Vec::new();
     let wanted: std::collections::HashSet<&String> = targets.iter().collect();
     for (path, node) in named_nodes(&a.model.root) {
@@ -118,16 +117,9 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
             }
             sites.push(Site::of(node, &path)?);
             places.push(place());
-        } else if copied.iter().any(|m| target::has_suffix(&path, m)) {
-            copies.push(place());
         }
     }
-    if !copied.is_empty() && copies.is_empty() {
-        return Err(Error::Target {
-            pattern: format!("modules_to_save {copied:?}"),
-            nearest: named_nodes(&a.model.root).into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect(),
-        });
-    }
+    let copies = modules_to_save::places(a.model, &copied, &wanted)?;
     a.init.dtype = K::dtype(config, a.model);
     let bank = K::bank(config, &sites, a.init)?;
     if let Some(bank) = &bank {
@@ -166,7 +158,7 @@ fn push<D: LayerAdapter>(node: &mut Node, site: &Site, id: AdapterId, name: &str
 }
 
 /// A classifier's head trains with every adapter.
-fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> {
+pub(crate) fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> {
     if config.dialect != Dialect::Peft || config.text("task_type")? != Some("SEQ_CLS") {
         return Ok(());
     }

@@ -18,6 +18,7 @@ pub mod modules_to_save;
 mod pass;
 mod pattern;
 mod peft;
+mod prompt_learning;
 pub mod registry;
 mod site;
 mod standard;

@@ -127,6 +127,8 @@ pub struct Traits {
     pub inserts_blocks: bool,
     /// Each row of a batch may have its own adapter of this kind.
     pub by_rows: bool,
+    /// It puts virtual tokens before the sequence, for which PEFT wraps the model itself; no other kind goes with it.
+    pub virtual_tokens: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
     pub read_other: Option<ReadOther>,
 }
@@ -138,6 +140,7 @@ impl Traits {
         merges: false,
         inserts_blocks: false,
         by_rows: false,
+        virtual_tokens: false,
         read_other: None,
     };
     /// What sits on layers and maps their weights, inputs or outputs.

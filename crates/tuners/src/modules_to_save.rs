@@ -1,10 +1,12 @@
 //! `modules_to_save`: a trained copy of a whole module per adapter.
 
 use crate::config::check_adapter_name;
+use crate::target::{self, Place};
+use std::collections::HashSet;
 use swift_tuners_nn::module::{
     all_parameters, named_nodes, Args, Next, Node, NodeList, Part, Role, Rows, Tuner, Value, Visitor, VisitorMut,
 };
-use swift_tuners_nn::{AdapterId, Context, Error, Param, Result};
+use swift_tuners_nn::{AdapterId, Context, Error, Model, Param, Result};
 
 /// Runs the active adapter's copy, or the original when none is active.
 ///
@@ -14,6 +16,21 @@ pub struct ModulesToSave {
     copies: Vec<Copy>,
     /// Theirs, in the same order.
     ids: Vec<AdapterId>,
+}
+
+/// The modules that `names` mean, without those that are adapted.
+pub(crate) fn places(model: &Model, names: &[String], adapted: &HashSet<&String>) -> Result<Vec<Place>> {
+    let nodes = named_nodes(&model.root).into_iter();
+    let meant = |path: &String| !adapted.contains(path) && names.iter().any(|m| target::has_suffix(path, m));
+    let found: Vec<Place> =
+        nodes.filter(|(path, _)| meant(path)).map(|(path, node)| Place { id: node.id(), path }).collect();
+    if !names.is_empty() && found.is_empty() {
+        return Err(Error::Target {
+            pattern: format!("modules_to_save {names:?}"),
+            nearest: named_nodes(&model.root).into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect(),
+        });
+    }
+    Ok(found)
 }
 
 #[derive(Clone)]

@@ -2,8 +2,9 @@
 
 use crate::config::{Dialect, TunerConfig, Typed};
 use crate::method::Method;
+use crate::prompt_learning::Prompting;
 use crate::target::nearest_word;
-use crate::{lora, peft, swift};
+use crate::{lora, peft, prompt_learning, swift};
 use serde_json::{Map, Value as Json};
 use std::sync::OnceLock;
 use swift_tuners_nn::error::printable;
@@ -26,6 +27,12 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
     Method::of::<peft::Vera>(),
+    Method::of::<Prompting<prompt_learning::PromptTuning>>(),
+    Method::of::<Prompting<prompt_learning::MultitaskPromptTuning>>(),
+    Method::of::<Prompting<prompt_learning::PTuning>>(),
+    Method::of::<Prompting<prompt_learning::Cpt>>(),
+    Method::of::<Prompting<prompt_learning::PrefixTuning>>(),
+    Method::of::<Prompting<prompt_learning::Cartridge>>(),
 ];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.

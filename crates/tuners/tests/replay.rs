@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 use support::{base, by_rows, fixtures, inference, ints, logits, loss_of, values, worst, Temp};
 use swift_tuners_nn::checkpoint::{json, safetensors, Tensors};
+use swift_tuners_nn::module::{Ints, Value};
 use swift_tuners_nn::{Array, Context, Error, Inputs, Result};
 use swift_tuners_tuners::formats::{FromPretrainedOptions, SaveOptions};
 use swift_tuners_tuners::lifecycle::{Combination, SignMethod, WeightedOptions};
@@ -42,6 +43,12 @@ cases! {
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     loha "loha-" { basic conv conv_effective patterns }
+    prompt_tuning "prompt-tuning-" { basic classifier t5 }
+    multitask_prompt_tuning "multitask-prompt-tuning-" { basic t5 }
+    p_tuning "p-tuning-" { basic_lstm basic_mlp classifier_lstm classifier_mlp t5_lstm t5_mlp }
+    cpt "cpt-" { basic }
+    prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
+    cartridge "cartridge-" { basic }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 
@@ -112,8 +119,13 @@ impl Replay {
                 other => return Err(Error::Argument(format!("an input of the case is called {other}"))),
             }
         }
-        let mask = inputs.attention_mask.as_ref().map(|m| m.data.iter().map(|&v| v != 0).collect());
         let case = json::read(&folder.join("case.json"))?;
+        // What only tuners understand.
+        for (name, value) in case["extra_forward"].as_object().into_iter().flatten() {
+            let numbers: Vec<i64> = value.as_array().into_iter().flatten().filter_map(Json::as_i64).collect();
+            inputs.put(name, Value::Ints(Ints::new(vec![numbers.len()], numbers)?));
+        }
+        let mask = inputs.attention_mask.as_ref().map(|m| m.data.iter().map(|&v| v != 0).collect());
         Ok(Self { folder: folder.to_owned(), case, expected, inputs, mask, problems: Vec::new() })
     }
 

@@ -1,5 +1,6 @@
 //! Model architectures, a file or a folder each, and the tables that say where things sit per `model_type`.
 
+mod attention_size;
 mod bert;
 mod builder;
 mod config;
@@ -23,6 +24,7 @@ mod unet2d;
 mod vit;
 
 pub(crate) use experts::split as split_experts;
+pub use attention_size::AttentionSize;
 pub use inputs::{Decoding, Inputs, Kind as InputKind, To, INPUTS};
 pub use keys::{Keys, TaskType};
 pub use llama::ATTEND;

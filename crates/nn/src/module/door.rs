@@ -98,6 +98,11 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         self.own().filter(|own| own.adapter == adapter).map(Own::parts).unwrap_or_default()
     }
 
+    /// Called when a checkpoint's tensors are in place.
+    fn loaded(&self, _adapter: AdapterId) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes `adapter` out. True when nothing is left, so that the tuner can come off its node.
     fn detach(&mut self, adapter: AdapterId) -> bool {
         self.own().is_some_and(|own| own.adapter == adapter)

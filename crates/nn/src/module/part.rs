@@ -24,6 +24,8 @@ pub enum PartName {
     Named { before: &'static str, after: String },
     /// Without the adapter's name.
     Plain(String),
+    /// Beside the wrapped model: `name` in memory, `key` in files, where the adapter's name is left out.
+    Beside { name: String, key: &'static str },
 }
 
 /// What becomes of a tensor.
@@ -36,6 +38,10 @@ pub enum Role {
     Buffer { saved: bool },
     /// Of a whole module's copy, which trains while its adapter is active.
     Copied,
+    /// Trained, but files hold what is made of it.
+    Source,
+    /// What is made of [`Role::Source`]; in files alone.
+    Made,
 }
 
 /// LoRA+'s part of a tensor.

@@ -3,14 +3,14 @@
 use super::{adapter_order, configuration, LoadReport, BIN, CONFIG, EXTRA, SAFE};
 use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::init::Init;
-use crate::lifecycle::{Flavor, Format, PrepareOptions, TunedModel};
+use crate::lifecycle::{Flavor, Format, PrepareOptions, Slot, TunedModel};
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{json, safetensors, torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
-use swift_tuners_nn::module::all_parameters;
+use swift_tuners_nn::module::{all_parameters, saved_nodes};
 use swift_tuners_nn::ops::all_finite;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -119,7 +119,14 @@ impl TunedModel {
                 None => report.unexpected.push(printable(key, 200)),
             }
         }
-        slots.iter().try_for_each(|slot| slot.param.settle())?;
+        let id = self.id(&found.name)?;
+        for (_, node) in saved_nodes(&self.model.root) {
+            node.tuners.iter().try_for_each(|tuner| tuner.loaded(id))?;
+        }
+        // What a file holds counts until its sources are set.
+        let made = slots.iter().zip(&filled).any(|(slot, filled)| slot.is_made() && *filled);
+        let settles = |slot: &&Slot| !slot.is_made() && !(made && slot.is_source());
+        slots.iter().filter(settles).try_for_each(|slot| slot.param.settle())?;
         report.missing = slots
             .iter()
             .zip(&filled)

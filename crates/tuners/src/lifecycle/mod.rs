@@ -68,12 +68,15 @@ pub struct Naming {
 impl Naming {
     pub fn full(&self, path: &str) -> String {
         let first = path.split('.').next().unwrap_or(path);
-        let prefix = match self.prefix.strip_suffix("model.") {
-            Some(higher) if self.beside.contains(first) => higher,
-            _ => self.prefix.as_str(),
-        };
+        let prefix = if self.beside.contains(first) { higher(&self.prefix) } else { &self.prefix };
         format!("{prefix}{path}")
     }
+}
+
+/// A prefix with one component less.
+fn higher(prefix: &str) -> &str {
+    let inner = prefix.strip_suffix('.').unwrap_or(prefix);
+    inner.rfind('.').map_or("", |dot| &prefix[..=dot])
 }
 
 /// An adapter of a model.
@@ -98,6 +101,8 @@ pub struct PrepareOptions {
     /// Freezes the new adapters.
     pub inference_mode: bool,
     pub seed: u64,
+    /// The tokens of the texts that configurations start from.
+    pub texts: HashMap<String, Vec<i64>>,
 }
 
 /// A model with its adapters.
@@ -170,8 +175,11 @@ impl TunedModel {
 
     /// What the tree's names are in Python behind this prefix (mostly [`Flavor::prefix`]).
     pub fn naming(&self, prefix: &str) -> Naming {
-        let beside = if self.flavor == Flavor::Peft { names_beside(&self.model.root) } else { HashSet::new() };
-        Naming { prefix: prefix.to_owned(), beside }
+        let peft = self.flavor == Flavor::Peft && prefix == Flavor::Peft.prefix();
+        let beside = if peft { names_beside(&self.model.root) } else { HashSet::new() };
+        // Python wraps a model once less for prompts.
+        let once = peft && self.adapters.values().any(|a| a.traits.virtual_tokens);
+        Naming { prefix: if once { higher(prefix) } else { prefix }.to_owned(), beside }
     }
 
     pub fn adapters(&self) -> &IndexMap<String, Adapter> {
@@ -302,6 +310,7 @@ impl TunedModel {
         self.transaction(&touched, |m| {
             // One after the other they draw from one generator.
             let mut init = Init::new(&m.model, options.seed);
+            init.texts = options.texts.clone();
             let mut skipped = Vec::new();
             for (name, config) in parsed {
                 if m.adapters.contains_key(&name) {
@@ -347,7 +356,7 @@ impl TunedModel {
         init: &mut Init,
     ) -> Result<()> {
         self.attach(thread, name, config, options, init)?;
-        self.slots(name)?.iter().try_for_each(|slot| slot.param.settle())
+        self.slots(name)?.iter().filter(|slot| !slot.is_made()).try_for_each(|slot| slot.param.settle())
     }
 
     /// The same, with initial values that the caller sets or settles ([`Param::settle`]).
@@ -382,6 +391,10 @@ impl TunedModel {
                 p.set_requires_grad(false);
             }
             self.frozen = true;
+        }
+        if let Some(other) = self.adapters.values().find(|a| a.traits.virtual_tokens != method.traits.virtual_tokens) {
+            let why = format!("{} does not go with {}, which the model has: one of them puts virtual tokens before the sequence", method.name, other.config.kind);
+            return Err(Error::config("peft_type", why));
         }
         let others = self.adapters.values().map(|a| &a.config).collect();
         let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, others, init })?;

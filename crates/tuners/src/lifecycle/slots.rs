@@ -1,6 +1,6 @@
 //! Where an adapter keeps its tensors, and what each format calls them.
 
-use super::TunedModel;
+use super::{Flavor, TunedModel};
 use crate::bias::Bias;
 use std::collections::HashSet;
 use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Role};
@@ -37,6 +37,8 @@ enum BaseKind {
 #[derive(Clone)]
 pub struct Slot {
     module: String,
+    /// What PEFT puts before the model's names.
+    prefix: &'static str,
     place: Place,
     /// It is written elsewhere; some of Python's files have it here as well.
     shared: bool,
@@ -57,6 +59,7 @@ impl Slot {
             },
             Place::Own { name: PartName::Named { before, after }, .. } => format!("{before}{adapter}{after}"),
             Place::Own { name: PartName::Plain(name), .. } => name.clone(),
+            Place::Own { name: PartName::Beside { key, .. }, .. } => return (*key).to_owned(),
             Place::Original(name) => format!("original_module.{name}"),
             Place::Base { leaf, .. } => leaf.clone(),
         };
@@ -67,7 +70,7 @@ impl Slot {
         let prefix = match (format, self.is_model_wide()) {
             (Format::Swift, _) => "",
             (Format::Peft, true) => "base_model.",
-            (Format::Peft, false) => "base_model.model.",
+            (Format::Peft, false) => self.prefix,
         };
         let dot = if self.module.is_empty() { "" } else { "." };
         format!("{prefix}{}{dot}{tail}", self.module)
@@ -111,7 +114,7 @@ impl Slot {
 
     /// Never trained.
     pub fn is_buffer(&self) -> bool {
-        matches!(self.place, Place::Own { role: Role::Buffer { .. }, .. })
+        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Made, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -120,13 +123,24 @@ impl Slot {
 
     /// Whether a checkpoint without this tensor lacks something.
     pub fn is_required(&self) -> bool {
-        !self.shared && matches!(&self.place, Place::Own { role, .. } if !matches!(role, Role::Buffer { saved: false }))
+        let optional = |role: &Role| matches!(role, Role::Buffer { saved: false } | Role::Source);
+        !self.shared && matches!(&self.place, Place::Own { role, .. } if !optional(role))
+    }
+
+    /// Whether it is made of others, and in files alone.
+    pub fn is_made(&self) -> bool {
+        matches!(self.place, Place::Own { role: Role::Made, .. })
+    }
+
+    /// Whether files hold what is made of it.
+    pub fn is_source(&self) -> bool {
+        matches!(self.place, Place::Own { role: Role::Source, .. })
     }
 
     /// Whether a checkpoint is written with it.
     pub fn is_saved(&self, format: Format) -> bool {
         match &self.place {
-            Place::Own { role, .. } => !self.shared && !matches!(role, Role::Buffer { saved: false }),
+            Place::Own { role, .. } => !self.shared && !matches!(role, Role::Buffer { saved: false } | Role::Source),
             Place::Original(_) => false,
             // PEFT carries adapted embeddings along (`save_embedding_layers="auto"`), SWIFT does not.
             Place::Base { kind: BaseKind::Embedding, .. } => format == Format::Peft,
@@ -142,6 +156,7 @@ impl TunedModel {
             return Err(self.unknown(name));
         };
         let id = adapter.id;
+        let prefix = if adapter.traits.virtual_tokens { "base_model." } else { Flavor::Peft.prefix() };
         let mut out = Vec::new();
         let keys = self.model.keys;
         let embeddings_targeted = adapter
@@ -150,7 +165,7 @@ impl TunedModel {
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in saved_nodes(&self.model.root) {
             let mut put = |place: Place, shared: bool, param: &Param| {
-                out.push(Slot { module: path.clone(), place, shared, param: param.clone() })
+                out.push(Slot { module: path.clone(), prefix, place, shared, param: param.clone() })
             };
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
@@ -189,7 +204,7 @@ impl TunedModel {
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), place, shared: false, param: param.clone() })
+            out.push(Slot { module: String::new(), prefix, place, shared: false, param: param.clone() })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

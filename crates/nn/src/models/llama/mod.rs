@@ -11,6 +11,7 @@ mod windows;
 
 pub use attention::ATTEND;
 
+use super::attention_size::AttentionSize;
 use super::builder::Builder;
 use super::config::Config;
 use super::experts;
@@ -31,27 +32,7 @@ use windows::windows;
 
 pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
     let kind = c.text("model_type")?.unwrap_or("llama");
-    let hidden = c.size("hidden_size")?;
-    let heads = c.size("num_attention_heads")?;
-    let kv_heads = c.size_or("num_key_value_heads", if kind == "mistral" { 8 } else { heads })?;
-    let head_dim = match (c.optional_size("head_dim")?, kind) {
-        (Some(d), _) => d,
-        (None, "qwen3") => 128,
-        (None, "gemma3_text") => 256,
-        (None, _) => hidden / heads,
-    };
-    if kind == "llama" && hidden % heads != 0 {
-        return Err(Error::config(
-            "config.json: hidden_size",
-            format!("{heads} attention heads do not divide {hidden}"),
-        ));
-    }
-    if heads % kv_heads != 0 || head_dim == 0 {
-        return Err(Error::config(
-            "config.json: num_attention_heads",
-            format!("{heads} heads over {kv_heads} key/value heads and a hidden size of {hidden} do not fit"),
-        ));
-    }
+    let AttentionSize { layers: layer_count, hidden, heads, kv_heads, head_dim } = size(c)?;
     let biases = c.flag("attention_bias", false)?;
     let gemma = kind == "gemma3_text";
     if gemma {
@@ -86,7 +67,6 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
     if kind == "mistral" || kind == "phi3" {
         c.refuse("attention_bias", &[false.into()])?;
     }
-    let layer_count = c.size("num_hidden_layers")?;
     let windows = windows(c, kind, layer_count)?;
     let ropes = if gemma { gemma_ropes(c, head_dim)? } else { vec![RopeConfig::new(c, head_dim, 10000.)?] };
     let moe = experts::MoeConfig::new(c, kind)?;
@@ -112,6 +92,33 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
         b.at("lm_head").linear(hidden, vocab, false)?
     };
     Ok(LlamaForCausalLm { model: Node::new(model), lm_head })
+}
+
+/// The sizes of attention; fails where they do not fit each other.
+pub(super) fn size(c: &Config) -> Result<AttentionSize> {
+    let kind = c.text("model_type")?.unwrap_or("llama");
+    let hidden = c.size("hidden_size")?;
+    let heads = c.size("num_attention_heads")?;
+    let kv_heads = c.size_or("num_key_value_heads", if kind == "mistral" { 8 } else { heads })?;
+    let head_dim = match (c.optional_size("head_dim")?, kind) {
+        (Some(d), _) => d,
+        (None, "qwen3") => 128,
+        (None, "gemma3_text") => 256,
+        (None, _) => hidden / heads,
+    };
+    if kind == "llama" && hidden % heads != 0 {
+        return Err(Error::config(
+            "config.json: hidden_size",
+            format!("{heads} attention heads do not divide {hidden}"),
+        ));
+    }
+    if heads % kv_heads != 0 || head_dim == 0 {
+        return Err(Error::config(
+            "config.json: num_attention_heads",
+            format!("{heads} heads over {kv_heads} key/value heads and a hidden size of {hidden} do not fit"),
+        ));
+    }
+    Ok(AttentionSize { layers: c.size("num_hidden_layers")?, hidden, heads, kv_heads, head_dim })
 }
 
 #[derive(Clone)]
