@@ -49,6 +49,7 @@ cases! {
     cpt "cpt-" { basic }
     prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
     cartridge "cartridge-" { basic }
+    adaption_prompt "adaption-prompt-" { basic gpt2 }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 

@@ -1,10 +1,12 @@
 //! PEFT's own tuners, a file each.
 
+mod adaption_prompt;
 mod hra;
 mod ia3;
 mod loha;
 mod vera;
 
+pub use adaption_prompt::AdaptionPrompt;
 pub use hra::Hra;
 pub use ia3::Ia3;
 pub use loha::LoHa;
