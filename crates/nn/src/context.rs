@@ -101,7 +101,10 @@ impl Context {
 
     /// What the pass was called with for tuners.
     pub fn input(&self, name: &str) -> Option<&Ints> {
-        self.inputs.iter().find(|(n, _)| *n == name).and_then(|(_, v)| if let Value::Ints(i) = v { Some(i) } else { None })
+        self.inputs
+            .iter()
+            .find(|(n, _)| *n == name)
+            .and_then(|(_, v)| if let Value::Ints(i) = v { Some(i) } else { None })
     }
 
     /// How many positions stand before those of this pass, when it begins.

@@ -34,7 +34,11 @@ impl Prefix {
         };
         let fits = |p: &Tensor, x: &Tensor| p.dims()[2..] == x.dims()[2..] && p.dim(0) == x.dim(0);
         if !fits(keys, k) || !fits(values, v) {
-            return Err(Error::Shape { path: "prefix".into(), expected: k.dims().to_vec(), actual: keys.dims().to_vec() });
+            return Err(Error::Shape {
+                path: "prefix".into(),
+                expected: k.dims().to_vec(),
+                actual: keys.dims().to_vec(),
+            });
         }
         let join = |p: &Tensor, x: &Tensor| Tensor::cat(&[&p.to_dtype(x.dtype())?, x], 1);
         Ok((join(keys, k)?, join(values, v)?))

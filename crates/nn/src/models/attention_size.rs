@@ -29,7 +29,9 @@ impl Model {
             "t5" => {
                 let layers = c.size_or("num_layers", 6)?;
                 if c.size_or("num_decoder_layers", layers)? != layers {
-                    return Err(Error::UnsupportedModel("t5: its decoder has another number of layers than its encoder".into()));
+                    return Err(Error::UnsupportedModel(
+                        "t5: its decoder has another number of layers than its encoder".into(),
+                    ));
                 }
                 let (heads, head_dim) = (c.size_or("num_heads", 8)?, c.size_or("d_kv", 64)?);
                 let hidden = c.size_or("d_model", 512)?;

@@ -23,13 +23,13 @@ mod tokens;
 mod unet2d;
 mod vit;
 
-pub(crate) use experts::split as split_experts;
 pub use attention_size::AttentionSize;
+pub(crate) use experts::split as split_experts;
 pub use inputs::{Decoding, Inputs, Kind as InputKind, To, INPUTS};
 pub use keys::{Keys, TaskType};
 pub use llama::ATTEND;
 pub use model::{Model, LOSS};
 pub use output::Output;
 pub use quantization::Quantization;
-pub use tokens::{DECODER_PROMPT, PROMPT};
 pub use source::{Init, Make, Random, Source};
+pub use tokens::{DECODER_PROMPT, PROMPT};

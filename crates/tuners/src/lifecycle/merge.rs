@@ -42,6 +42,10 @@ impl TunedModel {
     pub fn merge(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
         let ids = self.chosen(thread, names)?;
+        if self.flavor == Flavor::Peft {
+            // SWIFT merges what it can.
+            self.refuse_unmergeable(&ids)?;
+        }
         self.each(|node| node.merge(&ids))
     }
 

@@ -26,9 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{
-    for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters,
-};
+use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
@@ -393,7 +391,10 @@ impl TunedModel {
             self.frozen = true;
         }
         if let Some(other) = self.adapters.values().find(|a| a.traits.virtual_tokens != method.traits.virtual_tokens) {
-            let why = format!("{} does not go with {}, which the model has: one of them puts virtual tokens before the sequence", method.name, other.config.kind);
+            let why = format!(
+                "{} does not go with {}, which the model has: one of them puts virtual tokens before the sequence",
+                method.name, other.config.kind
+            );
             return Err(Error::config("peft_type", why));
         }
         let others = self.adapters.values().map(|a| &a.config).collect();

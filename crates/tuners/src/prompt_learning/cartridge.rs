@@ -7,6 +7,7 @@ use super::fields::PromptFields;
 use super::prompts::Place;
 use super::size::Size;
 use super::PromptLearning;
+use crate::fields::Required;
 use crate::init::Init;
 use swift_tuners_nn::{Array, Context, Error, Model, Param, Result, Tensor};
 
@@ -15,6 +16,8 @@ crate::config! {
     pub struct CartridgeConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// How many virtual tokens stand before the sequence.
+        num_virtual_tokens: Required<usize>;
         /// How many of the first tokens never train.
         num_frozen_tokens: usize = 1;
     }
@@ -34,8 +37,12 @@ impl PromptLearning for Cartridge {
         &config.prompt
     }
 
+    fn count(config: &CartridgeConfig) -> usize {
+        config.num_virtual_tokens.0
+    }
+
     fn check(c: &CartridgeConfig) -> Result<()> {
-        let tokens = c.prompt.count()?;
+        let tokens = c.num_virtual_tokens.0;
         if c.num_frozen_tokens > tokens {
             let why = format!("{} are more than num_virtual_tokens = {tokens}", c.num_frozen_tokens);
             return Err(Error::config("num_frozen_tokens", why));

@@ -13,6 +13,7 @@ use crate::init::Init;
 use candle_core::{DType, Device};
 use std::collections::BTreeSet;
 use swift_tuners_nn::module::{Args, Ints, Value};
+use swift_tuners_nn::ops::compute_dtype;
 use swift_tuners_nn::{Array, Context, Error, Model, Param, Result, Tensor};
 
 crate::words! {
@@ -25,6 +26,8 @@ crate::config! {
     pub struct CptConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// Follows from `cptTokenIds`.
+        num_virtual_tokens: Option<usize> = None;
         /// The tokens of the examples.
         cpt_token_ids: Option<Vec<usize>> = None;
         /// For Python's collators.
@@ -72,15 +75,15 @@ impl PromptLearning for Cpt {
         &config.prompt
     }
 
-    fn count(config: &CptConfig) -> Result<usize> {
-        match config.ids().len() {
-            0 => Err(Error::config("cpt_token_ids", "there must be one at least")),
-            n => Ok(n),
-        }
+    fn count(config: &CptConfig) -> usize {
+        config.ids().len()
     }
 
     fn check(c: &CptConfig) -> Result<()> {
         let count = c.ids().len();
+        if count == 0 {
+            return Err(Error::config("cpt_token_ids", "there must be one at least"));
+        }
         for (name, list) in [("cpt_mask", &c.cpt_mask), ("cpt_tokens_type_mask", &c.cpt_tokens_type_mask)] {
             if list.as_ref().is_some_and(|l| l.len() != count) {
                 return Err(Error::config(name, format!("must be as long as cpt_token_ids ({count})")));
@@ -170,7 +173,8 @@ impl PromptEncoder for Examples {
 
     /// Cross-entropy over the answers, those of earlier examples weighted less.
     fn loss(&self, cx: &Context, args: &Args) -> Result<Tensor> {
-        let (Some(labels), Some(Value::Tensor(logits))) = (args.ints("labels"), args.get(0, "output").field("logits")) else {
+        let (Some(labels), Some(Value::Tensor(logits))) = (args.ints("labels"), args.get(0, "output").field("logits"))
+        else {
             return Err(Error::Argument("labels: missing, or the model gave no logits".into()));
         };
         let (ids, types) = (self.config.ids(), self.config.types());
@@ -186,7 +190,10 @@ impl PromptEncoder for Examples {
         let shift = types.iter().copied().max().unwrap_or(0);
         let length = ids.len() + seq;
         let labels = joined(&ids, labels)?;
-        let kinds = joined(&types, &Ints::new(given.shape.clone(), given.data.iter().map(|&t| if t > 0 { t + shift } else { t }).collect())?)?;
+        let kinds = joined(
+            &types,
+            &Ints::new(given.shape.clone(), given.data.iter().map(|&t| if t > 0 { t + shift } else { t }).collect())?,
+        )?;
         let counts = |kind: i64| kind > 0 && kind % 4 == 0;
         // Position i predicts label i + 1.
         let (mut at, mut wanted, mut weights) = (Vec::new(), Vec::new(), Vec::new());
@@ -202,7 +209,7 @@ impl PromptEncoder for Examples {
                 let decays = self.config.opt_weighted_loss_type == LossWeights::Decay;
                 at.push((i - 1) as u32);
                 wanted.push(u32::try_from(label).map_err(|_| Error::Argument(format!("labels: {label} is no token")))?);
-                weights.push(if decays { self.config.opt_loss_decay_factor.powi(later) as f32 } else { 1. });
+                weights.push(if decays { self.config.opt_loss_decay_factor.powi(later) } else { 1. });
             }
         }
         let count = at.len();
@@ -211,9 +218,11 @@ impl PromptEncoder for Examples {
         }
         let device = logits.device();
         let flat = logits.reshape((batch * length, logits.last_dim()))?;
-        let rows = flat.index_select(&Array::from_vec(at, count, device)?, 0)?.to_dtype(DType::F32)?;
+        let rows =
+            flat.index_select(&Array::from_vec(at, count, device)?, 0)?.to_dtype(compute_dtype(logits.dtype()))?;
         let chosen = rows.log_softmax(-1)?.gather(&Array::from_vec(wanted, (count, 1), device)?, 1)?.squeeze(1)?;
-        chosen.mul(&Array::from_vec(weights, count, device)?.into())?.mean(None, false)?.neg()
+        let weights = Array::from_vec(weights, count, device)?.to_dtype(chosen.dtype())?;
+        chosen.mul(&weights.into())?.mean(None, false)?.neg()
     }
 }
 

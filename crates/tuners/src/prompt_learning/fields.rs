@@ -6,8 +6,6 @@ crate::config! {
     /// `PromptLearningConfig`
     pub struct PromptFields {
         standard: [peft, modules_to_save];
-        /// How many virtual tokens stand before the sequence.
-        num_virtual_tokens: Option<usize> = None;
         /// Width of a token; by default the model's.
         token_dim: Option<usize> = None;
         /// 2 for encoder-decoders, otherwise 1; by default what the model is.
@@ -19,12 +17,10 @@ crate::config! {
     }
 }
 
-impl PromptFields {
-    pub fn count(&self) -> Result<usize> {
-        match self.num_virtual_tokens {
-            Some(n) if n > 0 => Ok(n),
-            Some(_) => Err(Error::config("num_virtual_tokens", "expected a positive integer, found 0")),
-            None => Err(Error::config("num_virtual_tokens", "missing")),
-        }
+/// How many virtual tokens there are to be.
+pub fn check_count(count: usize) -> Result<()> {
+    match count {
+        0 => Err(Error::config("num_virtual_tokens", "expected a positive integer, found 0")),
+        _ => Ok(()),
     }
 }

@@ -32,7 +32,7 @@ use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::modules_to_save::{self, ModulesToSave};
 use crate::target::attach_at;
 use encoder::PromptEncoder;
-use fields::PromptFields;
+use fields::{check_count, PromptFields};
 use prompts::{Entry, Place, Prompts};
 use size::Size;
 use std::collections::HashSet;
@@ -51,10 +51,8 @@ pub trait PromptLearning: 'static {
 
     fn fields(config: &Self::Config) -> &PromptFields;
 
-    /// Virtual tokens, where the configuration has another way of saying how many.
-    fn count(config: &Self::Config) -> Result<usize> {
-        Self::fields(config).count()
-    }
+    /// Virtual tokens.
+    fn count(config: &Self::Config) -> usize;
 
     fn check(_config: &Self::Config) -> Result<()> {
         Ok(())
@@ -79,14 +77,14 @@ impl<P: PromptLearning> Kind for Prompting<P> {
     type Config = P::Config;
 
     fn check(config: &P::Config) -> Result<()> {
-        P::count(config)?;
-        P::check(config)
+        P::check(config)?;
+        check_count(P::count(config))
     }
 
     fn attach(config: &P::Config, a: &mut Attach<'_>) -> Result<Attachment> {
         let mut resolved = a.config.clone();
         save_heads(a.model, &mut resolved)?;
-        let size = Size::of(a.model, P::fields(config), P::count(config)?, P::PLACE)?;
+        let size = Size::of(a.model, P::fields(config), P::count(config), P::PLACE)?;
         size.write(&mut resolved);
         P::resolve(config, &size, &mut resolved);
         let copied = resolved.texts("modules_to_save")?.unwrap_or_default();

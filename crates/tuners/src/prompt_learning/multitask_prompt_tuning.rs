@@ -8,6 +8,7 @@ use super::prompt_tuning::{check_text, embedding, PromptTuningInit};
 use super::prompts::Place;
 use super::size::Size;
 use super::PromptLearning;
+use crate::fields::Required;
 use crate::init::Init;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -33,6 +34,8 @@ crate::config! {
     pub struct MultitaskPromptTuningConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// How many virtual tokens stand before the sequence.
+        num_virtual_tokens: Required<usize>;
         /// `'RANDOM'`, `'TEXT'`, or from a source's checkpoint: `'AVERAGE_SOURCE_TASKS'`, `'EXACT_SOURCE_TASK'`,
         /// `'ONLY_SOURCE_SHARED'`.
         prompt_tuning_init: MultitaskInit = MultitaskInit::Random;
@@ -66,17 +69,34 @@ impl PromptLearning for MultitaskPromptTuning {
         &config.prompt
     }
 
+    fn count(config: &MultitaskPromptTuningConfig) -> usize {
+        config.num_virtual_tokens.0
+    }
+
     fn check(c: &MultitaskPromptTuningConfig) -> Result<()> {
         use MultitaskInit::{Random, Text};
         let text = c.prompt_tuning_init == Text;
-        check_text(text, c.prompt_tuning_init_text.as_deref(), c.tokenizer_name_or_path.as_deref(), &c.tokenizer_kwargs)?;
+        check_text(
+            text,
+            c.prompt_tuning_init_text.as_deref(),
+            c.tokenizer_name_or_path.as_deref(),
+            &c.tokenizer_kwargs,
+        )?;
         if !matches!(c.prompt_tuning_init, Text | Random) && c.prompt_tuning_init_state_dict_path.is_none() {
-            return Err(Error::config("prompt_tuning_init_state_dict_path", "missing: prompt_tuning_init needs a source"));
+            return Err(Error::config(
+                "prompt_tuning_init_state_dict_path",
+                "missing: prompt_tuning_init needs a source",
+            ));
         }
         Ok(())
     }
 
-    fn new(c: &MultitaskPromptTuningConfig, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn new(
+        c: &MultitaskPromptTuningConfig,
+        size: &Size,
+        model: &Model,
+        init: &mut Init,
+    ) -> Result<Box<dyn PromptEncoder>> {
         let start = match c.prompt_tuning_init {
             MultitaskInit::Text => PromptTuningInit::Text,
             _ => PromptTuningInit::Random,
@@ -106,7 +126,9 @@ impl Prompts {
     /// Starts from another checkpoint.
     fn take_source(&self, c: &MultitaskPromptTuningConfig) -> Result<()> {
         use MultitaskInit::{AverageSourceTasks, ExactSourceTask, Random, Text};
-        let (Some(path), false) = (&c.prompt_tuning_init_state_dict_path, matches!(c.prompt_tuning_init, Text | Random)) else {
+        let (Some(path), false) =
+            (&c.prompt_tuning_init_state_dict_path, matches!(c.prompt_tuning_init, Text | Random))
+        else {
             return Ok(());
         };
         let option = "prompt_tuning_init_state_dict_path";
@@ -114,7 +136,8 @@ impl Prompts {
         let safe = path.extension().is_some_and(|e| e == "safetensors");
         let tensors = if safe { safetensors::read(path)? } else { torch_bin::read(path)? };
         let set = |param: &Param, name: &str, of: &dyn Fn(&Array) -> Result<Array>| {
-            let tensor = tensors.get(name).ok_or_else(|| Error::config(option, format!("{} has no {name}", path.display())))?;
+            let tensor =
+                tensors.get(name).ok_or_else(|| Error::config(option, format!("{} has no {name}", path.display())))?;
             param.set(&of(tensor)?).map_err(|e| Error::config(option, format!("{name}: {e}")))
         };
         set(&self.embedding, "prompt_embeddings", &|t| Ok(t.clone()))?;

@@ -10,7 +10,7 @@ use super::size::Size;
 use super::{check_hidden, PromptLearning};
 use crate::blocks::Dense;
 use crate::config::TunerConfig;
-use crate::fields::Probability;
+use crate::fields::{Probability, Required};
 use crate::init::Init;
 use swift_tuners_nn::{Context, Model, Param, Result, Tensor};
 
@@ -24,6 +24,8 @@ crate::config! {
     pub struct PromptEncoderConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// How many virtual tokens stand before the sequence.
+        num_virtual_tokens: Required<usize>;
         /// `'MLP'`, or `'LSTM'`.
         encoder_reparameterization_type: Reparameterization = Reparameterization::Mlp;
         /// By default a token's width.
@@ -41,12 +43,17 @@ pub struct PTuning;
 impl PromptLearning for PTuning {
     const NAME: &'static str = "P_TUNING";
     const CLASS: &'static str = "PromptEncoderConfig";
-    const ABOUT: &'static str = "Virtual tokens that a small network makes (P-tuning). Liu et al. 2021 (arXiv 2103.10385).";
+    const ABOUT: &'static str =
+        "Virtual tokens that a small network makes (P-tuning). Liu et al. 2021 (arXiv 2103.10385).";
     const PLACE: Place = Place::Embeddings;
     type Config = PromptEncoderConfig;
 
     fn fields(config: &PromptEncoderConfig) -> &PromptFields {
         &config.prompt
+    }
+
+    fn count(config: &PromptEncoderConfig) -> usize {
+        config.num_virtual_tokens.0
     }
 
     fn check(c: &PromptEncoderConfig) -> Result<()> {
@@ -61,7 +68,9 @@ impl PromptLearning for PTuning {
         let (width, hidden) = (size.width, c.encoder_hidden_size.unwrap_or(size.width));
         let embedding = init.embedding(size.rows(), width)?;
         let lstm = match c.encoder_reparameterization_type {
-            Reparameterization::Lstm => Some(Lstm::new(width, hidden, c.encoder_num_layers, c.encoder_dropout.0, init)?),
+            Reparameterization::Lstm => {
+                Some(Lstm::new(width, hidden, c.encoder_num_layers, c.encoder_dropout.0, init)?)
+            }
             Reparameterization::Mlp => None,
         };
         let widths = match lstm {

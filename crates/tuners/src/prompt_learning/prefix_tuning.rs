@@ -9,6 +9,7 @@ use super::size::Size;
 use super::{check_hidden, PromptLearning};
 use crate::blocks::Dense;
 use crate::config::TunerConfig;
+use crate::fields::Required;
 use crate::init::Init;
 use swift_tuners_nn::{Context, Model, Param, Result, Tensor};
 
@@ -22,6 +23,8 @@ crate::config! {
     pub struct PrefixTuningConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// How many virtual tokens stand before the sequence.
+        num_virtual_tokens: Required<usize>;
         /// `'zero'` starts with keys and values of zero; absent, with random ones.
         init_weights: Option<PrefixInit> = None;
         /// Of the projection; by default a token's width.
@@ -37,12 +40,17 @@ pub struct PrefixTuning;
 impl PromptLearning for PrefixTuning {
     const NAME: &'static str = "PREFIX_TUNING";
     const CLASS: &'static str = "PrefixTuningConfig";
-    const ABOUT: &'static str = "Trained keys and values before those of every layer. Li and Liang 2021 (arXiv 2101.00190).";
+    const ABOUT: &'static str =
+        "Trained keys and values before those of every layer. Li and Liang 2021 (arXiv 2101.00190).";
     const PLACE: Place = Place::Past;
     type Config = PrefixTuningConfig;
 
     fn fields(config: &PrefixTuningConfig) -> &PromptFields {
         &config.prompt
+    }
+
+    fn count(config: &PrefixTuningConfig) -> usize {
+        config.num_virtual_tokens.0
     }
 
     fn check(c: &PrefixTuningConfig) -> Result<()> {
@@ -57,7 +65,10 @@ impl PromptLearning for PrefixTuning {
         let (tokens, all, zero) = (size.tokens, size.layers * 2 * size.width, c.init_weights.is_some());
         if !c.prefix_projection {
             let embedding = init.embedding(tokens, all)?;
-            return Ok(Box::new(Prefix { embedding: if zero { init.constant(&[tokens, all], 0.)? } else { embedding }, transform: None }));
+            return Ok(Box::new(Prefix {
+                embedding: if zero { init.constant(&[tokens, all], 0.)? } else { embedding },
+                transform: None,
+            }));
         }
         let hidden = c.encoder_hidden_size.unwrap_or(size.width);
         let embedding = init.embedding(tokens, size.width)?;

@@ -8,6 +8,7 @@ use super::prompts::Place;
 use super::size::Size;
 use super::word_embeddings::{vocabulary, word_embeddings};
 use super::PromptLearning;
+use crate::fields::Required;
 use crate::init::Init;
 use serde_json::Value as Json;
 use swift_tuners_nn::{Context, Error, Model, Param, Result, Tensor};
@@ -22,6 +23,8 @@ crate::config! {
     pub struct PromptTuningConfig {
         standard: [];
         ..prompt: PromptFields;
+        /// How many virtual tokens stand before the sequence.
+        num_virtual_tokens: Required<usize>;
         /// `'RANDOM'`, `'SAMPLE_VOCAB'`: embeddings of random words of the model, `'TEXT'`: those of a text.
         prompt_tuning_init: PromptTuningInit = PromptTuningInit::Random;
         /// The text, for `'TEXT'`.
@@ -45,6 +48,10 @@ impl PromptLearning for PromptTuning {
 
     fn fields(config: &PromptTuningConfig) -> &PromptFields {
         &config.prompt
+    }
+
+    fn count(config: &PromptTuningConfig) -> usize {
+        config.num_virtual_tokens.0
     }
 
     fn check(c: &PromptTuningConfig) -> Result<()> {

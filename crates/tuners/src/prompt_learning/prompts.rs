@@ -181,7 +181,9 @@ impl Prompts {
             match *name {
                 name if masks.contains(&name) => *ints = before(ints, n, 1)?,
                 "labels" if !past => *ints = before(ints, n, IGNORED)?,
-                "position_ids" if past => *ints = Ints::new(ints.shape.clone(), ints.data.iter().map(|p| p + n as i64).collect())?,
+                "position_ids" if past => {
+                    *ints = Ints::new(ints.shape.clone(), ints.data.iter().map(|p| p + n as i64).collect())?
+                }
                 "token_type_ids" if !past && !cx.decoding => *ints = before(ints, n, 0)?,
                 _ => {}
             }
@@ -193,7 +195,9 @@ impl Prompts {
         }
         if args.ints("position_ids").is_some() {
             if cx.cache.is_none() {
-                return Err(Error::Argument("positionIds: not with virtual tokens, which take the first positions".into()));
+                return Err(Error::Argument(
+                    "positionIds: not with virtual tokens, which take the first positions".into(),
+                ));
             }
             // Generation counts tokens; behind virtual ones PEFT counts positions, padding included.
             args.named.retain(|(name, _)| *name != "position_ids");
@@ -213,7 +217,9 @@ impl Prompts {
             return Ok(entry.encoder.loss(cx, &args)?.into());
         }
         let longer = |output: &Value, labels: &Ints| match output.field("logits") {
-            Some(Value::Tensor(logits)) => logits.rank() == 3 && labels.shape.len() == 2 && logits.dim(1) > labels.shape[1],
+            Some(Value::Tensor(logits)) => {
+                logits.rank() == 3 && labels.shape.len() == 2 && logits.dim(1) > labels.shape[1]
+            }
             _ => false,
         };
         let grown = args.ints("labels").is_some_and(|labels| longer(args.get(0, "output"), labels));
@@ -229,7 +235,9 @@ impl Prompts {
 fn rows(args: &Args) -> Result<usize> {
     let ids = args.ints("input_ids").map(|ids| ids.shape.as_slice());
     let shape = ids.or_else(|| args.optional_tensor("inputs_embeds").map(Tensor::dims));
-    shape.and_then(|s| s.first().copied()).ok_or_else(|| Error::Argument("this model needs inputIds or inputsEmbeds".into()))
+    shape
+        .and_then(|s| s.first().copied())
+        .ok_or_else(|| Error::Argument("this model needs inputIds or inputsEmbeds".into()))
 }
 
 /// `[batch, seq]` → `[batch, n + seq]`, the new ones `value`.

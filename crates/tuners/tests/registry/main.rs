@@ -69,12 +69,22 @@ impl Case {
                 labels: Some(Ints::new(vec![3], vec![1, 3, 0])?),
                 ..Default::default()
             },
-            "bert-classifier" => Inputs {
+            "t5" => Inputs {
+                input_ids: Some(tokens.clone()),
+                decoder_input_ids: Some(tokens.clone()),
+                labels: Some(tokens),
+                task_ids: Some(Ints::new(vec![3], vec![1, 0, 1])?),
+                ..Default::default()
+            },
+            "bert-classifier" | "roberta-classifier" => Inputs {
                 input_ids: Some(tokens),
                 labels: Some(Ints::new(vec![3], vec![1, 0, 2])?),
                 ..Default::default()
             },
-            _ => Inputs { input_ids: Some(tokens.clone()), labels: Some(tokens), ..Default::default() },
+            _ => {
+                let task_ids = Some(Ints::new(vec![3], vec![1, 0, 1])?);
+                Inputs { input_ids: Some(tokens.clone()), labels: Some(tokens), task_ids, ..Default::default() }
+            }
         })
     }
 
@@ -259,6 +269,12 @@ fn merging_keeps_the_output_and_unmerging_restores_every_bit() {
         let plain = logits(&case.untuned()?, &only(&[]), &inputs)?;
         let apart = logits(&model, &inference(&model), &inputs)?;
         let before = State::of(&model)?;
+        if case.method().dialect == Dialect::Peft && !case.method().traits.merges {
+            if !matches!(model.merge(0, None), Err(Error::UnsupportedTuner(_))) {
+                return Ok(Err("it cannot be merged, and that is not refused".into()));
+            }
+            return Ok(before.same(&State::of(&model)?, "refused merging"));
+        }
         model.merge(0, None)?;
         let merged = logits(&model, &inference(&model), &inputs)?;
         if !case.method().traits.merges {

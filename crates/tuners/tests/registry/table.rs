@@ -42,6 +42,7 @@ fn case(name: &'static str, base: &'static str, config: Json) -> Case {
 
 const NORM: &str = "DoRA's norm counts as constant (section 4.3 of the paper)";
 const ONE_BIAS: &str = "PEFT has one adapter with biases, so that there are no two to run row by row";
+const SUM: &str = "files hold the sum of words and what they moved by, which loses the last digit of the move";
 const ONE_NAME: &str = "the blocks' tensors carry no adapter's name, so that a layer takes one such adapter";
 
 /// Of the U-Net: a convolution of 3×3, one of 1×1 and a linear layer.
@@ -271,7 +272,63 @@ pub fn cases() -> Vec<Case> {
     let biases = json!({ "r": 2, "target_modules": ["q_proj"], "bias": "vera_only" });
     all.push(case("biases", "llama-tied-bias", peft("VERA", biases)).except(Property::Rows, ONE_BIAS));
 
+    all.extend(prompts());
+
     all
+}
+
+/// Kinds that put virtual tokens before the sequence, or attend to them.
+fn prompts() -> Vec<Case> {
+    let peft = |name: &str, config| typed("peft_type", name, config);
+    let tokens = json!({ "num_virtual_tokens": 3 });
+    let with = |more: Json| merged(tokens.clone(), more);
+    let classifier = || with(json!({ "task_type": "SEQ_CLS" }));
+    // Two tokens of four may move; the ball that they stay in is wide enough for what they move here.
+    let examples = json!({
+        "task_type": "CAUSAL_LM", "cpt_token_ids": [5, 6, 7, 8], "cpt_tokens_type_mask": [1, 2, 3, 4],
+        "opt_weighted_loss_type": "decay", "opt_loss_decay_factor": 0.7, "opt_projection_epsilon": 100.0,
+        "opt_projection_format_epsilon": 100.0,
+    });
+    let lstm = json!({ "encoder_reparameterization_type": "LSTM", "encoder_hidden_size": 3, "encoder_dropout": 0.2 });
+    vec![
+        case("decoder", "llama", peft("PROMPT_TUNING", tokens.clone())),
+        case(
+            "scaled embeddings",
+            "gemma3",
+            peft("PROMPT_TUNING", with(json!({ "prompt_tuning_init": "SAMPLE_VOCAB" }))),
+        ),
+        case("positions", "gpt2", peft("PROMPT_TUNING", tokens.clone())),
+        case("classifier", "bert-classifier", peft("PROMPT_TUNING", classifier())),
+        case("encoder-decoder", "t5", peft("PROMPT_TUNING", tokens.clone())),
+        case("decoder", "llama", peft("MULTITASK_PROMPT_TUNING", with(json!({ "num_tasks": 2, "num_ranks": 2 })))),
+        case("encoder-decoder", "t5", peft("MULTITASK_PROMPT_TUNING", with(json!({ "num_tasks": 2 })))),
+        case("mlp", "llama", peft("P_TUNING", with(json!({ "encoder_hidden_size": 5 })))),
+        case("lstm", "gpt2", peft("P_TUNING", with(lstm))),
+        case(
+            "one token",
+            "llama",
+            peft(
+                "CPT",
+                json!({ "task_type": "CAUSAL_LM", "cpt_token_ids": [9], "opt_projection_format_epsilon": 100.0 }),
+            ),
+        )
+        .except(Property::Files, SUM),
+        case("decay", "llama", peft("CPT", examples)).except(Property::Files, SUM),
+        case("decoder", "llama", peft("PREFIX_TUNING", tokens.clone())),
+        case("windows", "mistral", peft("PREFIX_TUNING", tokens.clone())),
+        case("positions", "gpt2", peft("PREFIX_TUNING", tokens.clone())),
+        case("roberta", "roberta-classifier", peft("PREFIX_TUNING", classifier())),
+        case("encoder-decoder", "t5", peft("PREFIX_TUNING", tokens.clone())),
+        case(
+            "projection",
+            "phi3",
+            peft("PREFIX_TUNING", with(json!({ "prefix_projection": true, "encoder_hidden_size": 4 }))),
+        ),
+        case("first frozen", "qwen3", peft("CARTRIDGE", tokens.clone())),
+        case("none frozen", "llama", peft("CARTRIDGE", with(json!({ "num_frozen_tokens": 0 })))),
+        case("biases", "llama-tied-bias", peft("ADAPTION_PROMPT", json!({ "adapter_len": 3, "adapter_layers": 2 }))),
+        case("gpt2", "gpt2", peft("ADAPTION_PROMPT", json!({ "adapter_len": 2, "adapter_layers": 4 }))),
+    ]
 }
 
 fn merged(mut config: Json, more: Json) -> Json {

@@ -30,7 +30,15 @@ pub(super) struct AttentionShape {
 
 impl AttentionShape {
     /// Rotates, and attends through the tuners that surround that; `q`, `k`, `v` are `[batch, seq, heads, head_dim]`.
-    fn rotate_and_attend(&self, node: Option<&Node>, cx: &Context, args: &Args, q: Tensor, k: Tensor, v: Tensor) -> Result<Tensor> {
+    fn rotate_and_attend(
+        &self,
+        node: Option<&Node>,
+        cx: &Context,
+        args: &Args,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+    ) -> Result<Tensor> {
         let table = match args.named("position_embeddings") {
             Value::Tuple(tables) => tables.get(self.rope),
             one => Some(one),
@@ -141,9 +149,8 @@ impl FusedAttention {
         let s = &self.shape;
         let qkv = self.qkv_proj.apply(cx, args.tensor(0, "hidden_states")?)?;
         let (q, kv) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
-        let part = |start, length| -> Result<Tensor> {
-            qkv.narrow(-1, start, length)?.contiguous()?.split_last(s.head_dim)
-        };
+        let part =
+            |start, length| -> Result<Tensor> { qkv.narrow(-1, start, length)?.contiguous()?.split_last(s.head_dim) };
         let (k, v) = (part(q, kv)?, part(q + kv, kv)?);
         let attended = s.rotate_and_attend(node, cx, args, part(0, q)?, k, v)?;
         Ok(Value::Tuple(vec![self.o_proj.apply(cx, &attended)?.into(), Value::None]))

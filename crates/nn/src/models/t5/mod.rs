@@ -54,8 +54,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<T5ForConditionalGeneratio
     let layers = c.size_or("num_layers", 6)?;
     let stack = |name: &str, count: usize, decoder: bool| -> Result<Node> {
         let s = b.at(name);
-        let items =
-            (0..count).map(|i| block(&s.at("block").at(i), &flags, i, decoder)).collect::<Result<Vec<_>>>()?;
+        let items = (0..count).map(|i| block(&s.at("block").at(i), &flags, i, decoder)).collect::<Result<Vec<_>>>()?;
         Ok(Node::new(T5Stack {
             embed_tokens: look_up(),
             block: NodeList { items },
