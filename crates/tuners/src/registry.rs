@@ -28,6 +28,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::LoHa>(),
     Method::of::<peft::Vera>(),
     Method::of::<peft::AdaptionPrompt>(),
+    Method::of::<peft::Poly>(),
     Method::of::<Prompting<prompt_learning::PromptTuning>>(),
     Method::of::<Prompting<prompt_learning::MultitaskPromptTuning>>(),
     Method::of::<Prompting<prompt_learning::PTuning>>(),

@@ -50,6 +50,7 @@ cases! {
     prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
     cartridge "cartridge-" { basic }
     adaption_prompt "adaption-prompt-" { basic gpt2 }
+    poly "poly-" { basic t5 }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 

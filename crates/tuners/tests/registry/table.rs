@@ -274,6 +274,10 @@ pub fn cases() -> Vec<Case> {
 
     all.extend(prompts());
 
+    let skills = |more: Json| merged(json!({ "r": 2, "n_tasks": 2, "n_skills": 3, "target_modules": ["q_proj", "v_proj"] }), more);
+    all.push(case("one split", "llama", peft("POLY", skills(json!({ "n_splits": 1 })))));
+    all.push(case("two splits", "t5", peft("POLY", skills(json!({ "n_splits": 2, "target_modules": ["q", "wo"] })))));
+
     all
 }
 
