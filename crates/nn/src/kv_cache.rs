@@ -1,8 +1,11 @@
 //! Keys and values of positions that a pass does not compute itself.
 
+use crate::context::AdapterId;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Keys and values that stand before those of a sequence, one pair per layer: `[batch, tokens, kv_heads, d]`. Gradients go
 /// through them.
@@ -52,6 +55,7 @@ pub struct KvCache {
     layers: Mutex<Vec<Option<(Array, Array)>>>,
     encoded: Mutex<Option<Array>>,
     cross: Mutex<Vec<Option<(Array, Array)>>>,
+    beside: Mutex<HashMap<AdapterId, Arc<KvCache>>>,
 }
 
 impl KvCache {
@@ -76,6 +80,11 @@ impl KvCache {
         };
         layers[layer] = Some((k.data().clone(), v.data().clone()));
         Ok((k, v))
+    }
+
+    /// The cache of another pass or network of an adapter's, over the same positions.
+    pub fn beside(&self, adapter: AdapterId) -> Arc<KvCache> {
+        self.beside.lock().entry(adapter).or_default().clone()
     }
 
     /// What the encoder gives: computed by the first pass.

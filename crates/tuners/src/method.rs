@@ -79,6 +79,8 @@ pub struct Attach<'a> {
     /// The configurations of the adapters that are there.
     pub others: Vec<&'a TunerConfig>,
     pub init: &'a mut Init,
+    /// Where the configuration was read from.
+    pub folder: Option<&'a Path>,
 }
 
 /// What attaching tells the life cycle.

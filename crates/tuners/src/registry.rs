@@ -29,6 +29,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Vera>(),
     Method::of::<peft::AdaptionPrompt>(),
     Method::of::<peft::Poly>(),
+    Method::of::<peft::XLora>(),
     Method::of::<Prompting<prompt_learning::PromptTuning>>(),
     Method::of::<Prompting<prompt_learning::MultitaskPromptTuning>>(),
     Method::of::<Prompting<prompt_learning::PTuning>>(),

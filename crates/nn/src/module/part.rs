@@ -25,7 +25,7 @@ pub enum PartName {
     /// Without the adapter's name.
     Plain(String),
     /// Beside the wrapped model: `name` in memory, `key` in files, where the adapter's name is left out.
-    Beside { name: String, key: &'static str },
+    Beside { name: String, key: String },
 }
 
 /// What becomes of a tensor.

@@ -83,8 +83,12 @@ impl TunedModel {
     }
 
     fn apply(&mut self, thread: u64, found: &Found, options: &FromPretrainedOptions) -> Result<()> {
-        let prepare =
-            PrepareOptions { seed: options.seed, inference_mode: options.inference_mode, ..Default::default() };
+        let prepare = PrepareOptions {
+            seed: options.seed,
+            inference_mode: options.inference_mode,
+            folder: found.config_path.parent().map(Path::to_owned),
+            ..Default::default()
+        };
         if !self.adapters().contains_key(&found.name) {
             let at = |e| in_config(&found.config_path, e);
             let mut init = Init::later(&self.model, options.seed);

@@ -101,6 +101,8 @@ pub struct PrepareOptions {
     pub seed: u64,
     /// The tokens of the texts that configurations start from.
     pub texts: HashMap<String, Vec<i64>>,
+    /// Where the configurations were read from.
+    pub folder: Option<PathBuf>,
 }
 
 /// A model with its adapters.
@@ -398,7 +400,15 @@ impl TunedModel {
             return Err(Error::config("peft_type", why));
         }
         let others = self.adapters.values().map(|a| &a.config).collect();
-        let attachment = (method.attach)(&mut Attach { model: &mut self.model, id, name, config, others, init })?;
+        let attachment = (method.attach)(&mut Attach {
+            model: &mut self.model,
+            id,
+            name,
+            config,
+            others,
+            init,
+            folder: options.folder.as_deref(),
+        })?;
         let first = self.adapters.is_empty();
         let Attachment { mut config, bias, shared } = attachment;
         // As resolved, and once: later adapters look at it.

@@ -59,7 +59,7 @@ impl Slot {
             },
             Place::Own { name: PartName::Named { before, after }, .. } => format!("{before}{adapter}{after}"),
             Place::Own { name: PartName::Plain(name), .. } => name.clone(),
-            Place::Own { name: PartName::Beside { key, .. }, .. } => return (*key).to_owned(),
+            Place::Own { name: PartName::Beside { key, .. }, .. } => return key.clone(),
             Place::Original(name) => format!("original_module.{name}"),
             Place::Base { leaf, .. } => leaf.clone(),
         };

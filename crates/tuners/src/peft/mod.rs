@@ -6,6 +6,7 @@ mod ia3;
 mod loha;
 mod poly;
 mod vera;
+mod xlora;
 
 pub use adaption_prompt::AdaptionPrompt;
 pub use hra::Hra;
@@ -13,3 +14,4 @@ pub use ia3::Ia3;
 pub use loha::LoHa;
 pub use poly::Poly;
 pub use vera::Vera;
+pub use xlora::XLora;

@@ -58,7 +58,10 @@ impl LayerKind for Poly {
         site.require(|k| *k == WeightKind::Linear { transposed: false }, "torch.nn.Linear")?;
         let (splits, skills, r) = (c.n_splits, c.n_skills, c.r);
         if site.inputs % splits != 0 || site.outputs % splits != 0 {
-            let why = format!("{splits} do not divide the {} inputs and {} outputs of {}", site.inputs, site.outputs, site.path);
+            let why = format!(
+                "{splits} do not divide the {} inputs and {} outputs of {}",
+                site.inputs, site.outputs, site.path
+            );
             return Err(Error::config("n_splits", why));
         }
         let (inputs, outputs) = (site.inputs / splits, site.outputs / splits);

@@ -84,11 +84,13 @@ impl Entry {
                 Held::Encoder | Held::Invertible => ("", Role::Source),
                 Held::Frozen => ("", Role::Buffer { saved: false }),
             };
-            Part::of(PartName::Beside { name: self.full(&name), key }, param).role(role)
+            Part::of(PartName::Beside { name: self.full(&name), key: key.to_owned() }, param).role(role)
         };
         let mut parts: Vec<Part<'_>> = self.encoder.tensors().into_iter().map(one).collect();
         if let Some(made) = self.made() {
-            parts.push(Part::of(PartName::Beside { name: self.full(SAVED), key: SAVED }, made).role(Role::Made));
+            parts.push(
+                Part::of(PartName::Beside { name: self.full(SAVED), key: SAVED.to_owned() }, made).role(Role::Made),
+            );
         }
         parts
     }

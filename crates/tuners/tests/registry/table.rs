@@ -43,6 +43,7 @@ fn case(name: &'static str, base: &'static str, config: Json) -> Case {
 const NORM: &str = "DoRA's norm counts as constant (section 4.3 of the paper)";
 const ONE_BIAS: &str = "PEFT has one adapter with biases, so that there are no two to run row by row";
 const SUM: &str = "files hold the sum of words and what they moved by, which loses the last digit of the move";
+const EXPERTS: &str = "experts are loaded from folders of their own, whose files stay as they are";
 const ONE_NAME: &str = "the blocks' tensors carry no adapter's name, so that a layer takes one such adapter";
 
 /// Of the U-Net: a convolution of 3×3, one of 1×1 and a linear layer.
@@ -274,9 +275,24 @@ pub fn cases() -> Vec<Case> {
 
     all.extend(prompts());
 
-    let skills = |more: Json| merged(json!({ "r": 2, "n_tasks": 2, "n_skills": 3, "target_modules": ["q_proj", "v_proj"] }), more);
+    let skills = |more: Json| {
+        merged(json!({ "r": 2, "n_tasks": 2, "n_skills": 3, "target_modules": ["q_proj", "v_proj"] }), more)
+    };
     all.push(case("one split", "llama", peft("POLY", skills(json!({ "n_splits": 1 })))));
     all.push(case("two splits", "t5", peft("POLY", skills(json!({ "n_splits": 2, "target_modules": ["q", "wo"] })))));
+
+    let experts = |more: Json| {
+        let folder = |name: &str| super::support::fixtures().join("peft/xlora-basic").join(name).display().to_string();
+        let adapters = json!({ "0": folder("lora0"), "1": folder("lora1") });
+        merged(json!({ "adapters": adapters, "xlora_size": 8, "xlora_dropout_p": 0.2 }), more)
+    };
+    all.push(case(
+        "layerwise",
+        "llama",
+        peft("XLORA", experts(json!({ "xlora_depth": 2, "layerwise_scalings": true }))),
+    ));
+    let trained = json!({ "use_trainable_adapters": true, "softmax_temperature": 0.7, "global_scaling_weight": 2.0 });
+    all.push(case("trained experts", "llama", peft("XLORA", experts(trained))).except(Property::Files, EXPERTS));
 
     all
 }
