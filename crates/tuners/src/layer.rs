@@ -18,6 +18,12 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     const BASE_NAME: Option<&'static str> = Some("base_layer");
     /// Whether [`LayerAdapter::fused`] takes batches whose rows differ.
     const FUSED_ROWS: bool = false;
+    /// Whether the map of the adapter that was activated first acts on the input first. Mostly it is the last: the product of all stands
+    /// behind the weight in the order of activation.
+    const FIRST_MAPS_FIRST: bool = false;
+    /// Whether [`LayerAdapter::input`] maps the patches that a convolution multiplies, which is done in its kernel; otherwise it gets the
+    /// image.
+    const MAPS_PATCHES: bool = true;
 
     /// In Python's order; the one place where names, keys and roles stand.
     fn parts(&self) -> Vec<Part<'_>>;
@@ -162,15 +168,18 @@ impl<D: LayerAdapter> Layer<D> {
         Ok(y.to_dtype(dtype)?.into())
     }
 
-    /// What the base layer runs with in place of its weight, or of its input: the maps of the last adapter come first, as their
-    /// product stands behind the weight in the order of activation.
+    /// What the base layer runs with in place of its weight, or of its input.
     fn base(call: &Call<'_>, active: &[&D], x: &Input) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Input::Tensor(x) = x else { return Ok((None, None)) };
-        if call.site.convolution().is_some() {
+        if D::MAPS_PATCHES && call.site.convolution().is_some() {
             return Ok((Self::mapped_kernel(call, active)?, None));
         }
+        let mut order: Vec<&D> = active.iter().copied().filter(|a| a.maps_input()).collect();
+        if !D::FIRST_MAPS_FIRST {
+            order.reverse();
+        }
         let mut mapped: Option<Tensor> = None;
-        for adapter in active.iter().rev().filter(|a| a.maps_input()) {
+        for adapter in order {
             mapped = Some(adapter.input(call, mapped.as_ref().unwrap_or(x))?);
         }
         Ok((None, mapped.map(|m| m.to_dtype(x.dtype())).transpose()?))

@@ -26,6 +26,8 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
     Method::of::<peft::Vera>(),
+    Method::of::<peft::Oft>(),
+    Method::of::<peft::Boft>(),
 ];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.

@@ -39,9 +39,11 @@ cases! {
         mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
         two_active
     }
+    boft "boft-" { bias block_num block_size butterfly conv }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     loha "loha-" { basic conv conv_effective patterns }
+    oft "oft-" { block_share block_size cayley_neumann coft conv rank }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 

@@ -42,6 +42,9 @@ fn case(name: &'static str, base: &'static str, config: Json) -> Case {
 
 const NORM: &str = "DoRA's norm counts as constant (section 4.3 of the paper)";
 const ONE_BIAS: &str = "PEFT has one adapter with biases, so that there are no two to run row by row";
+const CONSTRAINED: &str = "the parameter is scaled back before it is used, and its gradient is that of what is left";
+const PATCHES: &str =
+    "rotated patches are put together again before the convolution, which no kernel does (Python merges another one)";
 const ONE_NAME: &str = "the blocks' tensors carry no adapter's name, so that a layer takes one such adapter";
 
 /// Of the U-Net: a convolution of 3×3, one of 1×1 and a linear layer.
@@ -271,7 +274,35 @@ pub fn cases() -> Vec<Case> {
     let biases = json!({ "r": 2, "target_modules": ["q_proj"], "bias": "vera_only" });
     all.push(case("biases", "llama-tied-bias", peft("VERA", biases)).except(Property::Rows, ONE_BIAS));
 
+    all.extend(rotations(&peft));
+
     all
+}
+
+/// OFT's and BOFT's.
+fn rotations(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
+    let oft = |more: Json| peft("OFT", merged(json!({ "oft_block_size": 8, "target_modules": ["q_proj"] }), more));
+    let boft = |more: Json| peft("BOFT", merged(json!({ "boft_block_size": 8, "target_modules": ["q_proj"] }), more));
+    vec![
+        case("series", "llama", oft(json!({ "target_modules": ["q_proj", "down_proj"] }))),
+        case("few terms", "llama", oft(json!({ "num_cayley_neumann_terms": 3 }))),
+        case("exact", "llama-tied-bias", oft(json!({ "r": 4, "oft_block_size": 0, "use_cayley_neumann": false }))),
+        case("shared", "llama", oft(json!({ "block_share": true, "oft_block_size": 15 }))),
+        case("constrained", "llama", oft(json!({ "coft": true, "eps": 0.5 }))).except(Property::Gradients, CONSTRAINED),
+        case("embedding", "llama", oft(json!({ "target_modules": ["embed_tokens", "o_proj"] }))),
+        case("conv1x1", "unet2d", oft(json!({ "target_modules": [POINT, QUERY] }))),
+        case("conv2d", "unet2d", oft(json!({ "target_modules": [KERNEL] }))).except(Property::Merging, PATCHES),
+        case("biases", "llama-tied-bias", oft(json!({ "bias": "oft_only" }))).except(Property::Rows, ONE_BIAS),
+        case("size", "llama", boft(json!({ "target_modules": ["q_proj", "down_proj"] }))),
+        case(
+            "number",
+            "llama-tied-bias",
+            boft(json!({ "boft_block_size": 0, "boft_block_num": 4, "boft_n_butterfly_factor": 2 })),
+        ),
+        case("dropout", "llama", boft(json!({ "boft_dropout": 0.4 }))),
+        case("conv2d", "unet2d", boft(json!({ "target_modules": [KERNEL, POINT, QUERY] }))),
+        case("biases", "llama-tied-bias", boft(json!({ "bias": "boft_only" }))).except(Property::Rows, ONE_BIAS),
+    ]
 }
 
 fn merged(mut config: Json, more: Json) -> Json {
