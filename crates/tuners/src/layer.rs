@@ -4,7 +4,7 @@ use crate::site::{Call, Input, Site};
 use candle_core::DType;
 use std::sync::Arc;
 use swift_tuners_nn::combine::Combining;
-use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Steps, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Result, Tensor};
 
@@ -24,6 +24,8 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     /// Whether [`LayerAdapter::input`] maps the patches that a convolution multiplies, which is done in its kernel; otherwise it gets the
     /// image.
     const MAPS_PATCHES: bool = true;
+    /// Whether [`LayerAdapter::constrain`] does anything.
+    const CONSTRAINS: bool = false;
 
     /// In Python's order; the one place where names, keys and roles stand.
     fn parts(&self) -> Vec<Part<'_>>;
@@ -105,6 +107,11 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     fn mapped(&self, call: &Call<'_>, w: &Tensor) -> Result<Tensor> {
         let unit = Array::eye(w.dim(1), w.dtype(), w.device())?;
         ops::linear(w, &self.input(call, &unit.into())?, None, WeightLayout::OutIn)
+    }
+
+    /// Puts what trains back to where it may be, before an optimizer's step.
+    fn constrain(&self) -> Result<()> {
+        Ok(())
     }
 
     /// The values of an adapter that is `Σ wᵢ adapterᵢ`, in the order of [`LayerAdapter::parts`], where that is one of them.
@@ -268,7 +275,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                         _ => continue,
                     };
                     match part.role {
-                        Role::Trained | Role::Copied => v.param(&full, part.param),
+                        Role::Trained | Role::Copied | Role::Constant => v.param(&full, part.param),
                         Role::Buffer { .. } | Role::Shared => v.buffer(&full, part.param),
                     }
                 }
@@ -316,11 +323,25 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
         adapter.merged_bias(&Call::merging(&cx, &self.site, *weights, &like), w, bias)
     }
 
+    fn steps(&self) -> Option<&dyn Steps> {
+        if D::CONSTRAINS {
+            Some(self)
+        } else {
+            None
+        }
+    }
+
     fn combined(&self, of: &[(AdapterId, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
         let here: Vec<(&D, f64)> = of.iter().filter_map(|&(id, w)| Some((self.adapter(id)?, w))).collect();
         if here.is_empty() {
             return Ok(None);
         }
         D::combined(&here, how)
+    }
+}
+
+impl<D: LayerAdapter> Steps for Layer<D> {
+    fn constrain(&self) -> Result<()> {
+        self.entries.iter().try_for_each(|(_, adapter)| adapter.constrain())
     }
 }

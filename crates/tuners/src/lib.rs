@@ -4,6 +4,7 @@ mod bank;
 mod bias;
 mod blocks;
 pub mod config;
+mod copied;
 mod declare;
 pub mod fields;
 pub mod formats;
@@ -24,6 +25,7 @@ mod standard;
 mod state;
 mod swift;
 pub mod target;
+mod tokens;
 mod typescript;
 
 pub use config::TunerConfig;

@@ -125,6 +125,8 @@ pub struct Traits {
     pub merges: bool,
     /// It puts blocks of its own into the model's list of blocks.
     pub inserts_blocks: bool,
+    /// It does something at the steps of a training run.
+    pub steps: bool,
     /// Each row of a batch may have its own adapter of this kind.
     pub by_rows: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
@@ -137,6 +139,7 @@ impl Traits {
         has_tensors: true,
         merges: false,
         inserts_blocks: false,
+        steps: false,
         by_rows: false,
         read_other: None,
     };

@@ -114,6 +114,14 @@ impl Model {
         if output.loss.is_none() {
             output.loss = self.loss(&output, inputs)?;
         }
+        // The loss of a target is the caller's own in Python.
+        if let (Some(loss), None) = (&mut output.loss, &inputs.target) {
+            for tuner in &self.root.tuners {
+                if let Some(term) = tuner.loss(cx)? {
+                    *loss = loss.add(&term.to_dtype(loss.dtype())?)?;
+                }
+            }
+        }
         Ok(output)
     }
 

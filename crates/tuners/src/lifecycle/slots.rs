@@ -2,8 +2,9 @@
 
 use super::TunedModel;
 use crate::bias::Bias;
+use crate::tokens::TokenRows;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Role};
+use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Node, Part, PartName, Role, Tuner};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -39,6 +40,8 @@ pub struct Slot {
     module: String,
     place: Place,
     pub param: Param,
+    /// [`Part::saved`]
+    pub saved: Option<(usize, Vec<u32>)>,
 }
 
 impl Slot {
@@ -48,6 +51,10 @@ impl Slot {
             Place::Own { name: PartName::Grouped { group, leaf, saved }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}{leaf}"),
                 Format::Peft => format!("{group}{saved}"),
+            },
+            Place::Own { name: PartName::Inside { group, path }, .. } => match format {
+                Format::Swift => format!("{group}.{adapter}.{path}"),
+                Format::Peft => format!("{group}.{path}"),
             },
             Place::Own { name: PartName::Nameless { group }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}"),
@@ -109,7 +116,7 @@ impl Slot {
 
     /// Never trained.
     pub fn is_buffer(&self) -> bool {
-        matches!(self.place, Place::Own { role: Role::Buffer { .. }, .. })
+        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Constant, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -118,13 +125,13 @@ impl Slot {
 
     /// Whether a checkpoint without this tensor lacks something.
     pub fn is_required(&self) -> bool {
-        matches!(&self.place, Place::Own { role, .. } if !matches!(role, Role::Buffer { saved: false }))
+        matches!(&self.place, Place::Own { role, .. } if !matches!(role, Role::Buffer { saved: false } | Role::Constant))
     }
 
     /// Whether a checkpoint is written with it.
     pub fn is_saved(&self, format: Format) -> bool {
         match &self.place {
-            Place::Own { role, .. } => !matches!(role, Role::Buffer { saved: false }),
+            Place::Own { role, .. } => !matches!(role, Role::Buffer { saved: false } | Role::Constant),
             Place::Original(_) => false,
             // PEFT carries adapted embeddings along (`save_embedding_layers="auto"`), SWIFT does not.
             Place::Base { kind: BaseKind::Embedding, .. } => format == Format::Peft,
@@ -146,20 +153,25 @@ impl TunedModel {
             .config
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
-        for (path, node) in saved_nodes(&self.model.root) {
-            let mut push =
-                |place: Place, param: &Param| out.push(Slot { module: path.clone(), place, param: param.clone() });
+        let nodes = saved_nodes(&self.model.root);
+        // Single rows are saved in the place of the whole.
+        let rows = |node: &Node| node.tuner::<TokenRows>().is_some_and(|t| t.adapters().contains(&id));
+        let embeddings_targeted = embeddings_targeted && !nodes.iter().any(|(_, node)| rows(node));
+        for (path, node) in nodes {
+            let mut push = |place: Place, param: &Param, saved: Option<(usize, Vec<u32>)>| {
+                out.push(Slot { module: path.clone(), place, param: param.clone(), saved })
+            };
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
                 if parts.is_empty() {
                     continue;
                 }
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, param, .. } in parts.into_iter().filter(|p| p.role != Role::Shared) {
-                    push(Place::Own { name, role }, param);
+                for Part { name, role, param, saved, .. } in parts.into_iter().filter(|p| p.role != Role::Shared) {
+                    push(Place::Own { name, role }, param, saved);
                 }
                 if copied {
-                    own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
+                    own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p, None));
                 }
                 if !tuner.merges() {
                     continue;
@@ -168,24 +180,24 @@ impl TunedModel {
                 let ends = path == keys.input_embedding || Some(path.as_str()) == keys.output_embedding;
                 if embeddings_targeted && ends {
                     for (leaf, p) in own_parameters(node) {
-                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Embedding }, p);
+                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Embedding }, p, None);
                     }
                 }
                 if adapter.bias == Bias::Adapted {
                     for (leaf, p) in own_parameters(node).into_iter().filter(|(l, _)| l == "bias") {
-                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Bias }, p);
+                        push(Place::Base { leaf: base(&leaf), kind: BaseKind::Bias }, p, None);
                     }
                 }
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, p);
+                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, p, None);
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), place, param: param.clone() })
+            out.push(Slot { module: String::new(), place, param: param.clone(), saved: None })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

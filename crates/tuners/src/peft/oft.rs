@@ -7,9 +7,11 @@ use crate::config::TunerConfig;
 use crate::init::Init;
 use crate::layer::LayerAdapter;
 use crate::layers::LayerKind;
+use crate::method::Traits;
 use crate::site::{Call, Site};
+use candle_core::{DType, Device};
 use swift_tuners_nn::linalg::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
-use swift_tuners_nn::module::{Part, WeightKind};
+use swift_tuners_nn::module::{Part, Role, WeightKind};
 use swift_tuners_nn::ops::{from_patches, patches};
 use swift_tuners_nn::{Array, Error, Param, Result, Tensor};
 
@@ -45,12 +47,24 @@ crate::config! {
 pub struct Oft {
     /// What is above the diagonals, `[blocks, size (size − 1) / 2]`, or one row for all blocks.
     r: Param,
+    /// Where a row of it stands above the diagonal (Python's `rows` and `cols`).
+    places: [Param; 2],
     size: usize,
     /// Of COFT: how large the skew-symmetric matrix of a block may be.
     limit: Option<f64>,
     /// Of Neumann's series; nothing for the exact transform.
     terms: Option<usize>,
     embedding: bool,
+}
+
+/// A number for each place above the diagonal of a square of this size, row by row.
+fn upper(size: usize, init: &Init, number: impl Fn(usize, usize) -> usize + Send + Sync + 'static) -> Param {
+    let count = size * (size - 1) / 2;
+    Param::pending(&[count], DType::I64, &init.device, false, move || {
+        let places = (0..size).flat_map(|i| (i + 1..size).map(move |j| (i, j)));
+        let numbers: Vec<i64> = places.map(|(i, j)| number(i, j) as i64).collect();
+        Ok(Array::from_vec(numbers, count, &Device::Cpu)?)
+    })
 }
 
 /// The divisor of `width` next to `wanted`, the smaller of two as near.
@@ -71,6 +85,7 @@ fn divisor(width: usize, wanted: usize) -> usize {
 impl LayerKind for Oft {
     const NAME: &'static str = "OFT";
     const CLASS: &'static str = "OFTConfig";
+    const TRAITS: Traits = Traits { steps: true, ..Traits::LAYER };
     const ABOUT: &'static str =
         "Rotations of what goes into a layer, block by block. Qiu et al. 2023 (arXiv 2306.07280).";
     type Config = OftConfig;
@@ -108,6 +123,7 @@ impl LayerKind for Oft {
         };
         Ok(Self {
             r,
+            places: [upper(size, init, |i, _| i), upper(size, init, |_, j| j)],
             size,
             limit: c.coft.then(|| c.eps / (blocks as f64).sqrt()),
             terms: c.use_cayley_neumann.then_some(c.num_cayley_neumann_terms),
@@ -116,21 +132,21 @@ impl LayerKind for Oft {
     }
 }
 
-impl Oft {
-    /// COFT: blocks beyond the limit are scaled back to it.
-    fn within(&self, r: &Array, limit: f64) -> Result<Array> {
-        // Every element stands twice in the matrix.
-        let norms = (r.sqr()?.sum_keepdim(1)? * 2.)?.sqrt()?;
-        let scale = (norms.recip()? * limit)?.minimum(1.)?;
-        Ok(r.broadcast_mul(&scale)?)
-    }
+/// COFT: blocks beyond the limit are scaled back to it.
+fn within(r: &Array, limit: f64) -> Result<Array> {
+    // Every element stands twice in the matrix.
+    let norms = (r.sqr()?.sum_keepdim(1)? * 2.)?.sqrt()?;
+    let scale = (norms.recip()? * limit)?.minimum(1.)?;
+    Ok(r.broadcast_mul(&scale)?)
+}
 
+impl Oft {
     /// `[blocks, size, size]`
     fn rotations(&self, call: &Call<'_>) -> Result<Tensor> {
         let mut r = call.value(&self.r)?;
         if let Some(limit) = self.limit {
             // Python scales the stored parameter back before it is used, so that the gradient is that of what is left.
-            let within = self.within(r.data(), limit)?;
+            let within = within(r.data(), limit)?;
             r = Tensor::from_op(within, &[&r], |g| Ok(vec![Some(g.clone())]));
         }
         let q = skew_from_upper(&r, self.size)?;
@@ -157,9 +173,20 @@ impl LayerAdapter for Oft {
     const GROUPS: &'static [&'static str] = &["oft_R", "oft_embedding_R", "oft_dropout"];
     const FIRST_MAPS_FIRST: bool = true;
     const MAPS_PATCHES: bool = false;
+    const CONSTRAINS: bool = true;
+
+    /// Python scales the stored parameter back in every pass; what trained is scaled before it is changed.
+    fn constrain(&self) -> Result<()> {
+        match self.limit.filter(|_| self.r.grad().is_some()) {
+            Some(limit) => self.r.take(&within(&self.r.array()?, limit)?),
+            None => Ok(()),
+        }
+    }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        vec![Part::leaf(if self.embedding { "oft_embedding_R" } else { "oft_R" }, ".weight", &self.r)]
+        let group = if self.embedding { "oft_embedding_R" } else { "oft_R" };
+        let place = |leaf, at: usize| Part::leaf(group, leaf, &self.places[at]).role(Role::Buffer { saved: false });
+        vec![Part::leaf(group, ".weight", &self.r), place(".rows", 0), place(".cols", 1)]
     }
 
     fn maps_input(&self) -> bool {
