@@ -65,6 +65,11 @@ export class PeftModel extends TunedModel {
     warn(`deactivateAdapter(${JSON.stringify(adapterName)}) does nothing on a PeftModel; call setAdapter with the others`)
   }
 
+  /** PEFT's name for `onStep`. */
+  async updateAndAllocate(globalStep: number): Promise<void> {
+    await this.onStep(globalStep)
+  }
+
   /** Merges the active (or named) adapters into the weights and gives the plain model back. */
   async mergeAndUnload(options: { adapterNames?: string[]; safeMerge?: boolean } = {}): Promise<Model> {
     await nativeAsync(() => this.native.mergeAndUnloadPeft(options.adapterNames, options.safeMerge ?? false, threadId))

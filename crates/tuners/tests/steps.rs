@@ -44,8 +44,12 @@ fn step(model: &mut TunedModel, inputs: &Inputs, number: u64, lr: f64) -> Result
     Ok(values(loss.data())?[0])
 }
 
+fn untuned() -> Result<TunedModel> {
+    base(files::read(&folder().join("case.json"))?["base"].as_str().unwrap(), DType::F32)
+}
+
 fn trained() -> Result<TunedModel> {
-    let mut model = base("llama", DType::F32)?;
+    let mut model = untuned()?;
     model.from_pretrained(0, &folder().join("checkpoint"), &FromPretrainedOptions::default())?;
     Ok(model)
 }
@@ -98,7 +102,7 @@ fn ranks_fall_as_pefts_do() -> Result<()> {
     let config = |dir: &std::path::Path| files::read(&dir.join("adapter_config.json"));
     assert_eq!(config(&dir)?["rank_pattern"], config(&folder().join("final"))?["rank_pattern"]);
     for (dir, tolerance) in [(dir, 1e-5), (folder().join("final"), 2e-4)] {
-        let mut again = base("llama", DType::F32)?;
+        let mut again = untuned()?;
         again.from_pretrained(0, &dir, &FromPretrainedOptions { strict: true, ..Default::default() })?;
         close("reloaded", &logits(&again, &inference(&again), &unlabelled)?, &last, tolerance);
     }
@@ -108,9 +112,10 @@ fn ranks_fall_as_pefts_do() -> Result<()> {
 #[test]
 fn a_run_that_is_cut_goes_on_to_the_same_bits() -> Result<()> {
     let inputs = inputs()?;
+    let steps = files::read(&folder().join("case.json"))?["schedule"]["steps"].as_array().unwrap().len() as u64;
     let whole = || -> Result<TunedModel> {
         let mut model = trained()?;
-        (0..10).try_for_each(|i| step(&mut model, &inputs, i, 0.05).map(|_| ()))?;
+        (0..steps).try_for_each(|i| step(&mut model, &inputs, i, 0.05).map(|_| ()))?;
         Ok(model)
     };
     let whole = whole()?;
@@ -121,7 +126,7 @@ fn a_run_that_is_cut_goes_on_to_the_same_bits() -> Result<()> {
         let mut second = trained()?;
         second.load_state_dict(&weights, false)?;
         second.load_step_state(&state.into_iter().collect())?;
-        (cut..10).try_for_each(|i| step(&mut second, &inputs, i, 0.05).map(|_| ()))?;
+        (cut..steps).try_for_each(|i| step(&mut second, &inputs, i, 0.05).map(|_| ()))?;
         for ((name, a), (_, b)) in whole.state_dict(None)?.iter().zip(&second.state_dict(None)?) {
             assert_eq!(bits(a)?, bits(b)?, "{name}, cut after {cut}");
         }

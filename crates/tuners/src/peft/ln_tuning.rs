@@ -8,8 +8,8 @@ use crate::layers::{resolve_targets, save_heads};
 use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::modules_to_save;
 use crate::target::{self, attach_at, Place};
-use swift_tuners_nn::module::{named_nodes, PartName, Role};
-use swift_tuners_nn::Result;
+use swift_tuners_nn::module::{named_nodes, own_parameters, PartName, Role};
+use swift_tuners_nn::{Error, Result};
 
 crate::config! {
     /// `LNTuningConfig`
@@ -55,7 +55,13 @@ impl Kind for LnTuning {
         let saved = resolved.texts("modules_to_save")?.unwrap_or_default();
         let targets = target::resolve(a.model, &resolved, &saved)?;
         let nodes = named_nodes(&a.model.root).into_iter().filter(|(path, _)| targets.contains(path));
-        let places: Vec<Place> = nodes.map(|(path, node)| Place { id: node.id(), path }).collect();
+        let mut places: Vec<Place> = Vec::new();
+        for (path, node) in nodes {
+            if own_parameters(node).iter().all(|(name, _)| name != "weight") {
+                return Err(Error::config("target_modules", format!("{path} has no weight of its own")));
+            }
+            places.push(Place { id: node.id(), path });
+        }
         let saved = modules_to_save::places(a.model, &saved)?;
         let (id, name) = (a.id, a.name);
         attach_at(&mut a.model.root, &places, |_, node| Copied::<Self>::attach(node, id, name, |n| n.tuners.len()))?;

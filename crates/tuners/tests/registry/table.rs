@@ -323,8 +323,6 @@ fn copies(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
             peft("LN_TUNING", json!({ "target_modules": ["LayerNorm"], "modules_to_save": ["classifier"] })),
         )
         .except(Property::Merging, COPIES),
-        case("blocks", "llama", peft("LN_TUNING", json!({ "target_modules": ["mlp"] })))
-            .except(Property::Merging, COPIES),
         case("defaults", "llama", tokens(json!({}))),
         case("tied", "llama-tied-bias", tokens(json!({ "target_modules": ["embed_tokens"] }))),
         case("head", "llama", tokens(json!({ "target_modules": ["embed_tokens", "lm_head"] }))),
@@ -353,12 +351,10 @@ fn steps(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
         ada_case("linear", "llama", json!({ "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.3 })),
         ada_case("conv1d", "gpt2", json!({ "target_modules": ["c_attn"], "lora_alpha": 0 })),
         ada_case("conv2d", "unet2d", json!({ "target_modules": [KERNEL, POINT, QUERY] })),
-        case(
+        ada_case(
             "cut",
             "llama",
-            ada(
-                json!({ "layers_to_transform": [1, 2], "rank_pattern": { "model.layers.1.self_attn.q_proj.lora_E": [true, false, true] } }),
-            ),
+            json!({ "layers_to_transform": [1, 2], "rank_pattern": { "model.layers.1.self_attn.q_proj.lora_E": [true, false, true] } }),
         ),
         ada_case("tokens", "llama", json!({ "trainable_token_indices": [1, 5, 7], "orth_reg_weight": 0 })),
         ada_case("biases", "llama-tied-bias", json!({ "bias": "lora_only" })),
