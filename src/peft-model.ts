@@ -6,6 +6,7 @@ import type { HubOptions } from './hub.js'
 import { loadAdapters } from './loading.js'
 import { Model, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
+import { promptTexts } from './prompt-texts.js'
 import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, TunedModel } from './swift-model.js'
 
@@ -35,7 +36,7 @@ export class PeftModel extends TunedModel {
 
   /** Attaches another adapter; the active ones stay as they are. */
   async addAdapter(adapterName: string, config: PeftConfig, options: { seed?: number } = {}): Promise<void> {
-    const settings = { extraStateKeys: [], inferenceMode: false, seed: options.seed ?? 0 }
+    const settings = { extraStateKeys: [], inferenceMode: false, seed: options.seed ?? 0, texts: await promptTexts([config]) }
     await nativeAsync(() => this.native.prepare([adapterName], [JSON.stringify(config)], settings, threadId, new NativeCancelFlag()))
   }
 
@@ -63,6 +64,11 @@ export class PeftModel extends TunedModel {
   /** In Python, SWIFT's call on a PeftModel only warns. */
   deactivateAdapter(adapterName: string): void {
     warn(`deactivateAdapter(${JSON.stringify(adapterName)}) does nothing on a PeftModel; call setAdapter with the others`)
+  }
+
+  /** PEFT's name for `onStep`. */
+  async updateAndAllocate(globalStep: number): Promise<void> {
+    await this.onStep(globalStep)
   }
 
   /** Merges the active (or named) adapters into the weights and gives the plain model back. */

@@ -6,6 +6,7 @@ import { Model, scopedAdapters, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
 import type { Parameter } from './parameter.js'
 import { type SaveOptions, shardBytes } from './saving.js'
+import { fromStateDict, stateDict, type Tensor } from './tensor.js'
 
 /** What became of every tensor of a checkpoint. A load of which nothing applies is an error. */
 export interface LoadReport {
@@ -76,6 +77,25 @@ export abstract class TunedModel extends Model {
   async addWeightedAdapter(options: WeightedAdapterOptions): Promise<void> {
     const { combinationType = 'svd', seed = 0, ...rest } = options
     await nativeAsync(() => this.native.addWeightedAdapter({ ...rest, combinationType, seed }, threadId))
+  }
+
+  /**
+   * Lets adapters act on what an optimizer's step has done: AdaLoRA moves its ranks. For a loop of one's own, after `optimizer.step()`
+   * and before `zeroGrad()`; the Trainer calls it by itself. Steps count from 0.
+   */
+  async onStep(step: number): Promise<void> {
+    if (!Number.isSafeInteger(step) || step < 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', `onStep: expected the number of a step, found ${step}`)
+    await nativeAsync(() => this.native.afterStep(step))
+  }
+
+  /** What adapters remember from step to step beside parameters: with it, parameters and the optimizer's state a run goes on as it would have. */
+  stepState(): Record<string, Tensor> {
+    return native(() => fromStateDict(this.native.stepState()))
+  }
+
+  /** Takes what `stepState()` gave. */
+  async loadStepState(state: Record<string, Tensor>): Promise<void> {
+    await nativeAsync(() => this.native.loadStepState(stateDict(state)))
   }
 
   /** The trainable parameters in groups for an optimizer; LoRA+ gives B matrices and embeddings rates of their own. */

@@ -8,6 +8,7 @@ import { Model, wrap } from './model.js'
 import type { DType } from './tensor.js'
 import * as binding from './native/binding.js'
 import { PeftModel } from './peft-model.js'
+import { promptTexts } from './prompt-texts.js'
 import { type SaveOptions, shardBytes } from './saving.js'
 import { listed, SwiftModel } from './swift-model.js'
 
@@ -53,7 +54,8 @@ export class Swift {
     const bad = entries.find(([, c]) => !(c instanceof SwiftConfig || c instanceof PeftConfig))
     if (bad) throw new SwiftTunersError('ERR_INVALID_CONFIG', `prepareModel: ${JSON.stringify(bad[0])} is neither a SwiftConfig nor a PeftConfig`)
     if (entries.length === 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'prepareModel: no configuration was given')
-    const settings = { extraStateKeys: options.extraStateKeys ?? [], inferenceMode: options.inferenceMode ?? false, seed: options.seed ?? 0 }
+    const texts = await promptTexts(entries.map(([, c]) => c))
+    const settings = { extraStateKeys: options.extraStateKeys ?? [], inferenceMode: options.inferenceMode ?? false, seed: options.seed ?? 0, texts }
     const skipped = await withSignal(options.signal, flag =>
       model.native.prepare(entries.map(([n]) => n), entries.map(([, c]) => JSON.stringify(c)), settings, threadId, flag))
     for (const name of skipped) warn(`prepareModel: adapter ${JSON.stringify(name)} exists already and was left as it is`)

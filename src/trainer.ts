@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { appendFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
@@ -109,6 +110,7 @@ export class Trainer {
         }
         const gradNorm = await o.optimizer.stepWith({ lrScale, maxGradNorm: o.maxGradNorm, requireAllGradients: !checked })
         checked = true
+        if (o.model instanceof TunedModel) await o.model.onStep(at.step)
         at.step += 1
         at.batch += group.length
         at.drawn = native(() => o.model.native.drawn)
@@ -189,6 +191,7 @@ export class Trainer {
     const trainable = native(() => model.native.stateDict(model.prefix, [...names]))
     await writeSafetensors(join(dir, 'trainable.safetensors'), fromStateDict(trainable))
     await writeSafetensors(join(dir, 'optimizer.safetensors'), optimizer.stateDict())
+    if (model instanceof TunedModel) await writeSafetensors(join(dir, 'steps.safetensors'), model.stepState())
     await writeFile(join(dir, 'trainer.json.tmp'), JSON.stringify(at))
     await rename(join(dir, 'trainer.json.tmp'), join(dir, 'trainer.json'))
     for (const step of await this.#steps()) {
@@ -210,6 +213,10 @@ export class Trainer {
       const [weights, state] = [await readSafetensors(join(dir, 'trainable.safetensors')), await readSafetensors(join(dir, 'optimizer.safetensors'))]
       optimizer.loadStateDict(state)
       model.loadStateDict(weights, { strict: false })
+      // Checkpoints of earlier versions have none.
+      if (model instanceof TunedModel && existsSync(join(dir, 'steps.safetensors'))) {
+        await model.loadStepState(await readSafetensors(join(dir, 'steps.safetensors')))
+      }
       return JSON.parse(text) as Position
     }
     return {}

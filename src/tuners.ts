@@ -45,6 +45,8 @@ export interface LoRAFields {
   lorapEmbLr?: number
   rankPattern?: Record<string, number>
   alphaPattern?: Record<string, number>
+  /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
+  trainableTokenIndices?: number[] | Record<string, number[]> | null
   /** LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354). Default 16.0. */
   lorapLrRatio?: number | null
   /** One LoRA per block of output rows of a fused projection. Default false. */
@@ -77,6 +79,7 @@ export class LoRAConfig extends SwiftConfig {
   declare readonly lorapEmbLr: number
   declare readonly rankPattern: Record<string, number>
   declare readonly alphaPattern: Record<string, number>
+  declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly lorapLrRatio: number | null
   declare readonly useMergedLinear: boolean
   declare readonly enableLora: boolean[] | null
@@ -130,6 +133,8 @@ export interface LongLoRAFields {
   lorapEmbLr?: number
   rankPattern?: Record<string, number>
   alphaPattern?: Record<string, number>
+  /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
+  trainableTokenIndices?: number[] | Record<string, number[]> | null
   /** LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354). Default 16.0. */
   lorapLrRatio?: number | null
   /** One LoRA per block of output rows of a fused projection. Default false. */
@@ -168,6 +173,7 @@ export class LongLoRAConfig extends SwiftConfig {
   declare readonly lorapEmbLr: number
   declare readonly rankPattern: Record<string, number>
   declare readonly alphaPattern: Record<string, number>
+  declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly lorapLrRatio: number | null
   declare readonly useMergedLinear: boolean
   declare readonly enableLora: boolean[] | null
@@ -469,6 +475,8 @@ export interface LoraFields {
   lorapEmbLr?: number
   rankPattern?: Record<string, number>
   alphaPattern?: Record<string, number>
+  /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
+  trainableTokenIndices?: number[] | Record<string, number[]> | null
   /** LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354). */
   lorapLrRatio?: number | null
 }
@@ -497,6 +505,7 @@ export class LoraConfig extends PeftConfig {
   declare readonly lorapEmbLr: number
   declare readonly rankPattern: Record<string, number>
   declare readonly alphaPattern: Record<string, number>
+  declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly lorapLrRatio: number | null
 
   constructor(fields: LoraFields = {}, raw?: symbol) {
@@ -706,6 +715,330 @@ export class VeraConfig extends PeftConfig {
   }
 }
 
+/** Rotations of what goes into a layer, block by block. Qiu et al. 2023 (arXiv 2306.07280). */
+export interface OFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Number of blocks of a layer, where `oftBlockSize` is 0; the nearest divisor of the width is taken. Default 0. */
+  r?: number
+  /** Size of the blocks, where `r` is 0; the nearest divisor of the width is taken. Default 32. */
+  oftBlockSize?: number
+  /** Python keeps it and uses it nowhere. Default 0.0. */
+  moduleDropout?: number
+  /** False starts with random rotations, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Keeps every block within `eps / sqrt(number of blocks)` of no rotation. Default false. */
+  coft?: boolean
+  /** How far a layer may rotate, with `coft`. Default 0.00006. */
+  eps?: number
+  /** One block for all parts of a layer's input. Default false. */
+  blockShare?: boolean
+  /** A series in place of the exact transform, which takes the inverse of every block. Default true. */
+  useCayleyNeumann?: boolean
+  /** Default 5. */
+  numCayleyNeumannTerms?: number
+}
+/** Rotations of what goes into a layer, block by block. Qiu et al. 2023 (arXiv 2306.07280). */
+export class OFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly oftBlockSize: number
+  declare readonly moduleDropout: number
+  declare readonly initWeights: boolean
+  declare readonly coft: boolean
+  declare readonly eps: number
+  declare readonly blockShare: boolean
+  declare readonly useCayleyNeumann: boolean
+  declare readonly numCayleyNeumannTerms: number
+
+  constructor(fields: OFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'OFT' }, raw))
+  }
+}
+
+/** Rotations of what goes into a layer, and scales of what comes out. Liu et al. 2023 (arXiv 2311.06243). */
+export interface BOFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Size of the blocks, where `boftBlockNum` is 0; it must divide the layer's width. Default 4. */
+  boftBlockSize?: number
+  /** Number of blocks, where `boftBlockSize` is 0; it must divide the layer's width. Default 0. */
+  boftBlockNum?: number
+  /** One is always taken, as in Python without its CUDA extension. Default 1. */
+  boftNButterflyFactor?: number
+  /** Share of the blocks that do nothing in training. Default 0.0. */
+  boftDropout?: number
+  /** False starts with random rotations and scales, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Rotations of what goes into a layer, and scales of what comes out. Liu et al. 2023 (arXiv 2311.06243). */
+export class BOFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly boftBlockSize: number
+  declare readonly boftBlockNum: number
+  declare readonly boftNButterflyFactor: number
+  declare readonly boftDropout: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: BOFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'BOFT' }, raw))
+  }
+}
+
+/** Full training of norms. Zhao et al. 2023 (arXiv 2312.11420). */
+export interface LNTuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+}
+/** Full training of norms. Zhao et al. 2023 (arXiv 2312.11420). */
+export class LNTuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+
+  constructor(fields: LNTuningFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'LN_TUNING' }, raw))
+  }
+}
+
+/** Training of single rows of the embedding, and of what is tied to it. */
+export interface TrainableTokensFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The tokens whose rows train. Default []. */
+  tokenIndices?: number[]
+  /** False starts with random rows in place of those that are there. Default true. */
+  initWeights?: boolean
+}
+/** Training of single rows of the embedding, and of what is tied to it. */
+export class TrainableTokensConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly tokenIndices: number[]
+  declare readonly initWeights: boolean
+
+  constructor(fields: TrainableTokensFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'TRAINABLE_TOKENS' }, raw))
+  }
+}
+
+/** Low-rank updates whose ranks go to where they matter while training goes on. Zhang et al. 2023 (arXiv 2303.10512). */
+export interface AdaLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Alphas by patterns that match the ends of module names. */
+  alphaPattern?: Record<string, number>
+  /** Average rank at the end. Default 8. */
+  targetR?: number
+  /** Rank at the start. Default 12. */
+  initR?: number
+  /** Steps before ranks begin to fall. Default 0. */
+  tinit?: number
+  /** Steps at the end in which ranks stay. Default 0. */
+  tfinal?: number
+  /** Steps between two allocations. Default 1. */
+  deltaT?: number
+  /** Of the moving average of importance. Default 0.85. */
+  beta1?: number
+  /** Of the moving average of its uncertainty. Default 0.85. */
+  beta2?: number
+  /** Weight of the term of the loss that keeps the singular vectors orthonormal. Default 0.5. */
+  orthRegWeight?: number
+  /** Steps of the whole training. */
+  totalStep: number
+  /** Which triplets of each matrix are left, as the allocator has it. */
+  rankPattern?: Record<string, boolean[]> | null
+  /** The update is scaled by `loraAlpha / initR`. Default 8. */
+  loraAlpha?: number
+  /** Default 0.0. */
+  loraDropout?: number
+  /** False starts with random triplets, so that the adapter acts at once. Default true. */
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  /** Adapts a tied output projection together with a saved embedding. Default false. */
+  ensureWeightTying?: boolean
+  /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
+  trainableTokenIndices?: number[] | Record<string, number[]> | null
+  /** Without effect, as in PEFT: `initR` is the rank. Default 8. */
+  r?: number
+  /** Without effect, as in PEFT. Default false. */
+  useRslora?: boolean
+  /** Without effect, as in PEFT. Default false. */
+  loraBias?: boolean
+}
+/** Low-rank updates whose ranks go to where they matter while training goes on. Zhang et al. 2023 (arXiv 2303.10512). */
+export class AdaLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly alphaPattern: Record<string, number>
+  declare readonly targetR: number
+  declare readonly initR: number
+  declare readonly tinit: number
+  declare readonly tfinal: number
+  declare readonly deltaT: number
+  declare readonly beta1: number
+  declare readonly beta2: number
+  declare readonly orthRegWeight: number
+  declare readonly totalStep: number
+  declare readonly rankPattern: Record<string, boolean[]> | null
+  declare readonly loraAlpha: number
+  declare readonly loraDropout: number
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  declare readonly ensureWeightTying: boolean
+  declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
+  declare readonly r: number
+  declare readonly useRslora: boolean
+  declare readonly loraBias: boolean
+
+  constructor(fields: AdaLoraFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ADALORA' }, raw))
+  }
+}
+
+/** Training of the smaller singular triplets, at right angles to the larger ones. Nayak et al. 2025 (arXiv 2504.07097). */
+export interface OSFFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** How many of the largest singular triplets stay as they are: a number, or a share of all below or equal to 1.0 (with a point). Default: half of them. */
+  effectiveRank?: number | null
+  /** The same by patterns that are found in module names; the first counts. */
+  rankPattern?: Record<string, number> | null
+  /** False starts with random triplets in place of the weight's, so that the adapter acts at once. Default true. */
+  initWeights?: boolean | null
+  /** Python keeps it and uses it nowhere. */
+  targetSvdConfig?: unknown
+}
+/** Training of the smaller singular triplets, at right angles to the larger ones. Nayak et al. 2025 (arXiv 2504.07097). */
+export class OSFConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly effectiveRank: number | null
+  declare readonly rankPattern: Record<string, number> | null
+  declare readonly initWeights: boolean | null
+  declare readonly targetSvdConfig: unknown
+
+  constructor(fields: OSFFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'OSF' }, raw))
+  }
+}
+
 register({
   swift: {
     LORA: LoRAConfig,
@@ -726,6 +1059,12 @@ register({
     IA3: IA3Config,
     LOHA: LoHaConfig,
     VERA: VeraConfig,
+    OFT: OFTConfig,
+    BOFT: BOFTConfig,
+    LN_TUNING: LNTuningConfig,
+    TRAINABLE_TOKENS: TrainableTokensConfig,
+    ADALORA: AdaLoraConfig,
+    OSF: OSFConfig,
   },
-  names: { applyGS: 'apply_GS' },
+  names: { applyGS: 'apply_GS', deltaT: 'deltaT' },
 })

@@ -112,6 +112,11 @@ export declare class NativeModel {
   forwardBackward(inputs: NativeInputs, scale: number, thread: number, cancel: NativeCancelFlag): Promise<number>
   /** The loss without gradients. */
   evaluateLoss(inputs: NativeInputs, thread: number, cancel: NativeCancelFlag): Promise<number>
+  /** Lets adapters act on what the optimizer's step of this number has done. */
+  afterStep(step: number): Promise<void>
+  /** What adapters remember from step to step beside parameters. */
+  stepState(): NativeStateDict
+  loadStepState(state: NativeStateDict): Promise<void>
 }
 
 export declare class NativeOptimizer {

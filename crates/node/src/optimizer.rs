@@ -189,7 +189,9 @@ impl NativeOptimizer {
                     )));
                 }
             }
+            let trees: Vec<_> = models.iter().map(|m| m.tree.read_recursive()).collect();
             let _passes: Vec<_> = models.iter().map(|m| m.passes.write()).collect();
+            trees.iter().try_for_each(|tree| tree.before_step())?;
             let params: Vec<Param> = optimizer.params().cloned().collect();
             let norm =
                 if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };

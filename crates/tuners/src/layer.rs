@@ -4,7 +4,7 @@ use crate::site::{Call, Input, Site};
 use candle_core::DType;
 use std::sync::Arc;
 use swift_tuners_nn::combine::Combining;
-use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Steps, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Result, Tensor};
 
@@ -18,6 +18,14 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     const BASE_NAME: Option<&'static str> = Some("base_layer");
     /// Whether [`LayerAdapter::fused`] takes batches whose rows differ.
     const FUSED_ROWS: bool = false;
+    /// Whether the map of the adapter that was activated first acts on the input first. Mostly it is the last: the product of all stands
+    /// behind the weight in the order of activation.
+    const FIRST_MAPS_FIRST: bool = false;
+    /// Whether [`LayerAdapter::input`] maps the patches that a convolution multiplies, which is done in its kernel; otherwise it gets the
+    /// image.
+    const MAPS_PATCHES: bool = true;
+    /// Whether [`LayerAdapter::constrain`] does anything.
+    const CONSTRAINS: bool = false;
 
     /// In Python's order; the one place where names, keys and roles stand.
     fn parts(&self) -> Vec<Part<'_>>;
@@ -101,6 +109,11 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
         ops::linear(w, &self.input(call, &unit.into())?, None, WeightLayout::OutIn)
     }
 
+    /// Puts what trains back to where it may be, before an optimizer's step.
+    fn constrain(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The values of an adapter that is `Σ wᵢ adapterᵢ`, in the order of [`LayerAdapter::parts`], where that is one of them.
     fn combined(_of: &[(&Self, f64)], _how: &mut Combining) -> Result<Option<Vec<Array>>> {
         Ok(None)
@@ -162,15 +175,18 @@ impl<D: LayerAdapter> Layer<D> {
         Ok(y.to_dtype(dtype)?.into())
     }
 
-    /// What the base layer runs with in place of its weight, or of its input: the maps of the last adapter come first, as their
-    /// product stands behind the weight in the order of activation.
+    /// What the base layer runs with in place of its weight, or of its input.
     fn base(call: &Call<'_>, active: &[&D], x: &Input) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Input::Tensor(x) = x else { return Ok((None, None)) };
-        if call.site.convolution().is_some() {
+        if D::MAPS_PATCHES && call.site.convolution().is_some() {
             return Ok((Self::mapped_kernel(call, active)?, None));
         }
+        let mut order: Vec<&D> = active.iter().copied().filter(|a| a.maps_input()).collect();
+        if !D::FIRST_MAPS_FIRST {
+            order.reverse();
+        }
         let mut mapped: Option<Tensor> = None;
-        for adapter in active.iter().rev().filter(|a| a.maps_input()) {
+        for adapter in order {
             mapped = Some(adapter.input(call, mapped.as_ref().unwrap_or(x))?);
         }
         Ok((None, mapped.map(|m| m.to_dtype(x.dtype())).transpose()?))
@@ -259,7 +275,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                         _ => continue,
                     };
                     match part.role {
-                        Role::Trained | Role::Copied | Role::Source => v.param(&full, part.param),
+                        Role::Trained | Role::Copied | Role::Source | Role::Constant => v.param(&full, part.param),
                         Role::Buffer { saved } => v.buffer(&full, part.param, saved),
                         Role::Made => {}
                     }
@@ -308,11 +324,25 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
         adapter.merged_bias(&Call::merging(&cx, &self.site, *weights, &like), w, bias)
     }
 
+    fn steps(&self) -> Option<&dyn Steps> {
+        if D::CONSTRAINS {
+            Some(self)
+        } else {
+            None
+        }
+    }
+
     fn combined(&self, of: &[(AdapterId, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
         let here: Vec<(&D, f64)> = of.iter().filter_map(|&(id, w)| Some((self.adapter(id)?, w))).collect();
         if here.is_empty() {
             return Ok(None);
         }
         D::combined(&here, how)
+    }
+}
+
+impl<D: LayerAdapter> Steps for Layer<D> {
+    fn constrain(&self) -> Result<()> {
+        self.entries.iter().try_for_each(|(_, adapter)| adapter.constrain())
     }
 }

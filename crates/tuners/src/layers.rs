@@ -7,7 +7,7 @@ use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::{Layer, LayerAdapter};
 use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
-use crate::modules_to_save::{self, ModulesToSave};
+use crate::modules_to_save;
 use crate::site::Site;
 use crate::target::{self, attach_at, Place};
 use candle_core::DType;
@@ -110,16 +110,15 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     let mut sites: Vec<Site> = Vec::new();
     let wanted: std::collections::HashSet<&String> = targets.iter().collect();
     for (path, node) in named_nodes(&a.model.root) {
-        let place = || Place { id: node.id(), path: path.clone() };
         if wanted.contains(&path) {
             if node.has_merged() {
                 return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
             }
             sites.push(Site::of(node, &path)?);
-            places.push(place());
+            places.push(Place { id: node.id(), path });
         }
     }
-    let copies = modules_to_save::places(a.model, &copied, &wanted)?;
+    let copies = modules_to_save::places(a.model, &copied)?;
     a.init.dtype = K::dtype(config, a.model);
     let bank = K::bank(config, &sites, a.init)?;
     if let Some(bank) = &bank {
@@ -138,7 +137,7 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
         let adapter = made[i].take().ok_or_else(|| Error::Invalid(format!("{} stands twice", sites[i].path)))?;
         push::<K::Adapter>(node, &sites[i], id, name, adapter)
     })?;
-    attach_at(&mut a.model.root, &copies, |_, node| ModulesToSave::attach(node, id, name))?;
+    modules_to_save::attach(a, &copies)?;
     K::finish(config, a)?;
     Ok(Attachment { config: resolved, bias, shared: Vec::new() })
 }
@@ -175,13 +174,17 @@ pub(crate) fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> 
 }
 
 /// Absent targets become the model type's own.
-fn resolve_targets(model: &Model, defaults: &[&str], config: &mut TunerConfig) -> Result<()> {
+pub(crate) fn resolve_targets(model: &Model, defaults: &[&str], config: &mut TunerConfig) -> Result<()> {
     if config.get("target_modules").is_some() {
         return Ok(());
     }
     if defaults.is_empty() {
         let kind = model.keys.model_type;
         return Err(Error::config("target_modules", format!("missing: PEFT has no defaults for {kind}")));
+    }
+    if defaults == ["all-linear"] {
+        config.set("target_modules", "all-linear");
+        return Ok(());
     }
     let defaults: Vec<String> = defaults.iter().map(|&t| t.to_owned()).collect();
     config.set("target_modules", defaults);

@@ -127,6 +127,8 @@ pub struct Traits {
     pub merges: bool,
     /// It puts blocks of its own into the model's list of blocks.
     pub inserts_blocks: bool,
+    /// It does something at the steps of a training run.
+    pub steps: bool,
     /// Each row of a batch may have its own adapter of this kind.
     pub by_rows: bool,
     /// It puts virtual tokens before the sequence, for which PEFT wraps the model itself; no other kind goes with it.
@@ -141,6 +143,7 @@ impl Traits {
         has_tensors: true,
         merges: false,
         inserts_blocks: false,
+        steps: false,
         by_rows: false,
         virtual_tokens: false,
         read_other: None,

@@ -36,6 +36,12 @@ pub static METHODS: &[Method] = &[
     Method::of::<Prompting<prompt_learning::Cpt>>(),
     Method::of::<Prompting<prompt_learning::PrefixTuning>>(),
     Method::of::<Prompting<prompt_learning::Cartridge>>(),
+    Method::of::<peft::Oft>(),
+    Method::of::<peft::Boft>(),
+    Method::of::<peft::LnTuning>(),
+    Method::of::<peft::TrainableTokens>(),
+    Method::of::<peft::AdaLora>(),
+    Method::of::<peft::Osf>(),
 ];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.

@@ -34,14 +34,18 @@ cases! {
     lora "" {
         all_linear arch_bert arch_gemma3 arch_gpt2 arch_llama_tied_bias arch_mistral arch_phi3 arch_qwen2 arch_qwen3 arch_qwen3_moe
         arch_roberta_classifier arch_t5 arch_vit base_bfloat16 base_float16 basic bias_all bias_lora_only bias_none conv1d
+        tokens_dict tokens_list tokens_tied
         default_targets dora dora_bias dora_conv1d dora_conv2d dora_embedding embedding embedding_tied embedding_tied_ensure exclude
         gemma_embedding gemma_embedding_dora tied_saved_embedding
         init_false init_gaussian init_olora init_orthogonal init_pissa init_true layers left_padding lora_bias loraplus mixed_batch
         mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
         two_active
     }
+    adalora "adalora-" { basic conv1d conv2d schedule }
+    boft "boft-" { bias block_num block_size butterfly conv }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
+    ln_tuning "ln-tuning-" { basic layernorm }
     loha "loha-" { basic conv conv_effective patterns }
     prompt_tuning "prompt-tuning-" { basic classifier t5 }
     multitask_prompt_tuning "multitask-prompt-tuning-" { basic t5 }
@@ -52,6 +56,9 @@ cases! {
     adaption_prompt "adaption-prompt-" { basic gpt2 }
     poly "poly-" { basic t5 }
     xlora "xlora-" { basic }
+    oft "oft-" { block_share block_size cayley_neumann coft conv rank }
+    osf "osf-" { basic }
+    trainable_tokens "trainable-tokens-" { basic tied }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 
@@ -310,8 +317,10 @@ impl Replay {
         for key in keys {
             match &key["merged.".len()..] {
                 "logits" => self.output(&key, &model)?,
+                // Python's LN tuning leaves a saved module in its wrapper; here the copy takes the module's place.
+                name if name.contains(".original_module.") => {}
                 name => {
-                    let actual = model.parameter(name)?.array()?;
+                    let actual = model.parameter(&name.replace(".modules_to_save.default", ""))?.array()?;
                     self.close(&key, "merged", Some(&actual))?;
                 }
             }

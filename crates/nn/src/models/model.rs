@@ -116,6 +116,14 @@ impl Model {
                 output.loss = Some(loss);
             }
         }
+        // The loss of a target is the caller's own in Python.
+        if let (Some(loss), None) = (&mut output.loss, &inputs.target) {
+            for tuner in &self.root.tuners {
+                if let Some(term) = tuner.loss(cx)? {
+                    *loss = loss.add(&term.to_dtype(loss.dtype())?)?;
+                }
+            }
+        }
         Ok(output)
     }
 

@@ -2,12 +2,13 @@
 
 use super::node::{Next, Node, NodeList};
 use super::part::{Own, Part};
+use super::steps::Steps;
 use super::weights::Weights;
 use super::{Args, Value};
 use crate::combine::Combining;
 use crate::context::{AdapterId, Context};
 use crate::param::Param;
-use crate::tensor::Array;
+use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use std::any::Any;
 
@@ -152,6 +153,16 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
 
     /// What takes the module's place for good when these adapters are merged.
     fn replacement(&self, _adapters: &[AdapterId]) -> Option<&Node> {
+        None
+    }
+
+    /// What it adds to a loss that is taken of labels. The root's tuners are asked, active or not.
+    fn loss(&self, _cx: &Context) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// What it does at the steps of a training run.
+    fn steps(&self) -> Option<&dyn Steps> {
         None
     }
 

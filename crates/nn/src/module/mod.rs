@@ -11,6 +11,7 @@ mod merge;
 mod node;
 mod part;
 mod recompute;
+mod steps;
 mod value;
 mod walk;
 mod weights;
@@ -21,6 +22,7 @@ pub use field::Field;
 pub use node::{Next, Node, NodeId, NodeList};
 pub use part::{Own, Part, PartName, Rate, Role};
 pub use recompute::checkpointed;
+pub use steps::{Changed, Steps};
 pub use value::{Ints, Position, RopeValue, Value};
 pub use walk::{
     all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, names_beside,

@@ -11,6 +11,8 @@ pub struct Part<'a> {
     /// Another place's tensor, which has a name here as well.
     pub shared: bool,
     pub param: &'a Param,
+    /// The slices along a dimension that a file holds; nothing where it holds all.
+    pub saved: Option<(usize, Vec<u32>)>,
 }
 
 /// What a tensor is called below the module that its tuner sits on. Python joins the adapter's name in different ways.
@@ -18,6 +20,8 @@ pub struct Part<'a> {
 pub enum PartName {
     /// `<group>.<adapter><leaf>` in memory and in SWIFT's files, `<group><saved>` in PEFT's, which leave the adapter's name out.
     Grouped { group: &'static str, leaf: &'static str, saved: &'static str },
+    /// `<group>.<adapter>.<path>` in memory, `<group>.<path>` in PEFT's files: of a module inside of a tuner.
+    Inside { group: &'static str, path: String },
     /// `<group>` in memory, `<group>.<adapter>` in files: SWIFT's merged linear, whose own names would clash there.
     Nameless { group: &'static str },
     /// `<before><adapter><after>` everywhere, such as `adapter_default.linear1.weight`.
@@ -36,6 +40,8 @@ pub enum Role {
     /// Saved and loaded, but never trained, and no parameter in PyTorch's sense. `saved` false: it can be made again, so that a
     /// checkpoint may leave it out.
     Buffer { saved: bool },
+    /// A parameter in PyTorch's sense that is neither trained nor saved.
+    Constant,
     /// Of a whole module's copy, which trains while its adapter is active.
     Copied,
     /// Trained, but files hold what is made of it.
@@ -71,7 +77,7 @@ impl<'a> Part<'a> {
 
     /// A trained tensor of this name.
     pub fn of(name: PartName, param: &'a Param) -> Self {
-        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, param }
+        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, param, saved: None }
     }
 
     pub fn role(self, role: Role) -> Self {

@@ -34,6 +34,27 @@ impl Tensor {
         }))
     }
 
+    /// With what `values` has in the place of the elements at `index` along `dim`, one slice for each of the different numbers.
+    pub fn index_copy(&self, dim: isize, index: &[u32], values: &Self) -> Result<Self> {
+        let at = axis(self.rank(), dim)?;
+        if index.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut shape = vec![1; self.rank()];
+        shape[at] = index.len();
+        let index = Array::from_slice(index, index.len(), self.device())?;
+        let wide = index.reshape(shape)?.broadcast_as(values.dims())?.contiguous()?;
+        let y = self.data.contiguous()?.scatter(&wide, &values.data.contiguous()?, at)?;
+        let tracked = (self.is_tracked(), values.is_tracked());
+        Ok(Self::from_op(y, &[self, values], move |g| {
+            let g = g.contiguous()?;
+            let rest =
+                if tracked.0 { Some(g.scatter(&wide, &wide.to_dtype(g.dtype())?.zeros_like()?, at)?) } else { None };
+            let own = if tracked.1 { Some(g.index_select(&index, at)?) } else { None };
+            Ok(vec![rest, own])
+        }))
+    }
+
     pub fn cat(tensors: &[&Tensor], dim: isize) -> Result<Self> {
         let Some(first) = tensors.first() else {
             return Err(Error::Argument("cat needs at least one tensor".into()));

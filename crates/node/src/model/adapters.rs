@@ -6,6 +6,7 @@ use crate::error::guard;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
+use std::collections::HashMap;
 use swift_tuners_nn::{checkpoint, Error, Result};
 use swift_tuners_tuners::lifecycle::{Combination, Format, Offload, PrepareOptions, SignMethod, WeightedOptions};
 use swift_tuners_tuners::registry::{self, Unknown};
@@ -22,6 +23,8 @@ pub struct NativePrepareOptions {
     pub extra_state_keys: Vec<String>,
     pub inference_mode: bool,
     pub seed: f64,
+    /// The tokens of the texts that configurations start from.
+    pub texts: Option<HashMap<String, Vec<f64>>>,
 }
 
 #[napi(object)]
@@ -75,6 +78,13 @@ impl NativeModel {
                 extra_state_keys: options.extra_state_keys,
                 inference_mode: options.inference_mode,
                 seed: options.seed as u64,
+                texts: options
+                    .texts
+                    .into_iter()
+                    .flatten()
+                    .map(|(text, ids)| (text, ids.into_iter().map(|id| id as i64).collect()))
+                    .collect(),
+                folder: None,
             };
             m.prepare(thread as u64, &configs, &options)
         })

@@ -7,5 +7,6 @@ mod handle;
 mod load;
 mod parameters;
 mod passes;
+mod steps;
 
 pub use handle::NativeModel;

@@ -130,7 +130,12 @@ impl TunedModel {
         for slot in self.slots(name)?.into_iter().filter(|s| s.is_saved(format)) {
             let key = slot.key(format, name);
             if out.iter().all(|(k, _)| *k != key) {
-                out.push((key, self.value(&slot.param)?));
+                let mut value = self.value(&slot.param)?;
+                if let Some((dim, kept)) = &slot.saved {
+                    let kept = Array::from_slice(kept, kept.len(), value.device())?;
+                    value = value.index_select(&kept, *dim)?;
+                }
+                out.push((key, value));
             }
         }
         Ok(out)

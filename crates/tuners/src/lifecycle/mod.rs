@@ -4,6 +4,7 @@ mod activation;
 mod groups;
 mod merge;
 mod slots;
+mod steps;
 mod weighted;
 
 pub use activation::{Offload, RowIds};

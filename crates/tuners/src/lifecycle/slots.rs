@@ -2,8 +2,9 @@
 
 use super::{Flavor, TunedModel};
 use crate::bias::Bias;
+use crate::tokens::TokenRows;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Role};
+use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Node, Part, PartName, Role, Tuner};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -43,6 +44,8 @@ pub struct Slot {
     /// It is written elsewhere; some of Python's files have it here as well.
     shared: bool,
     pub param: Param,
+    /// [`Part::saved`]
+    pub saved: Option<(usize, Vec<u32>)>,
 }
 
 impl Slot {
@@ -52,6 +55,10 @@ impl Slot {
             Place::Own { name: PartName::Grouped { group, leaf, saved }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}{leaf}"),
                 Format::Peft => format!("{group}{saved}"),
+            },
+            Place::Own { name: PartName::Inside { group, path }, .. } => match format {
+                Format::Swift => format!("{group}.{adapter}.{path}"),
+                Format::Peft => format!("{group}.{path}"),
             },
             Place::Own { name: PartName::Nameless { group }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}"),
@@ -114,7 +121,7 @@ impl Slot {
 
     /// Never trained.
     pub fn is_buffer(&self) -> bool {
-        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Made, .. })
+        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Constant | Role::Made, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -123,7 +130,7 @@ impl Slot {
 
     /// Whether a checkpoint without this tensor lacks something.
     pub fn is_required(&self) -> bool {
-        let optional = |role: &Role| matches!(role, Role::Buffer { saved: false } | Role::Source);
+        let optional = |role: &Role| matches!(role, Role::Buffer { saved: false } | Role::Constant | Role::Source);
         !self.shared && matches!(&self.place, Place::Own { role, .. } if !optional(role))
     }
 
@@ -140,7 +147,9 @@ impl Slot {
     /// Whether a checkpoint is written with it.
     pub fn is_saved(&self, format: Format) -> bool {
         match &self.place {
-            Place::Own { role, .. } => !self.shared && !matches!(role, Role::Buffer { saved: false } | Role::Source),
+            Place::Own { role, .. } => {
+                !self.shared && !matches!(role, Role::Buffer { saved: false } | Role::Constant | Role::Source)
+            }
             Place::Original(_) => false,
             // PEFT carries adapted embeddings along (`save_embedding_layers="auto"`), SWIFT does not.
             Place::Base { kind: BaseKind::Embedding, .. } => format == Format::Peft,
@@ -163,9 +172,13 @@ impl TunedModel {
             .config
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
-        for (path, node) in saved_nodes(&self.model.root) {
-            let mut put = |place: Place, shared: bool, param: &Param| {
-                out.push(Slot { module: path.clone(), prefix, place, shared, param: param.clone() })
+        let nodes = saved_nodes(&self.model.root);
+        // Single rows are saved in the place of the whole.
+        let rows = |node: &Node| node.tuner::<TokenRows>().is_some_and(|t| t.adapters().contains(&id));
+        let embeddings_targeted = embeddings_targeted && !nodes.iter().any(|(_, node)| rows(node));
+        for (path, node) in nodes {
+            let mut put = |place: Place, shared: bool, param: &Param, saved: Option<(usize, Vec<u32>)>| {
+                out.push(Slot { module: path.clone(), prefix, place, shared, param: param.clone(), saved })
             };
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
@@ -173,10 +186,10 @@ impl TunedModel {
                     continue;
                 }
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, param, shared, .. } in parts {
-                    put(Place::Own { name, role }, shared, param);
+                for Part { name, role, param, shared, saved, .. } in parts {
+                    put(Place::Own { name, role }, shared, param, saved);
                 }
-                let mut push = |place: Place, param: &Param| put(place, false, param);
+                let mut push = |place: Place, param: &Param| put(place, false, param, None);
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
@@ -198,13 +211,13 @@ impl TunedModel {
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, p);
+                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, p, None);
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), prefix, place, shared: false, param: param.clone() })
+            out.push(Slot { module: String::new(), prefix, place, shared: false, param: param.clone(), saved: None })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

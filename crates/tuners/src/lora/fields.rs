@@ -3,6 +3,7 @@
 use crate::config::Dialect;
 use crate::fields::{FieldType, Patterns, Probability, Unsupported};
 use crate::target;
+use crate::tokens::TokenIndices;
 use candle_core::DType;
 use serde_json::Value as Json;
 use swift_tuners_nn::{Error, Result};
@@ -36,7 +37,8 @@ crate::config! {
         alpha_pattern: Patterns<f64> = Patterns(Vec::new());
         megatron_config: Unsupported = Unsupported;
         megatron_core: Json = Json::from("megatron.core");
-        trainable_token_indices: Unsupported = Unsupported;
+        /// Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name).
+        trainable_token_indices: Option<TokenIndices> = None;
         loftq_config: EmptyObject = EmptyObject;
         eva_config: Unsupported = Unsupported;
         corda_config: Unsupported = Unsupported;
@@ -261,4 +263,12 @@ pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bo
         }
         _ => Ok(()),
     }
+}
+
+/// Only PEFT's own models take single rows beside their layers.
+pub fn refuse_tokens(lora: &LoraFields) -> Result<()> {
+    if lora.trainable_token_indices.is_some() {
+        return Err(Error::config("trainable_token_indices", "belongs to a PeftModel"));
+    }
+    Ok(())
 }

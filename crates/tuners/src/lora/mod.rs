@@ -10,7 +10,8 @@ mod merged_linear;
 mod tied;
 
 pub use adapter::Lora;
-pub use fields::{LoraFields, PeftLoraConfig, Start, SwiftLoraConfig};
+pub use fields::{Alpha, EmptyObject, LoraFields, Off, PeftLoraConfig, Start, SwiftLoraConfig};
+pub use tied::share_copy;
 
 use crate::bank::Bank;
 use crate::config::{Dialect, TunerConfig};
@@ -19,6 +20,7 @@ use crate::init::Init;
 use crate::layers::{self, LayerKind};
 use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
 use crate::site::Site;
+use crate::tokens;
 use candle_core::DType;
 use merged_linear::SwiftMergedLinear;
 use std::marker::PhantomData;
@@ -59,7 +61,11 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     type Adapter = Lora;
 
     fn check(config: &C) -> Result<()> {
-        fields::check(config.lora(), None, None)
+        fields::check(config.lora(), None, None)?;
+        if C::DIALECT == Dialect::Swift {
+            fields::refuse_tokens(config.lora())?;
+        }
+        Ok(())
     }
 
     fn more_targets(config: &C, model: &Model, found: &mut Vec<String>) {
@@ -81,6 +87,10 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
             tied::share(a, config.lora().init_lora_weights)?;
             tied::share_copy(a)?;
         }
+        if let Some(tokens) = &config.lora().trainable_token_indices {
+            let saved = a.config.texts("modules_to_save")?.unwrap_or_default();
+            tokens::attach_listed(a, tokens, config.lora().ensure_weight_tying, &saved)?;
+        }
         Ok(())
     }
 }
@@ -101,7 +111,8 @@ impl Kind for SwiftLora {
     type Config = SwiftLoraConfig;
 
     fn check(config: &SwiftLoraConfig) -> Result<()> {
-        fields::check(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())
+        fields::check(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())?;
+        fields::refuse_tokens(&config.lora)
     }
 
     fn attach(config: &SwiftLoraConfig, a: &mut Attach<'_>) -> Result<Attachment> {

@@ -3,7 +3,7 @@
 use super::{Lora, Start};
 use crate::layer::Layer;
 use crate::method::Attach;
-use crate::modules_to_save::ModulesToSave;
+use crate::modules_to_save;
 use crate::target::{attach_at, Place};
 use swift_tuners_nn::module::{for_each_node_mut, model_nodes, named_nodes, own_parameters, Node};
 use swift_tuners_nn::{Model, Param, Result};
@@ -43,7 +43,7 @@ pub fn share_copy(a: &mut Attach<'_>) -> Result<()> {
     let Some(saved) = find(keys.input_embedding).and_then(weight) else { return Ok(()) };
     let Some(output) = keys.output_embedding.and_then(find).filter(|n| weight(n).is_none()) else { return Ok(()) };
     let place = Place { id: output.id(), path: String::new() };
-    attach_at(&mut a.model.root, &[place], |_, node| ModulesToSave::attach_tied(node, id, name, &saved))
+    attach_at(&mut a.model.root, &[place], |_, node| modules_to_save::attach_tied(node, id, name, &saved))
 }
 
 /// The output projection's adapter becomes the embedding's, transposed: A is Bᵀ and B is Aᵀ, over one memory.

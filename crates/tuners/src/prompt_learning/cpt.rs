@@ -69,6 +69,7 @@ impl PromptLearning for Cpt {
     const CLASS: &'static str = "CPTConfig";
     const ABOUT: &'static str = "The embeddings of examples before the sequence, each moved within a small distance. Blau et al. 2024 (arXiv 2410.17222).";
     const PLACE: Place = Place::Embeddings;
+    const STEPS: bool = true;
     type Config = CptConfig;
 
     fn fields(config: &CptConfig) -> &PromptFields {
@@ -165,6 +166,10 @@ impl PromptEncoder for Examples {
     fn inverted(&self, tokens: &Array) -> Result<Option<Vec<Array>>> {
         let words = self.embedding.array()?;
         Ok(Some(vec![words.clone(), (tokens.to_dtype(words.dtype())? - words)?]))
+    }
+
+    fn constrain(&self) -> Result<()> {
+        self.delta.set(&self.projected(&self.delta.array()?)?)
     }
 
     fn has_loss(&self) -> bool {

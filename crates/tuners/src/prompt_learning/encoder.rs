@@ -52,6 +52,11 @@ pub trait PromptEncoder: Send + Sync + 'static {
         Err(Error::Invalid("this kind has no loss of its own".into()))
     }
 
+    /// Puts what trains back to where it may be.
+    fn constrain(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether the decoder of an encoder-decoder gets tokens, too.
     fn also_decoder(&self) -> bool {
         false

@@ -29,13 +29,11 @@ use crate::fields::Fields;
 use crate::init::Init;
 use crate::layers::save_heads;
 use crate::method::{Attach, Attachment, Kind, Traits};
-use crate::modules_to_save::{self, ModulesToSave};
-use crate::target::attach_at;
+use crate::modules_to_save;
 use encoder::PromptEncoder;
 use fields::{check_count, PromptFields};
 use prompts::{Entry, Place, Prompts};
 use size::Size;
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use swift_tuners_nn::models::TaskType;
 use swift_tuners_nn::{Error, Model, Result};
@@ -47,6 +45,8 @@ pub trait PromptLearning: 'static {
     const ABOUT: &'static str;
     /// Where its tokens go.
     const PLACE: Place;
+    /// Whether what trains is put back to where it may be before an optimizer's step.
+    const STEPS: bool = false;
     type Config: Fields + Clone;
 
     fn fields(config: &Self::Config) -> &PromptFields;
@@ -73,7 +73,7 @@ impl<P: PromptLearning> Kind for Prompting<P> {
     const DIALECT: Dialect = Dialect::Peft;
     const CLASS: &'static str = P::CLASS;
     const ABOUT: &'static str = P::ABOUT;
-    const TRAITS: Traits = Traits { virtual_tokens: true, ..Traits::DEFAULT };
+    const TRAITS: Traits = Traits { virtual_tokens: true, steps: P::STEPS, ..Traits::DEFAULT };
     type Config = P::Config;
 
     fn check(config: &P::Config) -> Result<()> {
@@ -88,11 +88,10 @@ impl<P: PromptLearning> Kind for Prompting<P> {
         size.write(&mut resolved);
         P::resolve(config, &size, &mut resolved);
         let copied = resolved.texts("modules_to_save")?.unwrap_or_default();
-        let copies = modules_to_save::places(a.model, &copied, &HashSet::new())?;
+        let copies = modules_to_save::places(a.model, &copied)?;
         let encoder = P::new(config, &size, a.model, a.init)?;
-        let (id, name) = (a.id, a.name);
-        Prompts::push(a, Entry::new(name, P::PLACE, size, encoder)?)?;
-        attach_at(&mut a.model.root, &copies, |_, node| ModulesToSave::attach(node, id, name))?;
+        Prompts::push(a, Entry::new(a.name, P::PLACE, size, encoder)?)?;
+        modules_to_save::attach(a, &copies)?;
         Ok(Attachment { config: resolved, bias: Bias::None, shared: Vec::new() })
     }
 }

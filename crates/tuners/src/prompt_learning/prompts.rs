@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use std::sync::Arc;
 use swift_tuners_nn::kv_cache::Prefix;
 use swift_tuners_nn::models::{DECODER_PROMPT, LOSS, PROMPT};
-use swift_tuners_nn::module::{Args, Ints, Next, Part, PartName, Role, Tuner, Value, Visitor, FORWARD};
+use swift_tuners_nn::module::{Args, Ints, Next, Part, PartName, Role, Steps, Tuner, Value, Visitor, FORWARD};
 use swift_tuners_nn::{AdapterId, Context, Error, Param, Result, Tensor};
 
 /// Where virtual tokens go.
@@ -252,6 +252,12 @@ pub(super) fn before(ints: &Ints, n: usize, value: i64) -> Result<Ints> {
     Ints::new(vec![batch, n + seq], longer)
 }
 
+impl Steps for Prompts {
+    fn constrain(&self) -> Result<()> {
+        self.entries.iter().try_for_each(|entry| entry.encoder.constrain())
+    }
+}
+
 impl Tuner for Prompts {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
         let entry = self.active(cx)?;
@@ -294,6 +300,10 @@ impl Tuner for Prompts {
     /// Nothing of it can go into weights.
     fn unloads(&self) -> bool {
         false
+    }
+
+    fn steps(&self) -> Option<&dyn Steps> {
+        Some(self)
     }
 
     fn detach(&mut self, adapter: AdapterId) -> bool {

@@ -44,6 +44,12 @@ const NORM: &str = "DoRA's norm counts as constant (section 4.3 of the paper)";
 const ONE_BIAS: &str = "PEFT has one adapter with biases, so that there are no two to run row by row";
 const SUM: &str = "files hold the sum of words and what they moved by, which loses the last digit of the move";
 const EXPERTS: &str = "experts are loaded from folders of their own, whose files stay as they are";
+const CONSTRAINED: &str = "the parameter is scaled back before it is used, and its gradient is that of what is left";
+const PATCHES: &str =
+    "rotated patches are put together again before the convolution, which no kernel does (Python merges another one)";
+const COPIES: &str = "a copy runs in its module's place, merged or not, and takes it when it is unloaded";
+const PROJECTED: &str = "gradients have no part in the space of the triplets that stay";
+const ONE_TRAINS: &str = "PEFT trains one AdaLoRA of a model";
 const ONE_NAME: &str = "the blocks' tensors carry no adapter's name, so that a layer takes one such adapter";
 
 /// Of the U-Net: a convolution of 3×3, one of 1×1 and a linear layer.
@@ -293,6 +299,9 @@ pub fn cases() -> Vec<Case> {
     ));
     let trained = json!({ "use_trainable_adapters": true, "softmax_temperature": 0.7, "global_scaling_weight": 2.0 });
     all.push(case("trained experts", "llama", peft("XLORA", experts(trained))).except(Property::Files, EXPERTS));
+    all.extend(rotations(&peft));
+    all.extend(copies(&peft));
+    all.extend(steps(&peft));
 
     all
 }
@@ -348,6 +357,88 @@ fn prompts() -> Vec<Case> {
         case("none frozen", "llama", peft("CARTRIDGE", with(json!({ "num_frozen_tokens": 0 })))),
         case("biases", "llama-tied-bias", peft("ADAPTION_PROMPT", json!({ "adapter_len": 3, "adapter_layers": 2 }))),
         case("gpt2", "gpt2", peft("ADAPTION_PROMPT", json!({ "adapter_len": 2, "adapter_layers": 4 }))),
+    ]
+}
+
+/// OFT's and BOFT's.
+fn rotations(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
+    let oft = |more: Json| peft("OFT", merged(json!({ "oft_block_size": 8, "target_modules": ["q_proj"] }), more));
+    let boft = |more: Json| peft("BOFT", merged(json!({ "boft_block_size": 8, "target_modules": ["q_proj"] }), more));
+    vec![
+        case("series", "llama", oft(json!({ "target_modules": ["q_proj", "down_proj"] }))),
+        case("few terms", "llama", oft(json!({ "num_cayley_neumann_terms": 3 }))),
+        case("exact", "llama-tied-bias", oft(json!({ "r": 4, "oft_block_size": 0, "use_cayley_neumann": false }))),
+        case("shared", "llama", oft(json!({ "block_share": true, "oft_block_size": 15 }))),
+        case("constrained", "llama", oft(json!({ "coft": true, "eps": 0.5 }))).except(Property::Gradients, CONSTRAINED),
+        case("embedding", "llama", oft(json!({ "target_modules": ["embed_tokens", "o_proj"] }))),
+        case("conv1x1", "unet2d", oft(json!({ "target_modules": [POINT, QUERY] }))),
+        case("conv2d", "unet2d", oft(json!({ "target_modules": [KERNEL] }))).except(Property::Merging, PATCHES),
+        case("biases", "llama-tied-bias", oft(json!({ "bias": "oft_only" }))).except(Property::Rows, ONE_BIAS),
+        case("size", "llama", boft(json!({ "target_modules": ["q_proj", "down_proj"] }))),
+        case(
+            "number",
+            "llama-tied-bias",
+            boft(json!({ "boft_block_size": 0, "boft_block_num": 4, "boft_n_butterfly_factor": 2 })),
+        ),
+        case("dropout", "llama", boft(json!({ "boft_dropout": 0.4 }))),
+        case("conv2d", "unet2d", boft(json!({ "target_modules": [KERNEL, POINT, QUERY] }))),
+        case("biases", "llama-tied-bias", boft(json!({ "bias": "boft_only" }))).except(Property::Rows, ONE_BIAS),
+    ]
+}
+
+/// Copies of modules and of rows.
+fn copies(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
+    let tokens =
+        |more: Json| peft("TRAINABLE_TOKENS", merged(json!({ "token_indices": [1, 5, 7, 20, 33, 100] }), more));
+    let lora = |more: Json| peft("LORA", merged(json!({ "r": 2, "target_modules": ["o_proj"] }), more));
+    vec![
+        case("defaults", "llama", peft("LN_TUNING", json!({}))).except(Property::Merging, COPIES),
+        case(
+            "norms",
+            "bert-classifier",
+            peft("LN_TUNING", json!({ "target_modules": ["LayerNorm"], "modules_to_save": ["classifier"] })),
+        )
+        .except(Property::Merging, COPIES),
+        case("defaults", "llama", tokens(json!({}))),
+        case("tied", "llama-tied-bias", tokens(json!({ "target_modules": ["embed_tokens"] }))),
+        case("head", "llama", tokens(json!({ "target_modules": ["embed_tokens", "lm_head"] }))),
+        case("scaled", "gemma3", tokens(json!({}))),
+        case(
+            "tokens",
+            "llama",
+            lora(json!({ "trainable_token_indices": { "embed_tokens": [1, 5, 7, 20], "lm_head": [3, 4] } })),
+        ),
+        case("tied tokens", "llama-tied-bias", lora(json!({ "trainable_token_indices": [1, 5, 7, 20, 33] }))),
+    ]
+}
+
+/// What does something at the steps of a training run, or to its gradients.
+fn steps(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
+    let ada = |more: Json| {
+        let all = merged(json!({ "init_r": 3, "target_r": 1, "total_step": 10, "target_modules": ["q_proj"] }), more);
+        peft("ADALORA", merged(all, json!({ "init_lora_weights": false })))
+    };
+    let ada_case = |name, base, more| case(name, base, ada(more)).except(Property::Rows, ONE_TRAINS);
+    let osf = |base, more: Json| {
+        let config = merged(json!({ "target_modules": ["q_proj"], "init_weights": false }), more);
+        case("rank", base, peft("OSF", config)).not_derived("U_low", PROJECTED).not_derived("V_low", PROJECTED)
+    };
+    vec![
+        ada_case("linear", "llama", json!({ "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.3 })),
+        ada_case("conv1d", "gpt2", json!({ "target_modules": ["c_attn"], "lora_alpha": 0 })),
+        ada_case("conv2d", "unet2d", json!({ "target_modules": [KERNEL, POINT, QUERY] })),
+        ada_case(
+            "cut",
+            "llama",
+            json!({ "layers_to_transform": [1, 2], "rank_pattern": { "model.layers.1.self_attn.q_proj.lora_E": [true, false, true] } }),
+        ),
+        ada_case("tokens", "llama", json!({ "trainable_token_indices": [1, 5, 7], "orth_reg_weight": 0 })),
+        ada_case("biases", "llama-tied-bias", json!({ "bias": "lora_only" })),
+        osf("llama", json!({ "effective_rank": 8, "target_modules": ["q_proj", "k_proj", "down_proj"] })),
+        osf(
+            "llama-tied-bias",
+            json!({ "effective_rank": 0.25, "rank_pattern": { "layers.1": 40, "layers.[023]": 0.9 } }),
+        ),
     ]
 }
 
