@@ -99,11 +99,10 @@ export class Model {
   }
 
   namedModules(): string[] {
-    return native(() => this.native.namedModules()).map(n => this.prefix + n)
+    return native(() => this.native.namedModules(this.prefix))
   }
   namedParameters(): ParameterInfo[] {
-    const all = native(() => this.native.namedParameters())
-    return all.map(p => ({ ...p, name: this.prefix + p.name })) as ParameterInfo[]
+    return native(() => this.native.namedParameters(this.prefix)) as ParameterInfo[]
   }
   /** Parameters that require gradients, for an optimizer. */
   parameters(): Parameter[] {
@@ -123,7 +122,7 @@ export class Model {
     native(() => this.native.setRequiresGrad(name, on))
   }
   stateDict(): Record<string, Tensor> {
-    return fromStateDict(native(() => this.native.stateDict()), this.prefix)
+    return fromStateDict(native(() => this.native.stateDict(this.prefix)))
   }
   /** Copies values in by name, all or none; unknown names, missing ones and wrong shapes are errors unless `strict` is false (shapes always are). */
   loadStateDict(state: Record<string, Tensor>, options: { strict?: boolean } = {}): void {

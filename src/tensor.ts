@@ -259,10 +259,10 @@ export function stateDict(state: Record<string, Tensor>): NativeStateDict {
 }
 
 /** @internal A record without a prototype: names come from files. */
-export function fromStateDict(dict: NativeStateDict, prefix = ''): Record<string, Tensor> {
+export function fromStateDict(dict: NativeStateDict): Record<string, Tensor> {
   const out: Record<string, Tensor> = Object.create(null)
   const tensors = dict.tensors()
-  for (const [i, name] of dict.names().entries()) out[prefix + name] = new Tensor(tensors[i])
+  for (const [i, name] of dict.names().entries()) out[name] = new Tensor(tensors[i])
   return out
 }
 

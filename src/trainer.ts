@@ -186,7 +186,7 @@ export class Trainer {
     const names = new Set(model.parameters().map(p => p.name))
     const known = new Set(model.namedParameters().map(p => p.name))
     for (const p of optimizer.paramGroups.flatMap(g => g.params)) if (known.has(p.name)) names.add(p.name)
-    const trainable = native(() => model.native.stateDict([...names]))
+    const trainable = native(() => model.native.stateDict(model.prefix, [...names]))
     await writeSafetensors(join(dir, 'trainable.safetensors'), fromStateDict(trainable))
     await writeSafetensors(join(dir, 'optimizer.safetensors'), optimizer.stateDict())
     await writeFile(join(dir, 'trainer.json.tmp'), JSON.stringify(at))

@@ -90,12 +90,16 @@ export declare class NativeModel {
   /** Seed and position of the random numbers that training passes draw. */
   setSeed(seed: number, drawn: number): void
   get drawn(): number
-  namedModules(): Array<string>
-  namedParameters(): Array<NativeParameterInfo>
+  /** Names here and below stand behind `prefix`. */
+  namedModules(prefix: string): Array<string>
+  namedParameters(prefix: string): Array<NativeParameterInfo>
   /** The parameters that require gradients, by reference and called as here behind `prefix`. */
   trainable(prefix: string): Array<NativeParameter>
-  /** Copies of the values of the named parameters; of all, tied ones under each of their names, when none are named. */
-  stateDict(names?: Array<string> | undefined | null): NativeStateDict
+  /**
+   * Copies of the values of the named parameters; of all and of the saved buffers, tied ones under each of their names, when
+   * none are named.
+   */
+  stateDict(prefix: string, names?: Array<string> | undefined | null): NativeStateDict
   parameter(name: string): NativeTensor
   gradient(name: string): NativeTensor | null
   setRequiresGrad(name: string, on: boolean): void

@@ -16,6 +16,8 @@ pub struct Param(Arc<Inner>);
 struct Inner {
     state: RwLock<State>,
     slot: Arc<GradSlot>,
+    /// What integers are less than: those of all rows, or of the first and of the others.
+    below: Option<[usize; 2]>,
 }
 
 struct State {
@@ -85,9 +87,13 @@ impl Param {
     }
 
     fn of(value: Residence, requires_grad: bool) -> Self {
+        Self::bounded(value, requires_grad, None)
+    }
+
+    fn bounded(value: Residence, requires_grad: bool, below: Option<[usize; 2]>) -> Self {
         let slot = Arc::new(GradSlot::default());
         let record = requires_grad.then(|| Tensor::leaf_record(slot.clone()));
-        Self(Arc::new(Inner { state: RwLock::new(State { value, record }), slot }))
+        Self(Arc::new(Inner { state: RwLock::new(State { value, record }), slot, below }))
     }
 
     /// A parameter whose first value `make` gives at [`Param::settle`], unless another is set before. Until then every read
@@ -101,6 +107,47 @@ impl Param {
     ) -> Self {
         let pending = Pending { shape: shape.to_vec(), dtype, device: device.clone(), make: Arc::new(make) };
         Self::of(Residence::Pending(pending), requires_grad)
+    }
+
+    /// Integers that point into something, such as positions of a weight: those of the first row are less than `below[0]`, those
+    /// of the others than `below[1]`, whatever is set later. Their type stays, and they never train.
+    pub fn indices(
+        shape: &[usize],
+        dtype: DType,
+        device: &Device,
+        below: [usize; 2],
+        make: impl Fn() -> Result<Array> + Send + Sync + 'static,
+    ) -> Self {
+        let pending = Pending { shape: shape.to_vec(), dtype, device: device.clone(), make: Arc::new(make) };
+        Self::bounded(Residence::Pending(pending), false, Some(below))
+    }
+
+    /// Fails with [`Error::Argument`] where integers are expected and `value` holds others, or some that are out of range.
+    fn check_indices(&self, value: &Array) -> Result<()> {
+        if !self.dtype().is_int() {
+            return Ok(());
+        }
+        let floats = value.dtype().is_float();
+        let wide = value.to_device(&Device::Cpu)?.flatten_all()?;
+        // What was written by programs that cannot store integers is whole all the same.
+        let values: Vec<i64> = if floats {
+            let values = wide.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            if let Some(v) = values.iter().find(|v| v.fract() != 0. || !v.is_finite()) {
+                return Err(Error::Argument(format!("{v} is no integer")));
+            }
+            values.into_iter().map(|v| v as i64).collect()
+        } else {
+            wide.to_dtype(DType::I64)?.to_vec1()?
+        };
+        let Some(below) = self.0.below else { return Ok(()) };
+        let row = values.len() / value.dims().first().copied().unwrap_or(1).max(1);
+        for (i, &v) in values.iter().enumerate() {
+            let below = below[usize::from(i >= row)];
+            if usize::try_from(v).map_or(true, |v| v >= below) {
+                return Err(Error::Argument(format!("the index {v} is not in 0..{below}")));
+            }
+        }
+        Ok(())
     }
 
     pub fn is_pending(&self) -> bool {
@@ -174,6 +221,7 @@ impl Param {
         if value.dims() != shape {
             return Err(Error::Shape { path: "parameter".into(), expected: shape, actual: value.dims().to_vec() });
         }
+        self.check_indices(value)?;
         self.replace(value.to_dtype(self.dtype())?.to_device(&self.device())?);
         Ok(())
     }
@@ -212,7 +260,7 @@ impl Param {
     /// frozen.
     pub fn set_requires_grad(&self, on: bool) {
         let mut state = self.0.state.write();
-        let on = on && !matches!(state.value, Residence::Packed(_));
+        let on = on && self.0.below.is_none() && !matches!(state.value, Residence::Packed(_));
         if on && state.record.is_none() {
             state.record = Some(Tensor::leaf_record(self.0.slot.clone()));
         } else if !on {
@@ -298,7 +346,7 @@ impl Param {
 
     /// A parameter of its own with the same value.
     pub fn deep_copy(&self) -> Result<Self> {
-        Ok(Self::new(self.array()?.copy()?, self.requires_grad()))
+        Ok(Self::bounded(Residence::Memory(self.array()?.copy()?), self.requires_grad(), self.0.below))
     }
 }
 
@@ -310,6 +358,25 @@ fn offloaded() -> Error {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn indices_stay_integers_and_within_their_range() {
+        let cpu = Device::Cpu;
+        let p = Param::indices(&[2, 2], DType::I32, &cpu, [3, 5], || {
+            Ok(Array::new(&[[0i64, 2], [4, 0]], &Device::Cpu)?)
+        });
+        p.settle().unwrap();
+        assert_eq!(p.dtype(), DType::I32);
+        p.set_requires_grad(true);
+        assert!(!p.requires_grad());
+        p.set(&Array::new(&[[1i64, 1], [4, 3]], &cpu).unwrap()).unwrap();
+        p.set(&Array::new(&[[1f32, 2.], [4., 3.]], &cpu).unwrap()).unwrap();
+        let fails = |a: Array| p.set(&a).unwrap_err().to_string();
+        assert_eq!(fails(Array::new(&[[3i64, 1], [4, 3]], &cpu).unwrap()), "the index 3 is not in 0..3");
+        assert_eq!(fails(Array::new(&[[0i64, 1], [4, -1]], &cpu).unwrap()), "the index -1 is not in 0..5");
+        assert_eq!(fails(Array::new(&[[0f32, 1.5], [4., 1.]], &cpu).unwrap()), "1.5 is no integer");
+        assert_eq!(p.array().unwrap().to_vec2::<i32>().unwrap(), [[1, 2], [4, 3]]);
+    }
 
     #[test]
     fn a_pending_value_is_made_once_by_settling_and_never_when_another_is_set() {

@@ -69,8 +69,8 @@ impl Tuner for Banks {
         for (name, bank) in &self.banks {
             for s in bank.0.iter() {
                 let name = format!("{}.{name}", s.group);
-                if matches!(s.role, Role::Buffer { .. }) {
-                    v.buffer(&name, &s.param);
+                if let Role::Buffer { saved } = s.role {
+                    v.buffer(&name, &s.param, saved);
                 } else {
                     v.param(&name, &s.param);
                 }

@@ -260,7 +260,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                     };
                     match part.role {
                         Role::Trained | Role::Copied => v.param(&full, part.param),
-                        Role::Buffer { .. } | Role::Shared => v.buffer(&full, part.param),
+                        Role::Buffer { saved } => v.buffer(&full, part.param, saved),
                     }
                 }
             }

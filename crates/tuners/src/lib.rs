@@ -21,7 +21,7 @@ mod peft;
 pub mod registry;
 mod site;
 mod standard;
-mod state;
+pub mod state;
 mod swift;
 pub mod target;
 mod typescript;

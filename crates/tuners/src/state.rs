@@ -1,12 +1,13 @@
 //! Values by name: `state_dict` and `load_state_dict`. Each walks the tree once, whatever the number of names.
 
 use crate::lifecycle::{no_parameter, Flavor, TunedModel};
+use candle_core::DType;
 use std::collections::{HashMap, HashSet};
-use swift_tuners_nn::module::{all_parameters, named_parameters};
+use swift_tuners_nn::module::saved_state;
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
-/// The parameters of a model under all of their names.
+/// The parameters of a model and its saved buffers under all of their names.
 struct ByName<'a> {
     params: HashMap<String, &'a Param>,
     flavor: Flavor,
@@ -14,7 +15,7 @@ struct ByName<'a> {
 
 impl<'a> ByName<'a> {
     fn new(model: &'a TunedModel) -> Self {
-        Self { params: all_parameters(&model.model.root).into_iter().collect(), flavor: model.flavor }
+        Self { params: saved_state(&model.model.root).into_iter().collect(), flavor: model.flavor }
     }
 
     /// By the name in this wrapping, or by the name in the base model.
@@ -25,11 +26,12 @@ impl<'a> ByName<'a> {
 }
 
 impl TunedModel {
-    /// Copies of the values of these parameters; of all, tied ones under each of their names, when none are named.
+    /// Copies of the values of these parameters; of all and of the saved buffers, tied ones under each of their names, when none
+    /// are named. Narrow integers widen to i64.
     pub fn state_dict(&self, names: Option<&[String]>) -> Result<Vec<(String, Array)>> {
-        let copy = |name: &str, p: &Param| Ok((name.to_owned(), self.value(p)?.copy()?));
+        let copy = |name: &str, p: &Param| Ok((name.to_owned(), widened(self.value(p)?)?.copy()?));
         match names {
-            None => all_parameters(&self.model.root).into_iter().map(|(name, p)| copy(&name, p)).collect(),
+            None => saved_state(&self.model.root).into_iter().map(|(name, p)| copy(&name, p)).collect(),
             Some(names) => {
                 let params = ByName::new(self);
                 names.iter().map(|name| copy(name, params.find(name)?)).collect()
@@ -57,7 +59,7 @@ impl TunedModel {
         }
         if strict {
             let given: HashSet<usize> = pairs.iter().map(|(p, _)| p.id()).collect();
-            let missing = named_parameters(&self.model.root).into_iter().find(|(_, p)| !given.contains(&p.id()));
+            let missing = saved_state(&self.model.root).into_iter().find(|(_, p)| !given.contains(&p.id()));
             if let Some((name, _)) = missing {
                 return Err(Error::Argument(format!(
                     "loadStateDict: {name} is missing; pass strict: false to load a part"
@@ -78,10 +80,16 @@ impl TunedModel {
     }
 }
 
+/// As tensors outside of the core hold them.
+pub fn widened(array: Array) -> Result<Array> {
+    let narrow = matches!(array.dtype(), DType::I32 | DType::I16);
+    Ok(if narrow { array.to_dtype(DType::I64)? } else { array })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::Device;
     use serde_json::json;
 
     /// Two linear layers, `only` `[2, 3]` with a bias and `head` `[4, 2]` without.

@@ -207,9 +207,9 @@ impl Replay {
     }
 
     fn names(&mut self, model: &TunedModel) {
-        let prefix = model.flavor.prefix();
+        let naming = model.naming(model.flavor.prefix());
         let trained = model.model.parameters().into_iter().filter(|(_, p)| p.requires_grad());
-        let mut names: Vec<String> = trained.map(|(name, _)| format!("{prefix}{name}")).collect();
+        let mut names: Vec<String> = trained.map(|(name, _)| naming.full(&name)).collect();
         let mut expected = self.texts("trainable_names");
         names.sort();
         expected.sort();

@@ -27,6 +27,8 @@ pub(crate) fn bytes(array: &Array) -> Result<Vec<u8>> {
         DType::F16 => collect!(half::f16),
         DType::BF16 => collect!(half::bf16),
         DType::I64 => collect!(i64),
+        DType::I32 => collect!(i32),
+        DType::I16 => collect!(i16),
         DType::U32 => collect!(u32),
         DType::U8 => collect!(u8),
         other => return Err(Error::Argument(format!("{other:?} cannot be stored"))),

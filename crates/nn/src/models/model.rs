@@ -147,7 +147,7 @@ impl Model {
     pub fn parameter(&self, name: &str) -> Option<Param> {
         let mut found = None;
         walk(&self.root, &mut |path, item| {
-            if let (None, Item::Param(p) | Item::Buffer(p), true) = (&found, item, path == name) {
+            if let (None, Item::Param(p) | Item::Buffer { param: p, .. }, true) = (&found, item, path == name) {
                 found = Some(p.clone());
             }
         });

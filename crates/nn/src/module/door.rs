@@ -178,7 +178,7 @@ pub trait Visitor<'a> {
     /// A module of Python's that is no node here, such as the `ModuleDict` that holds a LoRA layer's matrices.
     fn scope(&mut self, _name: &str) {}
     /// A tensor that is no parameter in PyTorch's sense.
-    fn buffer(&mut self, _name: &str, _param: &'a Param) {}
+    fn buffer(&mut self, _name: &str, _param: &'a Param, _saved: bool) {}
 }
 
 pub trait VisitorMut {

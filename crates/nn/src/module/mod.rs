@@ -24,6 +24,6 @@ pub use recompute::checkpointed;
 pub use value::{Ints, Position, RopeValue, Value};
 pub use walk::{
     all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, own_parameters,
-    saved_nodes, walk, Item,
+    names_beside, saved_nodes, saved_state, walk, Item,
 };
 pub use weights::{WeightKind, Weights};

@@ -8,6 +8,8 @@ pub struct Part<'a> {
     pub name: PartName,
     pub role: Role,
     pub rate: Rate,
+    /// Another place's tensor, which has a name here as well.
+    pub shared: bool,
     pub param: &'a Param,
 }
 
@@ -32,8 +34,6 @@ pub enum Role {
     /// Saved and loaded, but never trained, and no parameter in PyTorch's sense. `saved` false: it can be made again, so that a
     /// checkpoint may leave it out.
     Buffer { saved: bool },
-    /// Another place's, under a name of this one as well.
-    Shared,
     /// Of a whole module's copy, which trains while its adapter is active.
     Copied,
 }
@@ -65,11 +65,16 @@ impl<'a> Part<'a> {
 
     /// A trained tensor of this name.
     pub fn of(name: PartName, param: &'a Param) -> Self {
-        Self { name, role: Role::Trained, rate: Rate::Base, param }
+        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, param }
     }
 
     pub fn role(self, role: Role) -> Self {
         Self { role, ..self }
+    }
+
+    /// A tensor that all layers share: kept once, and met under each of its names.
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     pub fn rate(self, rate: Rate) -> Self {

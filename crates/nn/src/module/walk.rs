@@ -3,13 +3,14 @@
 use super::door::{Tuner, Visitor, VisitorMut};
 use super::node::{Node, NodeList};
 use crate::param::Param;
+use std::collections::HashSet;
 
 /// What a walk meets, with its path. A wrapped module's own parts carry the wrapper's `base_name`.
 pub enum Item<'a> {
     Module(Option<&'a Node>),
     Param(&'a Param),
-    /// A tensor that is no parameter in PyTorch's sense.
-    Buffer(&'a Param),
+    /// A tensor that is no parameter in PyTorch's sense. `saved`: it is part of the state.
+    Buffer { param: &'a Param, saved: bool },
 }
 
 /// How a walk sees tuners.
@@ -87,8 +88,8 @@ impl<'a> Visitor<'a> for Walker<'a, '_> {
         self.scoped(name, |w| (w.f)(&w.path, Item::Module(None)));
     }
 
-    fn buffer(&mut self, name: &str, param: &'a Param) {
-        self.scoped(name, |w| (w.f)(&w.path, Item::Buffer(param)));
+    fn buffer(&mut self, name: &str, param: &'a Param, saved: bool) {
+        self.scoped(name, |w| (w.f)(&w.path, Item::Buffer { param, saved }));
     }
 }
 
@@ -137,7 +138,7 @@ pub fn own_parameters(node: &Node) -> Vec<(String, &Param)> {
 
 /// Parameters with their names; of tied ones the first name only, as `named_parameters` does.
 pub fn named_parameters(root: &Node) -> Vec<(String, &Param)> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut out = Vec::new();
     walk(root, &mut |path, item| {
         if let Item::Param(p) = item {
@@ -158,6 +159,47 @@ pub fn all_parameters(root: &Node) -> Vec<(String, &Param)> {
         }
     });
     out
+}
+
+/// What `state_dict` holds: every name of every parameter, and of the buffers that are saved.
+pub fn saved_state(root: &Node) -> Vec<(String, &Param)> {
+    let mut out = Vec::new();
+    walk(root, &mut |path, item| {
+        if let Item::Param(param) | Item::Buffer { param, saved: true } = item {
+            out.push((path.to_owned(), param));
+        }
+    });
+    out
+}
+
+/// The first components of the names that the root's tuners give to tensors of their own.
+pub fn names_beside(root: &Node) -> HashSet<String> {
+    struct First(HashSet<String>);
+    impl First {
+        fn add(&mut self, name: &str) {
+            self.0.extend(name.split('.').next().map(str::to_owned));
+        }
+    }
+    impl<'a> Visitor<'a> for First {
+        fn param(&mut self, name: &str, _: &'a Param) {
+            self.add(name);
+        }
+        fn node(&mut self, name: &str, _: &'a Node) {
+            self.add(name);
+        }
+        fn list(&mut self, name: &str, _: &'a NodeList) {
+            self.add(name);
+        }
+        fn scope(&mut self, name: &str) {
+            self.add(name);
+        }
+        fn buffer(&mut self, name: &str, _: &'a Param, _: bool) {
+            self.add(name);
+        }
+    }
+    let mut first = First(HashSet::new());
+    root.tuners.iter().for_each(|t| t.visit(&mut first));
+    first.0
 }
 
 /// The nodes of the tree by path in Python's view, those inside of tuners included. The root is not among them.

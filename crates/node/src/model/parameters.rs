@@ -8,6 +8,7 @@ use crate::tensor::{device_name, dtype_name, NativeTensor};
 use napi_derive::napi;
 use swift_tuners_nn::module::{all_parameters, named_parameters, walk, Item};
 use swift_tuners_nn::{Error, Param};
+use swift_tuners_tuners::state::widened;
 
 #[napi(object)]
 pub struct NativeParameterInfo {
@@ -22,13 +23,14 @@ pub struct NativeParameterInfo {
 
 #[napi]
 impl NativeModel {
+    /// Names here and below stand behind `prefix`.
     #[napi]
-    pub fn named_modules(&self) -> napi::Result<Vec<String>> {
+    pub fn named_modules(&self, prefix: String) -> napi::Result<Vec<String>> {
         self.read(|m| {
-            let mut names = Vec::new();
+            let (naming, mut names) = (m.naming(&prefix), Vec::new());
             walk(&m.model.root, &mut |path, item| {
                 if let Item::Module(_) = item {
-                    names.push(path.to_owned());
+                    names.push(naming.full(path));
                 }
             });
             Ok(names)
@@ -36,10 +38,11 @@ impl NativeModel {
     }
 
     #[napi]
-    pub fn named_parameters(&self) -> napi::Result<Vec<NativeParameterInfo>> {
+    pub fn named_parameters(&self, prefix: String) -> napi::Result<Vec<NativeParameterInfo>> {
         self.read(|m| {
+            let naming = m.naming(&prefix);
             let info = |(name, p): (String, &Param)| NativeParameterInfo {
-                name,
+                name: naming.full(&name),
                 shape: p.shape().iter().map(|&d| d as u32).collect(),
                 dtype: dtype_name(p.dtype()).into(),
                 device: if p.is_offloaded() { "meta".into() } else { device_name(&p.device()) },
@@ -57,20 +60,29 @@ impl NativeModel {
         let shared = guard(|| self.get())?;
         self.read(|m| {
             let trainable = named_parameters(&m.model.root).into_iter().filter(|(_, p)| p.requires_grad());
-            let one = |(name, p): (String, &Param)| NativeParameter::of(format!("{prefix}{name}"), p, &shared);
+            let naming = m.naming(&prefix);
+            let one = |(name, p): (String, &Param)| NativeParameter::of(naming.full(&name), p, &shared);
             Ok(trainable.map(one).collect())
         })
     }
 
-    /// Copies of the values of the named parameters; of all, tied ones under each of their names, when none are named.
+    /// Copies of the values of the named parameters; of all and of the saved buffers, tied ones under each of their names, when
+    /// none are named.
     #[napi]
-    pub fn state_dict(&self, names: Option<Vec<String>>) -> napi::Result<NativeStateDict> {
-        self.read(|m| Ok(NativeStateDict::of(m.state_dict(names.as_deref())?)))
+    pub fn state_dict(&self, prefix: String, names: Option<Vec<String>>) -> napi::Result<NativeStateDict> {
+        self.read(|m| {
+            let state = m.state_dict(names.as_deref())?;
+            if names.is_some() {
+                return Ok(NativeStateDict::of(state));
+            }
+            let naming = m.naming(&prefix);
+            Ok(NativeStateDict::of(state.into_iter().map(|(name, value)| (naming.full(&name), value)).collect()))
+        })
     }
 
     #[napi]
     pub fn parameter(&self, name: String) -> napi::Result<NativeTensor> {
-        self.read(|m| Ok(m.value(&m.parameter(&name)?)?.copy()?.into()))
+        self.read(|m| Ok(widened(m.value(&m.parameter(&name)?)?)?.copy()?.into()))
     }
 
     #[napi]

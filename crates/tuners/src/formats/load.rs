@@ -112,7 +112,7 @@ impl TunedModel {
             match by_key.get(key) {
                 Some(&i) => {
                     check_tensor(&found.file, key, tensor, &slots[i].param, &mut report)?;
-                    slots[i].param.take(tensor)?;
+                    slots[i].param.take(tensor).map_err(|e| in_tensor(&found.file, key, e))?;
                     filled[i] = true;
                     report.loaded.push(key.clone());
                 }
@@ -176,6 +176,16 @@ impl TunedModel {
     }
 }
 
+/// An error about a tensor's values names the tensor.
+fn in_tensor(file: &Path, key: &str, error: Error) -> Error {
+    match error {
+        Error::Argument(why) => {
+            Error::Mismatch { path: file.to_owned(), message: format!("tensor {}: {why}", printable(key, 160)) }
+        }
+        other => other,
+    }
+}
+
 fn check_tensor(file: &Path, key: &str, tensor: &Array, param: &Param, report: &mut LoadReport) -> Result<()> {
     let shown = printable(key, 160);
     if tensor.dims() != param.shape() {
@@ -188,13 +198,14 @@ fn check_tensor(file: &Path, key: &str, tensor: &Array, param: &Param, report: &
             ),
         });
     }
-    if !tensor.dtype().is_float() {
+    let whole = param.dtype().is_int();
+    if !tensor.dtype().is_float() && !whole {
         return Err(Error::Mismatch {
             path: file.to_owned(),
             message: format!("tensor {shown}: {:?} values are no weights", tensor.dtype()),
         });
     }
-    if tensor.dtype() != param.dtype() {
+    if tensor.dtype() != param.dtype() && !(whole && tensor.dtype().is_int()) {
         report.notes.push(format!("tensor {shown}: converted from {:?} to {:?}", tensor.dtype(), param.dtype()));
     }
     if !all_finite(tensor)? {

@@ -236,7 +236,7 @@ impl TunedModel {
         for OwnParam { param: p, .. } in self.own_params(name)?.iter() {
             if let Some(place) = p.offload_file() {
                 let (file, value) = offloaded_value(&place)?;
-                p.replace(value.to_device(&device)?);
+                p.replace(value.to_dtype(p.dtype())?.to_device(&device)?);
                 files.insert(file);
             } else if !p.device().same_device(&device) {
                 p.replace(p.array()?.to_device(&device)?);
@@ -250,7 +250,8 @@ impl TunedModel {
 /// A parameter's value, wherever it is.
 pub fn value_anywhere(p: &Param) -> Result<Array> {
     match p.offload_file() {
-        Some(place) => Ok(offloaded_value(&place)?.1),
+        // Narrow integers widen in a file's tensors.
+        Some(place) => Ok(offloaded_value(&place)?.1.to_dtype(p.dtype())?),
         None => p.array(),
     }
 }

@@ -23,7 +23,7 @@ impl TunedModel {
     /// without. Then come the rest with and without decay. Empty groups are kept. With several such LoRAs (Python raises)
     /// each gets its own four, and what belongs to none of them is in the last two.
     pub fn param_groups(&self, lr: f64, weight_decay: f64) -> Result<Vec<ParamGroup>> {
-        let prefix = self.flavor.prefix();
+        let naming = self.naming(self.flavor.prefix());
         let named = named_parameters(&self.model.root);
         let trainable: Vec<&String> = named.iter().filter(|(_, p)| p.requires_grad()).map(|(n, _)| n).collect();
         let up = adapted(&self.model.root, Rate::Up);
@@ -58,7 +58,7 @@ impl TunedModel {
                 } else {
                     0
                 };
-                parts[part].push(format!("{prefix}{n}"));
+                parts[part].push(naming.full(n));
                 taken.insert(n);
             }
             let rates = [lr, *embedding_lr, lr * ratio, lr * ratio];
@@ -72,7 +72,7 @@ impl TunedModel {
         for decay in [true, false] {
             let names = trainable.iter().copied().filter(|&n| !taken.contains(n) && without_decay(n) != decay);
             groups.push(ParamGroup {
-                names: names.map(|n| format!("{prefix}{n}")).collect(),
+                names: names.map(|n| naming.full(n)).collect(),
                 lr: None,
                 weight_decay: if decay { weight_decay } else { 0. },
             });
@@ -105,7 +105,7 @@ impl TunedModel {
     /// contains one of `targets` (all blocks' when empty), then the rest with and without decay. `each`: a group per parameter
     /// (`optim_per_parameter`), all with decay.
     pub fn galore_groups(&self, targets: &[String], weight_decay: f64, each: bool) -> Vec<GaLoreGroup> {
-        let prefix = self.flavor.prefix();
+        let naming = self.naming(self.flavor.prefix());
         let blocks = format!("{}.", self.model.keys.blocks);
         let wanted = |path: &str| {
             if targets.is_empty() {
@@ -128,7 +128,7 @@ impl TunedModel {
         }
         let all = named_parameters(&self.model.root);
         let trainable = all.iter().filter(|(_, p)| p.requires_grad());
-        let name = |n: &str| format!("{prefix}{n}");
+        let name = |n: &str| naming.full(n);
         if each {
             let one = |(n, p): &(String, &Param)| GaLoreGroup {
                 names: vec![name(n)],

@@ -22,11 +22,13 @@ use crate::registry::{self, Unknown};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, named_parameters, own_parameters};
+use swift_tuners_nn::module::{
+    for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters,
+};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
@@ -53,6 +55,24 @@ impl Flavor {
     pub(crate) fn names_inside(self, name: &str) -> impl Iterator<Item = &str> {
         let without = [name.strip_prefix(self.prefix()), name.strip_prefix("base_model.")];
         without.into_iter().flatten().chain(std::iter::once(name))
+    }
+}
+
+/// What Python calls the parameters of a tuned model, behind the prefix of its wrappers.
+pub struct Naming {
+    prefix: String,
+    /// What stands beside the model and not in it, one component higher in PEFT.
+    beside: HashSet<String>,
+}
+
+impl Naming {
+    pub fn full(&self, path: &str) -> String {
+        let first = path.split('.').next().unwrap_or(path);
+        let prefix = match self.prefix.strip_suffix("model.") {
+            Some(higher) if self.beside.contains(first) => higher,
+            _ => self.prefix.as_str(),
+        };
+        format!("{prefix}{path}")
     }
 }
 
@@ -146,6 +166,12 @@ impl TunedModel {
             offload_dir: Mutex::default(),
             own: Mutex::default(),
         }
+    }
+
+    /// What the tree's names are in Python behind this prefix (mostly [`Flavor::prefix`]).
+    pub fn naming(&self, prefix: &str) -> Naming {
+        let beside = if self.flavor == Flavor::Peft { names_beside(&self.model.root) } else { HashSet::new() };
+        Naming { prefix: prefix.to_owned(), beside }
     }
 
     pub fn adapters(&self) -> &IndexMap<String, Adapter> {

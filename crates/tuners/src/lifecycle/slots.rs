@@ -38,6 +38,8 @@ enum BaseKind {
 pub struct Slot {
     module: String,
     place: Place,
+    /// It is written elsewhere; some of Python's files have it here as well.
+    shared: bool,
     pub param: Param,
 }
 
@@ -99,7 +101,7 @@ impl Slot {
 
     /// Whether this belongs to the adapter alone (and not to the base).
     pub fn is_own(&self) -> bool {
-        matches!(self.place, Place::Own { .. })
+        !self.shared && matches!(self.place, Place::Own { .. })
     }
 
     /// Whether this is the base's, but trained with the adapter.
@@ -118,13 +120,13 @@ impl Slot {
 
     /// Whether a checkpoint without this tensor lacks something.
     pub fn is_required(&self) -> bool {
-        matches!(&self.place, Place::Own { role, .. } if !matches!(role, Role::Buffer { saved: false }))
+        !self.shared && matches!(&self.place, Place::Own { role, .. } if !matches!(role, Role::Buffer { saved: false }))
     }
 
     /// Whether a checkpoint is written with it.
     pub fn is_saved(&self, format: Format) -> bool {
         match &self.place {
-            Place::Own { role, .. } => !matches!(role, Role::Buffer { saved: false }),
+            Place::Own { role, .. } => !self.shared && !matches!(role, Role::Buffer { saved: false }),
             Place::Original(_) => false,
             // PEFT carries adapted embeddings along (`save_embedding_layers="auto"`), SWIFT does not.
             Place::Base { kind: BaseKind::Embedding, .. } => format == Format::Peft,
@@ -147,17 +149,19 @@ impl TunedModel {
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in saved_nodes(&self.model.root) {
-            let mut push =
-                |place: Place, param: &Param| out.push(Slot { module: path.clone(), place, param: param.clone() });
+            let mut put = |place: Place, shared: bool, param: &Param| {
+                out.push(Slot { module: path.clone(), place, shared, param: param.clone() })
+            };
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
                 if parts.is_empty() {
                     continue;
                 }
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, param, .. } in parts.into_iter().filter(|p| p.role != Role::Shared) {
-                    push(Place::Own { name, role }, param);
+                for Part { name, role, param, shared, .. } in parts {
+                    put(Place::Own { name, role }, shared, param);
                 }
+                let mut push = |place: Place, param: &Param| put(place, false, param);
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
@@ -179,13 +183,13 @@ impl TunedModel {
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, p);
+                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, p);
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), place, param: param.clone() })
+            out.push(Slot { module: String::new(), place, shared: false, param: param.clone() })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

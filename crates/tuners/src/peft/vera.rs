@@ -44,6 +44,8 @@ pub struct Vera {
     d: Param,
     /// `[r, largest in]` and `[largest out, r]`, of all layers.
     projections: (Param, Param),
+    /// Whether they are in checkpoints.
+    saved: bool,
     dropout: f64,
 }
 
@@ -103,7 +105,7 @@ impl LayerKind for Vera {
             Ok(if fresh { (random.zeros_like()? + start)? } else { random })
         })?;
         let projections = (bank.get("vera_A")?.clone(), bank.get("vera_B")?.clone());
-        Ok(Self { b, d, projections, dropout: c.vera_dropout.0 })
+        Ok(Self { b, d, projections, saved: c.save_projection, dropout: c.vera_dropout.0 })
     }
 }
 
@@ -119,11 +121,12 @@ impl LayerAdapter for Vera {
     const GROUPS: &'static [&'static str] = &["vera_dropout", "vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"];
 
     fn parts(&self) -> Vec<Part<'_>> {
+        let role = Role::Buffer { saved: self.saved };
         vec![
             Part::trained("vera_lambda_b", &self.b),
             Part::trained("vera_lambda_d", &self.d),
-            Part::trained("vera_A", &self.projections.0).role(Role::Shared),
-            Part::trained("vera_B", &self.projections.1).role(Role::Shared),
+            Part::trained("vera_A", &self.projections.0).role(role).shared(),
+            Part::trained("vera_B", &self.projections.1).role(role).shared(),
         ]
     }
 

@@ -89,6 +89,8 @@ impl<'a> View<'a> {
             DType::F16 => Dtype::F16,
             DType::BF16 => Dtype::BF16,
             DType::I64 => Dtype::I64,
+            DType::I32 => Dtype::I32,
+            DType::I16 => Dtype::I16,
             DType::U32 => Dtype::U32,
             DType::U8 => Dtype::U8,
             other => return Err(Error::Argument(format!("{}: {other:?} cannot be stored", tensor.name))),

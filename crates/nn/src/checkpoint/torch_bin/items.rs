@@ -51,6 +51,8 @@ pub(super) fn global(module: &str, name: &str) -> Option<Global> {
         ("torch", "HalfStorage") => Global::StorageType(DType::F16, 2),
         ("torch", "BFloat16Storage") => Global::StorageType(DType::BF16, 2),
         ("torch", "LongStorage") => Global::StorageType(DType::I64, 8),
+        ("torch", "IntStorage") => Global::StorageType(DType::I32, 4),
+        ("torch", "ShortStorage") => Global::StorageType(DType::I16, 2),
         ("torch", "ByteStorage" | "BoolStorage") => Global::StorageType(DType::U8, 1),
         _ => return None,
     })

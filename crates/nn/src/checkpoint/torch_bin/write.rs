@@ -29,6 +29,8 @@ pub fn write(path: &Path, tensors: &[(String, Array)]) -> Result<()> {
             DType::F16 => "HalfStorage",
             DType::BF16 => "BFloat16Storage",
             DType::I64 => "LongStorage",
+            DType::I32 => "IntStorage",
+            DType::I16 => "ShortStorage",
             DType::U8 => "ByteStorage",
             other => return Err(Error::Argument(format!("{name}: {other:?} cannot be stored in a .bin"))),
         };
