@@ -10,7 +10,7 @@ use support::{base, by_rows, fixtures, inference, ints, logits, loss_of, values,
 use swift_tuners_nn::checkpoint::{json, safetensors, Tensors};
 use swift_tuners_nn::{Array, Context, Error, Inputs, Result};
 use swift_tuners_tuners::formats::{FromPretrainedOptions, SaveOptions};
-use swift_tuners_tuners::lifecycle::{Combination, SignMethod, WeightedOptions};
+use swift_tuners_tuners::lifecycle::{Combination, Format, SignMethod, WeightedOptions};
 use swift_tuners_tuners::TunedModel;
 
 /// A test for each case, in a module for each tuner: `cargo test --test replay hra`.
@@ -39,9 +39,13 @@ cases! {
         mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
         two_active
     }
+    fourierft "fourierft-" { basic pattern }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     loha "loha-" { basic conv conv_effective patterns }
+    shira "shira-" { basic }
+    supertuning "supertuning-" { basic bottom no_indices supra }
+    waveft "waveft-" { basic family no_idwt }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 
@@ -198,6 +202,7 @@ impl Replay {
         let model = self.load(true)?;
         self.output("tuned.logits", &model)?;
         self.names(&model);
+        self.remade(&model)?;
         self.rows(&model)?;
         self.gradients(&model)?;
         self.files(&model)?;
@@ -216,6 +221,23 @@ impl Replay {
         if names != expected {
             self.problems.push(format!("trainable names: {names:?} for {expected:?}"));
         }
+    }
+
+    /// What Python makes again from a seed or from the base.
+    fn remade(&mut self, model: &TunedModel) -> Result<()> {
+        let keys: Vec<String> = self.expected.keys().cloned().collect();
+        for key in keys {
+            if let Some(name) = key.strip_prefix("projection.") {
+                self.close(&key, "indices", Some(&model.parameter(name)?.array()?))?;
+            } else if let Some(module) = key.strip_prefix("indices.") {
+                let name = |group: &str| format!("base_model.model.{module}.{group}");
+                let wanted = [name("indices"), name("waveft_indices")];
+                let slots = model.slots("default")?.into_iter();
+                let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
+                self.close(&key, "indices", found.map(|s| s.param.array()).transpose()?.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     fn rows(&mut self, model: &TunedModel) -> Result<()> {
