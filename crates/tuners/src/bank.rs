@@ -5,9 +5,14 @@ use std::sync::Arc;
 use swift_tuners_nn::module::{Args, Next, Part, Role, Tuner, Value, Visitor};
 use swift_tuners_nn::{AdapterId, Context, Error, Param, Result};
 
-/// One adapter's shared tensors.
+/// One adapter's shared tensors, and what its layers need to know of all of them.
 #[derive(Clone, Default)]
-pub struct Bank(Arc<Vec<Shared>>);
+pub struct Bank {
+    shared: Arc<Vec<Shared>>,
+    /// Entries of all weights together, and how many there are, where something is shared out among them.
+    pub total: usize,
+    pub layers: usize,
+}
 
 struct Shared {
     group: &'static str,
@@ -18,19 +23,22 @@ struct Shared {
 impl Bank {
     /// Adds a tensor that is found under its group.
     pub fn with(mut self, group: &'static str, role: Role, param: Param) -> Self {
-        if let Some(list) = Arc::get_mut(&mut self.0) {
+        if let Some(list) = Arc::get_mut(&mut self.shared) {
             list.push(Shared { group, role, param });
         }
         self
     }
 
     pub fn get(&self, group: &str) -> Result<&Param> {
-        let found = self.0.iter().find(|s| s.group == group);
+        let found = self.shared.iter().find(|s| s.group == group);
         found.map(|s| &s.param).ok_or_else(|| Error::Invalid(format!("this adapter shares no {group}")))
     }
 
     /// Puts the tensors beside the model.
     pub fn attach(&self, a: &mut Attach<'_>) {
+        if self.shared.is_empty() {
+            return;
+        }
         let root = &mut a.model.root;
         if root.tuner::<Banks>().is_none() {
             root.tuners.push(Box::new(Banks::default()));
@@ -61,13 +69,13 @@ impl Tuner for Banks {
 
     fn parts(&self, adapter: AdapterId) -> Vec<Part<'_>> {
         let Ok(at) = self.ids.binary_search(&adapter) else { return Vec::new() };
-        let shared = self.banks[at].1 .0.iter();
+        let shared = self.banks[at].1.shared.iter();
         shared.map(|s| Part::trained(s.group, &s.param).role(s.role)).collect()
     }
 
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
         for (name, bank) in &self.banks {
-            for s in bank.0.iter() {
+            for s in bank.shared.iter() {
                 let name = format!("{}.{name}", s.group);
                 if let Role::Buffer { saved } = s.role {
                     v.buffer(&name, &s.param, saved);

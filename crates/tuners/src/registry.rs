@@ -23,9 +23,12 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::PartTuning>(),
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
+    Method::of::<peft::FourierFt>(),
     Method::of::<peft::Hra>(),
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
+    Method::of::<peft::Shira>(),
+    Method::of::<peft::Supertuning>(),
     Method::of::<peft::Vera>(),
     Method::of::<peft::AdaptionPrompt>(),
     Method::of::<peft::Poly>(),
@@ -42,6 +45,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::TrainableTokens>(),
     Method::of::<peft::AdaLora>(),
     Method::of::<peft::Osf>(),
+    Method::of::<peft::WaveFt>(),
 ];
 
 /// The tuner of that name; upper and lower case do not matter, as in Python's enums.

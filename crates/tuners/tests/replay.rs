@@ -11,7 +11,7 @@ use swift_tuners_nn::checkpoint::{json, safetensors, Tensors};
 use swift_tuners_nn::module::{Ints, Value};
 use swift_tuners_nn::{Array, Context, Error, Inputs, Result};
 use swift_tuners_tuners::formats::{FromPretrainedOptions, SaveOptions};
-use swift_tuners_tuners::lifecycle::{Combination, SignMethod, WeightedOptions};
+use swift_tuners_tuners::lifecycle::{Combination, Format, SignMethod, WeightedOptions};
 use swift_tuners_tuners::TunedModel;
 
 /// A test for each case, in a module for each tuner: `cargo test --test replay hra`.
@@ -42,24 +42,28 @@ cases! {
         two_active
     }
     adalora "adalora-" { basic conv1d conv2d schedule }
+    adaption_prompt "adaption-prompt-" { basic gpt2 }
     boft "boft-" { bias block_num block_size butterfly conv }
+    cartridge "cartridge-" { basic }
+    cpt "cpt-" { basic }
+    fourierft "fourierft-" { basic pattern }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     ln_tuning "ln-tuning-" { basic layernorm }
     loha "loha-" { basic conv conv_effective patterns }
-    prompt_tuning "prompt-tuning-" { basic classifier t5 }
     multitask_prompt_tuning "multitask-prompt-tuning-" { basic t5 }
-    p_tuning "p-tuning-" { basic_lstm basic_mlp classifier_lstm classifier_mlp t5_lstm t5_mlp }
-    cpt "cpt-" { basic }
-    prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
-    cartridge "cartridge-" { basic }
-    adaption_prompt "adaption-prompt-" { basic gpt2 }
-    poly "poly-" { basic t5 }
-    xlora "xlora-" { basic }
     oft "oft-" { block_share block_size cayley_neumann coft conv rank }
     osf "osf-" { basic }
+    p_tuning "p-tuning-" { basic_lstm basic_mlp classifier_lstm classifier_mlp t5_lstm t5_mlp }
+    poly "poly-" { basic t5 }
+    prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
+    prompt_tuning "prompt-tuning-" { basic classifier t5 }
+    shira "shira-" { basic }
+    supertuning "supertuning-" { basic bottom no_indices supra }
     trainable_tokens "trainable-tokens-" { basic tied }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
+    waveft "waveft-" { basic family no_idwt }
+    xlora "xlora-" { basic }
 }
 
 /// Folders are written with hyphens, functions without.
@@ -220,6 +224,7 @@ impl Replay {
         let model = self.load(true)?;
         self.output("tuned.logits", &model)?;
         self.names(&model);
+        self.remade(&model)?;
         self.rows(&model)?;
         self.gradients(&model)?;
         self.files(&model)?;
@@ -238,6 +243,23 @@ impl Replay {
         if names != expected && self.case.get("trainable_names").is_some() {
             self.problems.push(format!("trainable names: {names:?} for {expected:?}"));
         }
+    }
+
+    /// What Python makes again from a seed or from the base.
+    fn remade(&mut self, model: &TunedModel) -> Result<()> {
+        let keys: Vec<String> = self.expected.keys().cloned().collect();
+        for key in keys {
+            if let Some(name) = key.strip_prefix("projection.") {
+                self.close(&key, "indices", Some(&model.parameter(name)?.array()?))?;
+            } else if let Some(module) = key.strip_prefix("indices.") {
+                let name = |group: &str| format!("base_model.model.{module}.{group}");
+                let wanted = [name("indices"), name("waveft_indices")];
+                let slots = model.slots("default")?.into_iter();
+                let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
+                self.close(&key, "indices", found.map(|s| s.param.array()).transpose()?.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     fn rows(&mut self, model: &TunedModel) -> Result<()> {

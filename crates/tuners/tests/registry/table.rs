@@ -302,6 +302,38 @@ pub fn cases() -> Vec<Case> {
     all.extend(rotations(&peft));
     all.extend(copies(&peft));
     all.extend(steps(&peft));
+    let spectrum = |fields| merged(json!({ "n_frequency": 40, "target_modules": ["q_proj", "v_proj"] }), fields);
+    let fourier = |fields| peft("FOURIERFT", spectrum(fields));
+    all.push(case("linear", "llama", fourier(json!({ "n_frequency_pattern": { "v_proj": 7 } }))));
+    all.push(case("zero", "llama-tied-bias", fourier(json!({ "init_weights": true, "random_loc_seed": -3 }))));
+    all.push(case("conv1d", "gpt2", peft("FOURIERFT", json!({ "n_frequency": 30, "fan_in_fan_out": true }))));
+    let biases = fourier(json!({ "bias": "fourier_only" }));
+    all.push(case("biases", "llama-tied-bias", biases).except(Property::Rows, ONE_BIAS));
+
+    let wave = |fields| peft("WAVEFT", spectrum(fields));
+    all.push(case("haar", "llama", wave(json!({ "n_frequency_pattern": { "v_proj": 7 } }))));
+    all.push(case("filters", "llama", wave(json!({ "wavelet_family": "db7", "init_weights": false }))));
+    let shared_out = json!({ "wavelet_family": "coif2", "proportional_parameters": true });
+    all.push(case(
+        "shared out",
+        "llama",
+        wave(merged(json!({ "target_modules": ["k_proj", "down_proj"] }), shared_out)),
+    ));
+    all.push(case("entries", "llama-tied-bias", wave(json!({ "use_idwt": false }))));
+    all.push(case("conv1d", "gpt2", peft("WAVEFT", json!({ "n_frequency": 30, "wavelet_family": "sym3" }))));
+
+    all.push(case("linear", "llama", peft("SHIRA", json!({ "r": 2, "target_modules": ["k_proj", "down_proj"] }))));
+    let random = json!({ "r": 1, "target_modules": ["query"], "random_seed": 9, "init_weights": false });
+    all.push(case("random", "bert-classifier", peft("SHIRA", random)));
+
+    let sparse = |fields| {
+        peft("SUPERTUNING", merged(json!({ "sparsity": 0.9, "target_modules": ["k_proj", "down_proj"] }), fields))
+    };
+    all.push(case("top", "llama", sparse(json!({}))));
+    all.push(case("bottom", "llama-tied-bias", sparse(json!({ "select_top": false, "init_weights": false }))));
+    all.push(case("found again", "llama", sparse(json!({ "save_precomputed_indices": false }))));
+    all.push(case("supra", "llama", sparse(json!({ "r": 2, "lora_alpha": 3.0 }))));
+    all.push(case("dropout", "llama", sparse(json!({ "r": 2, "lora_dropout": 0.3, "init_weights": false }))));
 
     all
 }
