@@ -25,6 +25,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Hra>(),
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
+    Method::of::<peft::LoKr>(),
     Method::of::<peft::Vera>(),
 ];
 

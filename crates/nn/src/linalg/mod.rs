@@ -2,11 +2,13 @@
 
 mod factor;
 mod gram_schmidt;
+mod kronecker;
 mod reflection;
 mod rotation;
 
 pub use factor::{qr, svd, unique_q};
 pub use gram_schmidt::gram_schmidt;
+pub use kronecker::kronecker_product;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
 

@@ -43,6 +43,19 @@ impl FieldType for u64 {
     }
 }
 
+impl FieldType for i64 {
+    const WANTED: &'static str = "an integer";
+    fn typescript() -> String {
+        "number".into()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        value.as_i64()
+    }
+    fn json(&self) -> Json {
+        (*self).into()
+    }
+}
+
 impl FieldType for f64 {
     const WANTED: &'static str = "a number";
     fn typescript() -> String {

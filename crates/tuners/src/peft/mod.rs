@@ -3,9 +3,12 @@
 mod hra;
 mod ia3;
 mod loha;
+mod lokr;
+mod lycoris;
 mod vera;
 
 pub use hra::Hra;
 pub use ia3::Ia3;
 pub use loha::LoHa;
+pub use lokr::LoKr;
 pub use vera::Vera;

@@ -255,6 +255,23 @@ pub fn cases() -> Vec<Case> {
     all.push(case("conv2d", "unet2d", peft("LOHA", kernels.clone())));
     all.push(case("cores", "unet2d", peft("LOHA", merged(kernels, json!({ "use_effective_conv2d": true })))));
 
+    let lokr = |name, base, config| case(name, base, peft("LOKR", config));
+    all.push(lokr("whole", "llama", json!({ "r": 64, "alpha": 32, "target_modules": ["q_proj", "down_proj"] })));
+    let both = json!({
+        "r": 2, "alpha": 3, "target_modules": ["q_proj", "k_proj"], "decompose_both": true, "decompose_factor": 8,
+        "rank_pattern": { "k_proj": 1 }, "alpha_pattern": { "q_proj": 2 },
+    });
+    all.push(lokr("both factored", "llama", both));
+    let dropped = json!({
+        "r": 2, "target_modules": ["q_proj", "o_proj"], "rank_dropout": 0.3, "rank_dropout_scale": true, "module_dropout": 0.3,
+        "init_weights": "lycoris",
+    });
+    all.push(lokr("dropout", "llama-tied-bias", dropped));
+    let kernels = json!({ "r": 2, "target_modules": [KERNEL, POINT], "decompose_factor": 4 });
+    all.push(lokr("conv2d", "unet2d", kernels.clone()));
+    all.push(lokr("core", "unet2d", merged(kernels.clone(), json!({ "use_effective_conv2d": true }))));
+    all.push(lokr("whole kernels", "unet2d", merged(kernels, json!({ "r": 16, "rank_dropout": 0.2 }))));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
