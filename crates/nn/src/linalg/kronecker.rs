@@ -1,6 +1,8 @@
 //! Products with a Kronecker product that is never formed.
 
-use crate::ops::{self, dispatch, finish, gemm, host, mat, mat_mut, prepared, rows_per_task, uninit, Real, WeightLayout};
+use crate::ops::{
+    self, dispatch, finish, gemm, host, mat, mat_mut, prepared, rows_per_task, uninit, Real, WeightLayout,
+};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -85,7 +87,9 @@ fn cpu<T: Real>(a: &Tensor, x: &Tensor) -> Result<Tensor> {
                     let mut da = vec![T::ZERO; m * k];
                     for (g, x) in g.chunks_exact(m * n).zip(x.chunks_exact(k * n)) {
                         // SAFETY: as above.
-                        unsafe { gemm((m, k, n), mat_mut(&mut da, k), T::ONE, mat(g, n), mat(x, n).t(), T::ONE, false) };
+                        unsafe {
+                            gemm((m, k, n), mat_mut(&mut da, k), T::ONE, mat(g, n), mat(x, n).t(), T::ONE, false)
+                        };
                     }
                     da
                 })

@@ -5,13 +5,12 @@
 use super::lycoris::{Dropouts, Factored};
 use crate::bank::Bank;
 use crate::config::TunerConfig;
-use crate::fields::{FieldType, Patterns, Probability};
+use crate::fields::{Patterns, Probability};
 use crate::init::Init;
 use crate::layer::LayerAdapter;
 use crate::layers::LayerKind;
 use crate::site::{Call, Input, Site};
 use crate::target;
-use serde_json::Value as Json;
 use swift_tuners_nn::linalg::kronecker_product;
 use swift_tuners_nn::module::{Part, WeightKind};
 use swift_tuners_nn::{Param, Result, Tensor};
@@ -46,34 +45,9 @@ crate::config! {
     }
 }
 
-/// Which of the two matrices starts at zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    Left,
-    Right,
-    Neither,
-}
-
-impl FieldType for Start {
-    const WANTED: &'static str = "true, false or lycoris";
-    fn typescript() -> String {
-        "boolean | 'lycoris'".into()
-    }
-    fn of(value: &Json) -> Option<Self> {
-        match value {
-            Json::Bool(true) => Some(Self::Left),
-            Json::Bool(false) => Some(Self::Neither),
-            Json::String(s) if s == "lycoris" => Some(Self::Right),
-            _ => None,
-        }
-    }
-    fn json(&self) -> Json {
-        match self {
-            Self::Left => true.into(),
-            Self::Right => "lycoris".into(),
-            Self::Neither => false.into(),
-        }
-    }
+crate::choices! {
+    /// Which of the two matrices starts at zero.
+    pub enum Start { Left = true, Right = "lycoris", Neither = false }
 }
 
 /// `ΔW = s (w1 ⊗ w2)`, where either may be factored.
@@ -172,8 +146,7 @@ impl LayerKind for LoKr {
         let w2 = if small(out2, in2) {
             let core = kernel.filter(|k| c.use_effective_conv2d && *k != [1, 1]);
             let taps = kernel.map_or(1, |[height, width]| height * width);
-            let (shape_a, shape_b) =
-                if core.is_some() { ([r, out2], [r, in2]) } else { ([out2, r], [r, in2 * taps]) };
+            let (shape_a, shape_b) = if core.is_some() { ([r, out2], [r, in2]) } else { ([out2, r], [r, in2 * taps]) };
             let a = init.kaiming(&shape_a)?;
             let b = start(init, zero, &shape_b)?;
             let core = core.map(|[height, width]| init.kaiming(&[r, r, height, width])).transpose()?;
