@@ -26,6 +26,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Ia3>(),
     Method::of::<peft::LoHa>(),
     Method::of::<peft::LoKr>(),
+    Method::of::<peft::Miss>(),
     Method::of::<peft::Vera>(),
 ];
 

@@ -1,12 +1,14 @@
 //! Linear algebra that tuners and optimizers share: factorisations of arrays, and operations of the tape.
 
 mod factor;
+mod fold;
 mod gram_schmidt;
 mod kronecker;
 mod reflection;
 mod rotation;
 
 pub use factor::{qr, svd, unique_q};
+pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
 pub use kronecker::kronecker_product;
 pub use reflection::{reflect_all, reflect_each};

@@ -5,10 +5,12 @@ mod ia3;
 mod loha;
 mod lokr;
 mod lycoris;
+mod miss;
 mod vera;
 
 pub use hra::Hra;
 pub use ia3::Ia3;
 pub use loha::LoHa;
 pub use lokr::LoKr;
+pub use miss::Miss;
 pub use vera::Vera;

@@ -272,6 +272,18 @@ pub fn cases() -> Vec<Case> {
     all.push(lokr("core", "unet2d", merged(kernels.clone(), json!({ "use_effective_conv2d": true }))));
     all.push(lokr("whole kernels", "unet2d", merged(kernels, json!({ "r": 16, "rank_dropout": 0.2 }))));
 
+    let miss = |name, base, config| case(name, base, peft("MISS", config));
+    all.push(miss(
+        "uneven",
+        "llama",
+        json!({ "r": 6, "target_modules": ["q_proj", "down_proj"], "miss_dropout": 0.3 }),
+    ));
+    all.push(miss("bat", "llama-tied-bias", json!({ "r": 4, "target_modules": ["q_proj"], "init_weights": "bat" })));
+    let mini = json!({ "r": 4, "mini_r": 8, "target_modules": ["v_proj", "down_proj"], "init_weights": "mini" });
+    all.push(miss("mini", "llama", mini));
+    let biases = json!({ "r": 4, "target_modules": ["q_proj"], "bias": "MiSS_only" });
+    all.push(miss("biases", "llama-tied-bias", biases).except(Property::Rows, ONE_BIAS));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
