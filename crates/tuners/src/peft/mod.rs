@@ -1,5 +1,6 @@
 //! PEFT's own tuners, a file each.
 
+mod delora;
 mod hra;
 mod ia3;
 mod loha;
@@ -8,6 +9,7 @@ mod lycoris;
 mod miss;
 mod vera;
 
+pub use delora::Delora;
 pub use hra::Hra;
 pub use ia3::Ia3;
 pub use loha::LoHa;

@@ -284,6 +284,18 @@ pub fn cases() -> Vec<Case> {
     let biases = json!({ "r": 4, "target_modules": ["q_proj"], "bias": "MiSS_only" });
     all.push(miss("biases", "llama-tied-bias", biases).except(Property::Rows, ONE_BIAS));
 
+    let delora = |name, base, config| case(name, base, peft("DELORA", config));
+    all.push(delora(
+        "linear",
+        "llama",
+        json!({ "r": 2, "delora_lambda": 3, "target_modules": ["q_proj", "down_proj"] }),
+    ));
+    let patterns = json!({
+        "r": 3, "target_modules": ["q_proj", "v_proj"], "rank_pattern": { "v_proj": 2 }, "lambda_pattern": { "q_proj": 4 },
+        "module_dropout": 0.3, "init_weights": false, "delora_lambda": 2,
+    });
+    all.push(delora("patterns", "llama-tied-bias", patterns));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
