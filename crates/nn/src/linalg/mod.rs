@@ -3,6 +3,7 @@
 mod factor;
 mod fold;
 mod gram_schmidt;
+mod hadamard;
 mod kronecker;
 mod reflection;
 mod rotation;
@@ -10,6 +11,7 @@ mod rotation;
 pub use factor::{qr, svd, unique_q};
 pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
+pub use hadamard::hadamard_update;
 pub use kronecker::kronecker_product;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};

@@ -1,6 +1,7 @@
 //! PEFT's own tuners, a file each.
 
 mod delora;
+mod hira;
 mod hra;
 mod ia3;
 mod loha;
@@ -10,6 +11,7 @@ mod miss;
 mod vera;
 
 pub use delora::Delora;
+pub use hira::Hira;
 pub use hra::Hra;
 pub use ia3::Ia3;
 pub use loha::LoHa;

@@ -296,6 +296,14 @@ pub fn cases() -> Vec<Case> {
     });
     all.push(delora("patterns", "llama-tied-bias", patterns));
 
+    let hira = |name, base, config| case(name, base, peft("HIRA", config));
+    all.push(hira("linear", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj", "down_proj"] })));
+    let dropped = json!({ "r": 3, "target_modules": ["q_proj"], "hira_dropout": 0.3, "rank_pattern": { "q_proj": 2 } });
+    all.push(hira("dropout", "llama", dropped));
+    all.push(hira("conv1d", "gpt2", json!({ "r": 2, "target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": true })));
+    all.push(hira("conv2d", "unet2d", json!({ "r": 2, "target_modules": [KERNEL, POINT, QUERY] })));
+    all.push(hira("embedding", "llama", json!({ "r": 2, "target_modules": ["embed_tokens", "v_proj"] })));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
