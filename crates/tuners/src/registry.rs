@@ -23,6 +23,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
     Method::of::<peft::Delora>(),
+    Method::of::<peft::Gralora>(),
     Method::of::<peft::Hira>(),
     Method::of::<peft::Hra>(),
     Method::of::<peft::Ia3>(),

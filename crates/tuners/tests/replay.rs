@@ -44,6 +44,7 @@ cases! {
     loha "loha-" { basic conv conv_effective patterns }
     lokr "lokr-" { basic conv conv_effective decompose_both factor lycoris_init }
     delora "delora-" { basic patterns }
+    gralora "gralora-" { basic hybrid }
     hira "hira-" { basic patterns }
     miss "miss-" { basic bat mini uneven }
     vera "vera-" { basic conv1d mixed_shapes no_projection }

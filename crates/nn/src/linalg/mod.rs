@@ -3,6 +3,7 @@
 mod factor;
 mod fold;
 mod gram_schmidt;
+mod grouped;
 mod hadamard;
 mod kronecker;
 mod reflection;
@@ -11,6 +12,7 @@ mod rotation;
 pub use factor::{qr, svd, unique_q};
 pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
+pub use grouped::grouped_product;
 pub use hadamard::hadamard_update;
 pub use kronecker::kronecker_product;
 pub use reflection::{reflect_all, reflect_each};

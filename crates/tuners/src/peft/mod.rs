@@ -1,6 +1,7 @@
 //! PEFT's own tuners, a file each.
 
 mod delora;
+mod gralora;
 mod hira;
 mod hra;
 mod ia3;
@@ -11,6 +12,7 @@ mod miss;
 mod vera;
 
 pub use delora::Delora;
+pub use gralora::Gralora;
 pub use hira::Hira;
 pub use hra::Hra;
 pub use ia3::Ia3;

@@ -304,6 +304,15 @@ pub fn cases() -> Vec<Case> {
     all.push(hira("conv2d", "unet2d", json!({ "r": 2, "target_modules": [KERNEL, POINT, QUERY] })));
     all.push(hira("embedding", "llama", json!({ "r": 2, "target_modules": ["embed_tokens", "v_proj"] })));
 
+    let gralora = |name, base, config| case(name, base, peft("GRALORA", config));
+    all.push(gralora("blocks", "llama", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] })));
+    let hybrid = json!({
+        "r": 8, "hybrid_r": 3, "gralora_k": 4, "alpha": 16, "target_modules": ["q_proj", "v_proj"], "gralora_dropout": 0.3,
+        "init_weights": false,
+    });
+    all.push(gralora("hybrid", "llama-tied-bias", hybrid));
+    all.push(gralora("conv1d", "gpt2", json!({ "r": 4, "target_modules": ["c_attn"], "fan_in_fan_out": true })));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
