@@ -1,5 +1,6 @@
 //! Linear algebra that tuners and optimizers share: factorisations of arrays, and operations of the tape.
 
+mod circulant;
 mod factor;
 mod fold;
 mod gram_schmidt;
@@ -9,6 +10,7 @@ mod kronecker;
 mod reflection;
 mod rotation;
 
+pub use circulant::block_circulant;
 pub use factor::{qr, svd, unique_q};
 pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;

@@ -1,5 +1,6 @@
 //! PEFT's own tuners, a file each.
 
+mod c3a;
 mod delora;
 mod gralora;
 mod hira;
@@ -11,6 +12,7 @@ mod lycoris;
 mod miss;
 mod vera;
 
+pub use c3a::C3a;
 pub use delora::Delora;
 pub use gralora::Gralora;
 pub use hira::Hira;

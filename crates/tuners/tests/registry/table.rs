@@ -313,6 +313,12 @@ pub fn cases() -> Vec<Case> {
     all.push(gralora("hybrid", "llama-tied-bias", hybrid));
     all.push(gralora("conv1d", "gpt2", json!({ "r": 4, "target_modules": ["c_attn"], "fan_in_fan_out": true })));
 
+    let c3a = |name, base, config| case(name, base, peft("C3A", config));
+    let sizes =
+        json!({ "block_size": 16, "target_modules": ["q_proj", "v_proj"], "block_size_pattern": { "v_proj": 8 } });
+    all.push(c3a("sizes", "llama-tied-bias", sizes));
+    all.push(c3a("wide", "llama", json!({ "block_size": 16, "target_modules": ["down_proj"], "init_weights": true })));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
