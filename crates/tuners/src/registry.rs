@@ -23,6 +23,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
     Method::of::<peft::C3a>(),
+    Method::of::<peft::Deft>(),
     Method::of::<peft::Delora>(),
     Method::of::<peft::Gralora>(),
     Method::of::<peft::Hira>(),

@@ -44,6 +44,7 @@ cases! {
     loha "loha-" { basic conv conv_effective patterns }
     lokr "lokr-" { basic conv conv_effective decompose_both factor lycoris_init }
     c3a "c3a-" { basic pattern }
+    deft "deft-" { para qr relu }
     delora "delora-" { basic patterns }
     gralora "gralora-" { basic hybrid }
     hira "hira-" { basic patterns }

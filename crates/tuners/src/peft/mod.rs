@@ -1,6 +1,7 @@
 //! PEFT's own tuners, a file each.
 
 mod c3a;
+mod deft;
 mod delora;
 mod gralora;
 mod hira;
@@ -13,6 +14,7 @@ mod miss;
 mod vera;
 
 pub use c3a::C3a;
+pub use deft::Deft;
 pub use delora::Delora;
 pub use gralora::Gralora;
 pub use hira::Hira;

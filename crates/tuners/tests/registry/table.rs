@@ -319,6 +319,14 @@ pub fn cases() -> Vec<Case> {
     all.push(c3a("sizes", "llama-tied-bias", sizes));
     all.push(c3a("wide", "llama", json!({ "block_size": 16, "target_modules": ["down_proj"], "init_weights": true })));
 
+    let deft = |name, base, config| case(name, base, peft("DEFT", config));
+    all.push(deft("relu", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj", "down_proj"] })));
+    let qr = json!({ "r": 3, "target_modules": ["q_proj", "v_proj"], "decomposition_method": "qr", "deft_dropout": 0.3, "alpha": 2 });
+    all.push(deft("qr", "llama", qr));
+    all.push(deft("para", "llama", json!({ "r": 2, "target_modules": ["q_proj"], "para": true })));
+    let conv1d = json!({ "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true, "init_weights": false });
+    all.push(deft("conv1d", "gpt2", conv1d));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
