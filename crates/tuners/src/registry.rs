@@ -32,6 +32,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::LoHa>(),
     Method::of::<peft::LoKr>(),
     Method::of::<peft::Miss>(),
+    Method::of::<peft::Peanut>(),
     Method::of::<peft::Vera>(),
 ];
 

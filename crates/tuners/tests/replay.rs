@@ -49,6 +49,7 @@ cases! {
     gralora "gralora-" { basic hybrid }
     hira "hira-" { basic patterns }
     miss "miss-" { basic bat mini uneven }
+    peanut "peanut-" { basic deep }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 

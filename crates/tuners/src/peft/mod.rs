@@ -11,6 +11,7 @@ mod loha;
 mod lokr;
 mod lycoris;
 mod miss;
+mod peanut;
 mod vera;
 
 pub use c3a::C3a;
@@ -23,4 +24,5 @@ pub use ia3::Ia3;
 pub use loha::LoHa;
 pub use lokr::LoKr;
 pub use miss::Miss;
+pub use peanut::Peanut;
 pub use vera::Vera;

@@ -327,6 +327,12 @@ pub fn cases() -> Vec<Case> {
     let conv1d = json!({ "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true, "init_weights": false });
     all.push(deft("conv1d", "gpt2", conv1d));
 
+    let peanut = |name, base, config| case(name, base, peft("PEANUT", config));
+    all.push(peanut("shallow", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj"], "act_fn": "tanh" })));
+    let deep =
+        json!({ "r": 3, "depth": 2, "scaling": 0.5, "target_modules": ["q_proj", "down_proj"], "act_fn": "gelu" });
+    all.push(peanut("deep", "llama", deep));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
