@@ -25,6 +25,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::C3a>(),
     Method::of::<peft::Deft>(),
     Method::of::<peft::Delora>(),
+    Method::of::<peft::Glora>(),
     Method::of::<peft::Gralora>(),
     Method::of::<peft::Hira>(),
     Method::of::<peft::Hra>(),

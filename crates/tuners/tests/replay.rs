@@ -46,6 +46,7 @@ cases! {
     c3a "c3a-" { basic pattern }
     deft "deft-" { para qr relu }
     delora "delora-" { basic patterns }
+    glora "glora-" { constant lora none vector }
     gralora "gralora-" { basic hybrid }
     hira "hira-" { basic patterns }
     miss "miss-" { basic bat mini uneven }

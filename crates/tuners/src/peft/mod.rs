@@ -3,6 +3,7 @@
 mod c3a;
 mod deft;
 mod delora;
+mod glora;
 mod gralora;
 mod hira;
 mod hra;
@@ -17,6 +18,7 @@ mod vera;
 pub use c3a::C3a;
 pub use deft::Deft;
 pub use delora::Delora;
+pub use glora::Glora;
 pub use gralora::Gralora;
 pub use hira::Hira;
 pub use hra::Hra;

@@ -333,6 +333,14 @@ pub fn cases() -> Vec<Case> {
         json!({ "r": 3, "depth": 2, "scaling": 0.5, "target_modules": ["q_proj", "down_proj"], "act_fn": "gelu" });
     all.push(peanut("deep", "llama", deep));
 
+    let glora = |name, config| case(name, "llama-tied-bias", peft("GLORA", config));
+    let targets = json!({ "r": 2, "target_modules": ["q_proj", "down_proj"] });
+    let form = |a_b: &str, c: &str, d_e: &str| json!({ "config_A_B": a_b, "config_C": c, "config_D_E": d_e });
+    all.push(glora("lora", targets.clone()));
+    all.push(glora("vector", merged(targets.clone(), form("vector", "vector", "vector"))));
+    all.push(glora("constant", merged(targets.clone(), form("constant", "none", "none"))));
+    all.push(glora("bias", merged(targets, form("none", "lora", "vector"))));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
