@@ -22,6 +22,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::PartTuning>(),
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
+    Method::of::<peft::Beft>(),
     Method::of::<peft::C3a>(),
     Method::of::<peft::Deft>(),
     Method::of::<peft::Delora>(),

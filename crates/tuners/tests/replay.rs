@@ -43,6 +43,7 @@ cases! {
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     loha "loha-" { basic conv conv_effective patterns }
     lokr "lokr-" { basic conv conv_effective decompose_both factor lycoris_init }
+    beft "beft-" { basic }
     c3a "c3a-" { basic pattern }
     deft "deft-" { para qr relu }
     delora "delora-" { basic patterns }

@@ -1,5 +1,6 @@
 //! PEFT's own tuners, a file each.
 
+mod beft;
 mod c3a;
 mod deft;
 mod delora;
@@ -15,6 +16,7 @@ mod miss;
 mod peanut;
 mod vera;
 
+pub use beft::Beft;
 pub use c3a::C3a;
 pub use deft::Deft;
 pub use delora::Delora;

@@ -341,6 +341,9 @@ pub fn cases() -> Vec<Case> {
     all.push(glora("constant", merged(targets.clone(), form("constant", "none", "none"))));
     all.push(glora("bias", merged(targets, form("none", "lora", "vector"))));
 
+    all.push(case("biases", "llama-tied-bias", peft("BEFT", json!({ "target_modules": ["q_proj", "v_proj"] }))));
+    all.push(case("saved", "bert-classifier", peft("BEFT", json!({ "modules_to_save": ["classifier"] }))));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
