@@ -35,6 +35,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::LoKr>(),
     Method::of::<peft::Miss>(),
     Method::of::<peft::Peanut>(),
+    Method::of::<peft::Road>(),
     Method::of::<peft::Vera>(),
 ];
 

@@ -52,6 +52,7 @@ cases! {
     hira "hira-" { basic patterns }
     miss "miss-" { basic bat mini uneven }
     peanut "peanut-" { basic deep }
+    road "road-" { mixed_batch road_1 road_2 road_4 }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
 }
 

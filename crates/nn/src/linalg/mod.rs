@@ -7,6 +7,7 @@ mod gram_schmidt;
 mod grouped;
 mod hadamard;
 mod kronecker;
+mod pair_rotation;
 mod reflection;
 mod rotation;
 
@@ -17,6 +18,7 @@ pub use gram_schmidt::gram_schmidt;
 pub use grouped::grouped_product;
 pub use hadamard::hadamard_update;
 pub use kronecker::kronecker_product;
+pub use pair_rotation::rotate_pairs;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
 

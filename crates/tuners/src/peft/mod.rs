@@ -14,6 +14,7 @@ mod lokr;
 mod lycoris;
 mod miss;
 mod peanut;
+mod road;
 mod vera;
 
 pub use beft::Beft;
@@ -29,4 +30,5 @@ pub use loha::LoHa;
 pub use lokr::LoKr;
 pub use miss::Miss;
 pub use peanut::Peanut;
+pub use road::Road;
 pub use vera::Vera;

@@ -344,6 +344,13 @@ pub fn cases() -> Vec<Case> {
     all.push(case("biases", "llama-tied-bias", peft("BEFT", json!({ "target_modules": ["q_proj", "v_proj"] }))));
     all.push(case("saved", "bert-classifier", peft("BEFT", json!({ "modules_to_save": ["classifier"] }))));
 
+    let road = |name, base, config| case(name, base, peft("ROAD", config));
+    for variant in ["road_1", "road_2", "road_4"] {
+        let config = json!({ "variant": variant, "group_size": 8, "target_modules": ["q_proj", "down_proj"] });
+        all.push(road(variant, "llama-tied-bias", config));
+    }
+    all.push(road("pairs", "llama", json!({ "group_size": 2, "target_modules": ["v_proj"], "init_weights": false })));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
