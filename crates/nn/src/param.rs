@@ -164,6 +164,11 @@ impl Param {
         Ok(())
     }
 
+    /// A frozen parameter of its own with the value that another had.
+    pub(crate) fn at(place: Place) -> Self {
+        Self::of(place.0, false)
+    }
+
     /// The value as an input of differentiable operations. `grad` false leaves the tape out.
     pub fn value(&self, grad: bool) -> Result<Tensor> {
         let state = self.0.state.read();

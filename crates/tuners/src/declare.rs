@@ -81,6 +81,31 @@ macro_rules! config {
     };
 }
 
+/// Declares an enum of words and of true and false: `choices! { Start { Zero = true, Random = false, Bat = "bat" } }`.
+#[macro_export]
+macro_rules! choices {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $value:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name { $($(#[$variant_doc])* $variant),* }
+
+        impl $crate::fields::FieldType for $name {
+            const WANTED: &'static str = concat!("one of" $(, " ", stringify!($value))*);
+            fn typescript() -> String {
+                [$(serde_json::Value::from($value).to_string().replace('"', "'")),*].join(" | ")
+            }
+            fn of(value: &serde_json::Value) -> Option<Self> {
+                [$((serde_json::Value::from($value), Self::$variant)),*].into_iter().find(|(v, _)| v == value).map(|(_, it)| it)
+            }
+            fn json(&self) -> serde_json::Value {
+                match self {
+                    $(Self::$variant => $value.into()),*
+                }
+            }
+        }
+    };
+}
+
 /// Declares an enum of words: `words! { Act { Gelu = "gelu", Relu = "relu" } }`.
 #[macro_export]
 macro_rules! words {

@@ -88,6 +88,19 @@ impl Init {
         }
     }
 
+    /// What is computed of the base and not trained: a checkpoint may hold it.
+    pub fn derived(
+        &mut self,
+        shape: &[usize],
+        make: impl Fn() -> Result<Array> + Send + Sync + 'static,
+    ) -> Result<Param> {
+        let param = Param::pending(shape, self.dtype, &self.device, false, make);
+        if matches!(self.from, From::Seed(_)) {
+            param.settle()?;
+        }
+        Ok(param)
+    }
+
     pub fn constant(&mut self, shape: &[usize], value: f64) -> Result<Param> {
         let array = Array::full(value as f32, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
         Ok(Param::new(array, true))

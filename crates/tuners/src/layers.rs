@@ -114,7 +114,9 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
             if node.has_merged() {
                 return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
             }
-            sites.push(Site::of(node, &path)?);
+            let mut site = Site::of(node, &path)?;
+            site.first = node.tuner::<Layer<K::Adapter>>().is_none();
+            sites.push(site);
             places.push(Place { id: node.id(), path });
         }
     }

@@ -16,6 +16,8 @@ pub struct Site {
     pub outputs: usize,
     pub inputs: usize,
     pub bias: bool,
+    /// Whether no adapter of the same kind is here yet.
+    pub first: bool,
     /// Of the base.
     pub base_dtype: DType,
     pub device: Device,
@@ -37,6 +39,7 @@ impl Site {
             outputs,
             inputs,
             bias: weights.bias().is_some(),
+            first: true,
             base_dtype: weight.dtype(),
             device: weight.device(),
             shape,

@@ -1,12 +1,24 @@
 //! Linear algebra that tuners and optimizers share: factorisations of arrays, and operations of the tape.
 
+mod circulant;
 mod factor;
+mod fold;
 mod gram_schmidt;
+mod grouped;
+mod hadamard;
+mod kronecker;
+mod pair_rotation;
 mod reflection;
 mod rotation;
 
+pub use circulant::block_circulant;
 pub use factor::{qr, svd, unique_q};
+pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
+pub use grouped::grouped_product;
+pub use hadamard::hadamard_update;
+pub use kronecker::kronecker_product;
+pub use pair_rotation::rotate_pairs;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
 

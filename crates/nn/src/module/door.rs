@@ -135,7 +135,7 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
     }
 
     /// The weight with `adapter` in it. `w [out, in]` in f32 or wider, which the weight is when this is asked: adapters
-    /// before this one are in it already.
+    /// before this one are in it already, but in none of `weights`.
     fn merged_weight(&self, _adapter: AdapterId, _weights: &Weights<'_>, w: Array) -> Result<Array> {
         Ok(w)
     }

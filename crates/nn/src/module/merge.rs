@@ -3,12 +3,25 @@
 use super::door::{Tuner, VisitorMut};
 use super::node::{Merged, Node, NodeList};
 use super::walk::all_parameters;
+use super::weights::Weights;
 use crate::context::AdapterId;
 use crate::ops::compute_dtype;
-use crate::param::Param;
+use crate::param::{Param, Place};
 use crate::tensor::Array;
 use crate::Result;
 use std::collections::HashMap;
+
+/// What a layer multiplies by without any adapter.
+struct Original(Option<(Param, Option<Param>)>);
+
+impl Original {
+    fn of<'a>(&'a self, weights: Weights<'a>) -> Weights<'a> {
+        match &self.0 {
+            Some((weight, bias)) => weights.with(weight, bias.as_ref()),
+            None => weights,
+        }
+    }
+}
 
 impl Node {
     pub fn has_merged(&self) -> bool {
@@ -38,11 +51,13 @@ impl Node {
         let tuners = self.mergeable(ids);
         let Some(weights) = self.module().weights().filter(|_| !tuners.is_empty()) else { return Ok(value) };
         let kind = weights.kind();
+        let original = self.original();
+        let base = original.of(weights);
         if weights.weight().is(param) {
             let before = value.map_or_else(|| param.array(), Ok)?;
             let mut w = kind.matrix(&before)?;
             for (tuner, id) in tuners {
-                w = tuner.merged_weight(id, &weights, w)?;
+                w = tuner.merged_weight(id, &base, w)?;
             }
             return Ok(Some(kind.weight(&w, before.dims())?.to_dtype(before.dtype())?));
         }
@@ -53,10 +68,9 @@ impl Node {
         let mut bias = before.to_dtype(compute_dtype(before.dtype()))?;
         let mut changed = false;
         for (at, (tuner, id)) in tuners.iter().enumerate() {
-            let w = || {
-                tuners[..at].iter().try_fold(weights.matrix()?, |w, (tuner, id)| tuner.merged_weight(*id, &weights, w))
-            };
-            if let Some(merged) = tuner.merged_bias(*id, &weights, &w, Some(&bias))? {
+            let w =
+                || tuners[..at].iter().try_fold(weights.matrix()?, |w, (tuner, id)| tuner.merged_weight(*id, &base, w));
+            if let Some(merged) = tuner.merged_bias(*id, &base, &w, Some(&bias))? {
                 bias = merged;
                 changed = true;
             }
@@ -77,6 +91,12 @@ impl Node {
             }
         };
         Ok(self.merged_value(ids, weights.weight(), None)?.map(|weight| (weight, bias)))
+    }
+
+    /// Weight and bias from before the first merge, where there was one.
+    fn original(&self) -> Original {
+        let of = |place: &Place| Param::at(place.clone());
+        Original(self.merged.as_ref().map(|m| (of(&m.weight), m.bias.as_ref().map(of))))
     }
 
     /// Whether merging `ids` would give finite numbers only.

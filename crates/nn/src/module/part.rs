@@ -2,6 +2,7 @@
 
 use crate::context::AdapterId;
 use crate::param::Param;
+use std::borrow::Cow;
 
 /// One tensor of an adapter at one place.
 pub struct Part<'a> {
@@ -19,7 +20,7 @@ pub struct Part<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartName {
     /// `<group>.<adapter><leaf>` in memory and in SWIFT's files, `<group><saved>` in PEFT's, which leave the adapter's name out.
-    Grouped { group: &'static str, leaf: &'static str, saved: &'static str },
+    Grouped { group: &'static str, leaf: Cow<'static, str>, saved: Cow<'static, str> },
     /// `<group>.<adapter>.<path>` in memory, `<group>.<path>` in PEFT's files: of a module inside of a tuner.
     Inside { group: &'static str, path: String },
     /// `<group>` in memory, `<group>.<adapter>` in files: SWIFT's merged linear, whose own names would clash there.
@@ -63,12 +64,13 @@ pub enum Rate {
 impl<'a> Part<'a> {
     /// A bare parameter: `<group>.<adapter>`.
     pub fn trained(group: &'static str, param: &'a Param) -> Self {
-        Self::of(PartName::Grouped { group, leaf: "", saved: "" }, param)
+        Self::of(PartName::Grouped { group, leaf: "".into(), saved: "".into() }, param)
     }
 
     /// A parameter of a module in a `ModuleDict`: `<group>.<adapter><leaf>`, the leaf with its dot.
-    pub fn leaf(group: &'static str, leaf: &'static str, param: &'a Param) -> Self {
-        Self::of(PartName::Grouped { group, leaf, saved: leaf }, param)
+    pub fn leaf(group: &'static str, leaf: impl Into<Cow<'static, str>>, param: &'a Param) -> Self {
+        let leaf = leaf.into();
+        Self::of(PartName::Grouped { group, saved: leaf.clone(), leaf }, param)
     }
 
     pub fn plain(name: String, param: &'a Param) -> Self {

@@ -40,6 +40,15 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The same layer over other values.
+    pub(super) fn with(self, values: &'a Param, biases: Option<&'a Param>) -> Self {
+        match self {
+            Self::Linear { layout, .. } => Self::Linear { weight: values, bias: biases, layout },
+            Self::Embedding { scale, .. } => Self::Embedding { weight: values, scale },
+            Self::Conv2d { shape, .. } => Self::Conv2d { weight: values, bias: biases, shape },
+        }
+    }
+
     pub fn kind(&self) -> WeightKind {
         match self {
             Self::Linear { layout, .. } => WeightKind::Linear { transposed: *layout == WeightLayout::InOut },

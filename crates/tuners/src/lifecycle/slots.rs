@@ -92,7 +92,7 @@ impl Slot {
     pub fn aliases(&self, format: Format, adapter: &str) -> Vec<String> {
         let tails = match &self.place {
             Place::Own { name: PartName::Grouped { group, leaf, saved }, .. } if leaf != saved => {
-                let leaves = [*saved, *leaf];
+                let leaves = [saved, leaf];
                 leaves.iter().flat_map(|l| [format!("{group}{l}"), format!("{group}.{adapter}{l}")]).collect()
             }
             Place::Own { name: PartName::Plain(leaf), role: Role::Copied } => {

@@ -189,7 +189,7 @@ impl LayerAdapter for Lora {
         };
         parts.extend(self.b_bias.iter().map(|b| Part::leaf("lora_B", ".bias", b).rate(Rate::Up)));
         parts.extend(self.magnitude.iter().map(|m| {
-            let name = PartName::Grouped { group: "lora_magnitude_vector", leaf: ".weight", saved: "" };
+            let name = PartName::Grouped { group: "lora_magnitude_vector", leaf: ".weight".into(), saved: "".into() };
             Part::of(name, m)
         }));
         parts

@@ -2,6 +2,7 @@
 //!
 //! Hyeon-Woo et al. 2021 (FedPara, arXiv 2108.06098); PEFT's `peft.tuners.loha`.
 
+use super::lycoris::{Dropouts, Factored};
 use crate::bank::Bank;
 use crate::config::TunerConfig;
 use crate::fields::{Patterns, Probability};
@@ -10,9 +11,8 @@ use crate::layer::LayerAdapter;
 use crate::layers::LayerKind;
 use crate::site::{Call, Input, Site};
 use crate::target;
-use swift_tuners_nn::init::Rng;
 use swift_tuners_nn::module::{Part, WeightKind};
-use swift_tuners_nn::{Array, Param, Result, Tensor};
+use swift_tuners_nn::{Result, Tensor};
 
 crate::config! {
     /// `LoHaConfig`
@@ -40,34 +40,9 @@ crate::config! {
 /// `ΔW = s (w1_a w1_b) ∘ (w2_a w2_b)`, each factor `Σ t[i,j,..] a[i,·] b[j,·]` where there are cores.
 #[derive(Clone)]
 pub struct LoHa {
-    factors: [Factor; 2],
+    factors: [Factored; 2],
     scaling: f64,
-    rank_dropout: f64,
-    module_dropout: f64,
-}
-
-#[derive(Clone)]
-struct Factor {
-    /// `[out, r]`, with a core `[r, out]`
-    a: Param,
-    /// `[r, in]`
-    b: Param,
-    /// `[r, r, height, width]`
-    core: Option<Param>,
-}
-
-impl Factor {
-    fn matrix(&self, call: &Call<'_>) -> Result<Tensor> {
-        let (a, b) = (call.value(&self.a)?, call.value(&self.b)?);
-        let Some(core) = &self.core else { return a.matmul(&b) };
-        let t = call.value(core)?;
-        let (r, taps, out, inp) = (t.dim(0), t.dim(2) * t.dim(3), a.dim(1), b.dim(1));
-        // [r, out]ᵀ [r, r taps] → [out, r, taps], then the second mode of it.
-        let first = a.transpose(0, 1)?.contiguous()?.matmul(&t.reshape((r, r * taps))?)?;
-        let first = first.reshape((out, r, taps))?.transpose(1, 2)?.contiguous()?.reshape((out * taps, r))?;
-        let second = first.matmul(&b)?.reshape((out, taps, inp))?;
-        second.transpose(1, 2)?.contiguous()?.reshape((out, inp * taps))
-    }
+    dropouts: Dropouts,
 }
 
 impl LayerKind for LoHa {
@@ -95,9 +70,9 @@ impl LayerKind for LoHa {
         let a = kaiming(&shape_a)?;
         let b = if zero { init.constant(&shape_b, 0.)? } else { init.kaiming(&shape_b)? };
         let mut cores = || core.map(|[height, width]| init.kaiming(&[r, r, height, width])).transpose();
-        let factors = [Factor { a: first.0, b: first.1, core: cores()? }, Factor { a, b, core: cores()? }];
-        let (rank_dropout, module_dropout) = (c.rank_dropout.0, c.module_dropout.0);
-        Ok(Self { factors, scaling: alpha / r as f64, rank_dropout, module_dropout })
+        let factors = [Factored { a: first.0, b: first.1, core: cores()? }, Factored { a, b, core: cores()? }];
+        let dropouts = Dropouts { rank: c.rank_dropout.0, scale: true, module: c.module_dropout.0 };
+        Ok(Self { factors, scaling: alpha / r as f64, dropouts })
     }
 }
 
@@ -120,21 +95,14 @@ impl LayerAdapter for LoHa {
     fn delta(&self, call: &Call<'_>) -> Result<Option<Tensor>> {
         let [first, second] = &self.factors;
         let delta = first.matrix(call)?.mul(&second.matrix(call)?)?.affine(self.scaling, 0.)?;
-        if !call.training() || self.rank_dropout == 0. {
-            return Ok(Some(delta));
+        match self.dropouts.outputs(call, &delta)? {
+            Some(mask) => delta.mul(&mask.unsqueeze(1)?).map(Some),
+            None => Ok(Some(delta)),
         }
-        let (rows, mut rng) = (delta.dim(0), Rng::new(call.cx.next_seed()));
-        let kept: Vec<f32> = (0..rows).map(|_| f32::from(u8::from(rng.uniform() > self.rank_dropout))).collect();
-        let share = kept.iter().sum::<f32>() / rows as f32;
-        let mask = Array::from_vec(kept, (rows, 1), &candle_core::Device::Cpu)?;
-        let mask =
-            (mask / f64::from(share.max(f32::MIN_POSITIVE)))?.to_dtype(delta.dtype())?.to_device(delta.device())?;
-        delta.mul(&mask.into()).map(Some)
     }
 
     fn product(&self, call: &Call<'_>, x: &Input) -> Result<Option<Tensor>> {
-        if call.training() && self.module_dropout > 0. && Rng::new(call.cx.next_seed()).uniform() <= self.module_dropout
-        {
+        if self.dropouts.skip(call) {
             return Ok(None);
         }
         self.delta(call)?.map(|delta| call.times(x, &delta)).transpose()

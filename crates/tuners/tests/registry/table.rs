@@ -263,6 +263,102 @@ pub fn cases() -> Vec<Case> {
     all.push(case("conv2d", "unet2d", peft("LOHA", kernels.clone())));
     all.push(case("cores", "unet2d", peft("LOHA", merged(kernels, json!({ "use_effective_conv2d": true })))));
 
+    let lokr = |name, base, config| case(name, base, peft("LOKR", config));
+    all.push(lokr("whole", "llama", json!({ "r": 64, "alpha": 32, "target_modules": ["q_proj", "down_proj"] })));
+    let both = json!({
+        "r": 2, "alpha": 3, "target_modules": ["q_proj", "k_proj"], "decompose_both": true, "decompose_factor": 8,
+        "rank_pattern": { "k_proj": 1 }, "alpha_pattern": { "q_proj": 2 },
+    });
+    all.push(lokr("both factored", "llama", both));
+    let dropped = json!({
+        "r": 2, "target_modules": ["q_proj", "o_proj"], "rank_dropout": 0.3, "rank_dropout_scale": true, "module_dropout": 0.3,
+        "init_weights": "lycoris",
+    });
+    all.push(lokr("dropout", "llama-tied-bias", dropped));
+    let kernels = json!({ "r": 2, "target_modules": [KERNEL, POINT], "decompose_factor": 4 });
+    all.push(lokr("conv2d", "unet2d", kernels.clone()));
+    all.push(lokr("core", "unet2d", merged(kernels.clone(), json!({ "use_effective_conv2d": true }))));
+    all.push(lokr("whole kernels", "unet2d", merged(kernels, json!({ "r": 16, "rank_dropout": 0.2 }))));
+
+    let miss = |name, base, config| case(name, base, peft("MISS", config));
+    all.push(miss(
+        "uneven",
+        "llama",
+        json!({ "r": 6, "target_modules": ["q_proj", "down_proj"], "miss_dropout": 0.3 }),
+    ));
+    all.push(miss("bat", "llama-tied-bias", json!({ "r": 4, "target_modules": ["q_proj"], "init_weights": "bat" })));
+    let mini = json!({ "r": 4, "mini_r": 8, "target_modules": ["v_proj", "down_proj"], "init_weights": "mini" });
+    all.push(miss("mini", "llama", mini));
+    let biases = json!({ "r": 4, "target_modules": ["q_proj"], "bias": "MiSS_only" });
+    all.push(miss("biases", "llama-tied-bias", biases).except(Property::Rows, ONE_BIAS));
+
+    let delora = |name, base, config| case(name, base, peft("DELORA", config));
+    all.push(delora(
+        "linear",
+        "llama",
+        json!({ "r": 2, "delora_lambda": 3, "target_modules": ["q_proj", "down_proj"] }),
+    ));
+    let patterns = json!({
+        "r": 3, "target_modules": ["q_proj", "v_proj"], "rank_pattern": { "v_proj": 2 }, "lambda_pattern": { "q_proj": 4 },
+        "module_dropout": 0.3, "init_weights": false, "delora_lambda": 2,
+    });
+    all.push(delora("patterns", "llama-tied-bias", patterns));
+
+    let hira = |name, base, config| case(name, base, peft("HIRA", config));
+    all.push(hira("linear", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj", "down_proj"] })));
+    let dropped = json!({ "r": 3, "target_modules": ["q_proj"], "hira_dropout": 0.3, "rank_pattern": { "q_proj": 2 } });
+    all.push(hira("dropout", "llama", dropped));
+    all.push(hira("conv1d", "gpt2", json!({ "r": 2, "target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": true })));
+    all.push(hira("conv2d", "unet2d", json!({ "r": 2, "target_modules": [KERNEL, POINT, QUERY] })));
+    all.push(hira("embedding", "llama", json!({ "r": 2, "target_modules": ["embed_tokens", "v_proj"] })));
+
+    let gralora = |name, base, config| case(name, base, peft("GRALORA", config));
+    all.push(gralora("blocks", "llama", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] })));
+    let hybrid = json!({
+        "r": 8, "hybrid_r": 3, "gralora_k": 4, "alpha": 16, "target_modules": ["q_proj", "v_proj"], "gralora_dropout": 0.3,
+        "init_weights": false,
+    });
+    all.push(gralora("hybrid", "llama-tied-bias", hybrid));
+    all.push(gralora("conv1d", "gpt2", json!({ "r": 4, "target_modules": ["c_attn"], "fan_in_fan_out": true })));
+
+    let c3a = |name, base, config| case(name, base, peft("C3A", config));
+    let sizes =
+        json!({ "block_size": 16, "target_modules": ["q_proj", "v_proj"], "block_size_pattern": { "v_proj": 8 } });
+    all.push(c3a("sizes", "llama-tied-bias", sizes));
+    all.push(c3a("wide", "llama", json!({ "block_size": 16, "target_modules": ["down_proj"], "init_weights": true })));
+
+    let deft = |name, base, config| case(name, base, peft("DEFT", config));
+    all.push(deft("relu", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj", "down_proj"] })));
+    let qr = json!({ "r": 3, "target_modules": ["q_proj", "v_proj"], "decomposition_method": "qr", "deft_dropout": 0.3, "alpha": 2 });
+    all.push(deft("qr", "llama", qr));
+    all.push(deft("para", "llama", json!({ "r": 2, "target_modules": ["q_proj"], "para": true })));
+    let conv1d = json!({ "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true, "init_weights": false });
+    all.push(deft("conv1d", "gpt2", conv1d));
+
+    let peanut = |name, base, config| case(name, base, peft("PEANUT", config));
+    all.push(peanut("shallow", "llama-tied-bias", json!({ "r": 3, "target_modules": ["q_proj"], "act_fn": "tanh" })));
+    let deep =
+        json!({ "r": 3, "depth": 2, "scaling": 0.5, "target_modules": ["q_proj", "down_proj"], "act_fn": "gelu" });
+    all.push(peanut("deep", "llama", deep));
+
+    let glora = |name, config| case(name, "llama-tied-bias", peft("GLORA", config));
+    let targets = json!({ "r": 2, "target_modules": ["q_proj", "down_proj"] });
+    let form = |a_b: &str, c: &str, d_e: &str| json!({ "config_A_B": a_b, "config_C": c, "config_D_E": d_e });
+    all.push(glora("lora", targets.clone()));
+    all.push(glora("vector", merged(targets.clone(), form("vector", "vector", "vector"))));
+    all.push(glora("constant", merged(targets.clone(), form("constant", "none", "none"))));
+    all.push(glora("bias", merged(targets, form("none", "lora", "vector"))));
+
+    all.push(case("biases", "llama-tied-bias", peft("BEFT", json!({ "target_modules": ["q_proj", "v_proj"] }))));
+    all.push(case("saved", "bert-classifier", peft("BEFT", json!({ "modules_to_save": ["classifier"] }))));
+
+    let road = |name, base, config| case(name, base, peft("ROAD", config));
+    for variant in ["road_1", "road_2", "road_4"] {
+        let config = json!({ "variant": variant, "group_size": 8, "target_modules": ["q_proj", "down_proj"] });
+        all.push(road(variant, "llama-tied-bias", config));
+    }
+    all.push(road("pairs", "llama", json!({ "group_size": 2, "target_modules": ["v_proj"], "init_weights": false })));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
