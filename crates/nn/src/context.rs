@@ -46,6 +46,8 @@ pub struct Context {
     pub active: Arc<Vec<AdapterId>>,
     /// The one adapter that runs on each row of the batch, `None` for the untuned model; `active` holds each of them once.
     pub rows: Option<Arc<Vec<Option<AdapterId>>>>,
+    /// Which rows of the batch this part of the pass is about, where they run apart.
+    pub run: Option<Range<usize>>,
     /// Base of all random numbers of this pass.
     pub seed: u64,
     /// How often this pass has drawn random numbers: the model's structure alone decides what each place draws.
@@ -69,6 +71,7 @@ impl Default for Context {
             grad: true,
             active: Arc::default(),
             rows: None,
+            run: None,
             seed: 0,
             draws: Arc::default(),
             cache: None,
@@ -153,7 +156,8 @@ impl Context {
         let runs = self.row_runs(batch)?.unwrap_or_default();
         let mut parts = Vec::with_capacity(runs.len());
         for RowRun { rows, adapter } in runs {
-            let cx = Self { active: Arc::new(adapter.into_iter().collect()), rows: None, ..self.clone() };
+            let active = Arc::new(adapter.into_iter().collect());
+            let cx = Self { active, rows: None, run: Some(rows.clone()), ..self.clone() };
             parts.push(f(&cx, args.narrow_rows(batch, &rows)?)?.into_tensor()?);
         }
         Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?.into())
@@ -171,9 +175,19 @@ pub fn mix(a: u64, b: u64) -> u64 {
 #[derive(Default)]
 pub struct KvCache {
     layers: Mutex<Vec<Option<(Array, Array)>>>,
+    taps: Mutex<HashMap<(AdapterId, usize), Value>>,
 }
 
 impl KvCache {
+    /// Keeps a value of the first pass for a tuner of `adapter` in the passes that follow.
+    pub fn put_tap(&self, adapter: AdapterId, place: usize, value: Value) {
+        self.taps.lock().insert((adapter, place), value);
+    }
+
+    pub fn tap(&self, adapter: AdapterId, place: usize) -> Option<Value> {
+        self.taps.lock().get(&(adapter, place)).cloned()
+    }
+
     /// Positions held so far.
     pub fn len(&self) -> usize {
         self.layers.lock().first().and_then(|l| l.as_ref()).map_or(0, |(k, _)| k.dims()[1])

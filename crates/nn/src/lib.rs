@@ -9,6 +9,7 @@ pub mod generate;
 pub mod init;
 pub mod layers;
 pub mod linalg;
+mod low_rank;
 pub mod models;
 pub mod module;
 pub mod ops;
@@ -18,6 +19,7 @@ pub mod tensor;
 
 pub use context::{AdapterId, CancelFlag, Context};
 pub use error::{Error, ErrorCode, Result};
+pub use low_rank::LowRank;
 pub use models::{Inputs, Model, Output, Quantization};
 pub use param::Param;
 pub use tensor::{Array, Tensor};

@@ -259,7 +259,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                         _ => continue,
                     };
                     match part.role {
-                        Role::Trained | Role::Copied => v.param(&full, part.param),
+                        Role::Trained | Role::Frozen | Role::Copied => v.param(&full, part.param),
                         Role::Buffer { .. } | Role::Shared => v.buffer(&full, part.param),
                     }
                 }

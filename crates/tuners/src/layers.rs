@@ -33,6 +33,21 @@ pub trait LayerKind: 'static {
         Ok(())
     }
 
+    /// What is done to the model before its layers are looked at.
+    fn prepare(_config: &Self::Config, _attach: &mut Attach<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the configuration may name no layer at all, because it names other places.
+    fn may_name_none(_config: &Self::Config) -> bool {
+        false
+    }
+
+    /// Why an adapter of this configuration cannot be merged, if it cannot.
+    fn unmergeable(_config: &Self::Config) -> Option<&'static str> {
+        None
+    }
+
     /// PEFT's default `target_modules` for this model.
     fn default_targets(model: &Model) -> &'static [&'static str] {
         model.keys.lora_targets
@@ -96,11 +111,20 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     if bias != Bias::None && a.config.dialect == Dialect::Peft && !a.others.is_empty() {
         return Err(Error::config("bias", "PEFT supports one adapter with bias; use 'none' when there are several"));
     }
+    K::prepare(config, a)?;
     save_heads(a.model, &mut resolved)?;
-    resolve_targets(a.model, K::default_targets(a.model), &mut resolved)?;
+    let optional = K::may_name_none(config);
+    resolve_targets(a.model, K::default_targets(a.model), optional, &mut resolved)?;
     K::resolve(config, a, &mut resolved)?;
     let copied = resolved.texts("modules_to_save")?.unwrap_or_default();
-    let mut targets = target::resolve(a.model, &resolved, &copied)?;
+    let mut targets = if optional && resolved.get("target_modules").is_none() {
+        Vec::new()
+    } else {
+        match target::resolve(a.model, &resolved, &copied) {
+            Err(Error::Target { .. }) if optional => Vec::new(),
+            found => found?,
+        }
+    };
     if matches!(resolved.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear")) {
         resolved.set("target_modules", targets.clone());
     }
@@ -148,7 +172,7 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     })?;
     attach_at(&mut a.model.root, &copies, |_, node| ModulesToSave::attach(node, id, name))?;
     K::finish(config, a)?;
-    Ok(Attachment { config: resolved, bias, shared: Vec::new() })
+    Ok(Attachment { config: resolved, bias, shared: Vec::new(), unmergeable: K::unmergeable(config) })
 }
 
 fn push<D: LayerAdapter>(node: &mut Node, site: &Site, id: AdapterId, name: &str, adapter: D) -> Result<()> {
@@ -183,11 +207,11 @@ fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> {
 }
 
 /// Absent targets become the model type's own.
-fn resolve_targets(model: &Model, defaults: &[&str], config: &mut TunerConfig) -> Result<()> {
+fn resolve_targets(model: &Model, defaults: &[&str], optional: bool, config: &mut TunerConfig) -> Result<()> {
     if config.get("target_modules").is_some() {
         return Ok(());
     }
-    if defaults.is_empty() {
+    if defaults.is_empty() && !optional {
         let kind = model.keys.model_type;
         return Err(Error::config("target_modules", format!("missing: PEFT has no defaults for {kind}")));
     }

@@ -7,6 +7,7 @@ use crate::init::Init;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::combine::Combination;
+use swift_tuners_nn::module::Node;
 use swift_tuners_nn::{AdapterId, Array, Model, Result};
 
 /// A kind of tuner in one of Python's two worlds, as a type: what [`Method::of`] is made from.
@@ -79,6 +80,8 @@ pub struct Attach<'a> {
     /// The configurations of the adapters that are there.
     pub others: Vec<&'a TunerConfig>,
     pub init: &'a mut Init,
+    /// Lists of blocks that others have taken the place of, by path: what is put here comes back when the call fails.
+    pub replaced: &'a mut Vec<(String, Vec<Node>)>,
 }
 
 /// What attaching tells the life cycle.
@@ -88,11 +91,13 @@ pub struct Attachment {
     pub bias: Bias,
     /// Base parameters that train and are saved with the adapter, by their names without tuners.
     pub shared: Vec<String>,
+    /// Why it cannot be merged, where others of its kind can.
+    pub unmergeable: Option<&'static str>,
 }
 
 impl Attachment {
     pub fn new(config: &TunerConfig) -> Self {
-        Self { config: config.clone(), bias: Bias::None, shared: Vec::new() }
+        Self { config: config.clone(), bias: Bias::None, shared: Vec::new(), unmergeable: None }
     }
 }
 

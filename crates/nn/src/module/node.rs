@@ -40,8 +40,7 @@ pub struct Node {
 #[derive(Clone)]
 pub(super) struct Merged {
     pub adapters: Vec<AdapterId>,
-    pub weight: Place,
-    pub bias: Option<Place>,
+    pub before: Vec<(Param, Place)>,
 }
 
 impl Clone for Node {
@@ -112,7 +111,7 @@ impl Node {
         if self.merged.is_some() && cx.rows.is_some() {
             return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
         }
-        Next { node: self, remaining: &self.tuners, method }.run(cx, args)
+        Next { node: self, module: &*self.module, remaining: &self.tuners, method }.run(cx, args)
     }
 
     /// The common case: one tensor in, one tensor out.
@@ -187,11 +186,17 @@ impl NodeList {
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     node: &'a Node,
+    module: &'a dyn Module,
     remaining: &'a [Box<dyn Tuner>],
     method: &'static str,
 }
 
-impl Next<'_> {
+impl<'a> Next<'a> {
+    /// The same way to another module, such as the node's own over other values of its parameters.
+    pub fn to(self, module: &'a dyn Module) -> Self {
+        Self { module, ..self }
+    }
+
     /// Goes on with the next tuner that acts in this pass, or with the module.
     pub fn run(self, cx: &Context, args: Args) -> Result<Value> {
         let mut remaining = self.remaining;
@@ -208,19 +213,19 @@ impl Next<'_> {
             remaining = rest;
         }
         if self.method == FORWARD {
-            self.node.module.forward_in(self.node, cx, &args)
+            self.module.forward_in(self.node, cx, &args)
         } else {
-            self.node.module.method(self.method, cx, &args)
+            self.module.method(self.method, cx, &args)
         }
     }
 
     /// The module at the end of the chain, when no tuner that acts lies between: what a fused kernel may take over.
     pub fn bare(&self, cx: &Context) -> Option<&dyn Module> {
         let between = self.remaining.iter().any(|t| t.method() == self.method && self.node.acts(&**t, cx));
-        (!between).then_some(&*self.node.module)
+        (!between).then_some(self.module)
     }
 
     pub fn module(&self) -> &dyn Module {
-        &*self.node.module
+        self.module
     }
 }

@@ -32,6 +32,8 @@ pub enum Role {
     /// Saved and loaded, but never trained, and no parameter in PyTorch's sense. `saved` false: it can be made again, so that a
     /// checkpoint may leave it out.
     Buffer { saved: bool },
+    /// A parameter in PyTorch's sense, saved and loaded, but never trained.
+    Frozen,
     /// Another place's, under a name of this one as well.
     Shared,
     /// Of a whole module's copy, which trains while its adapter is active.

@@ -109,7 +109,7 @@ impl Slot {
 
     /// Never trained.
     pub fn is_buffer(&self) -> bool {
-        matches!(self.place, Place::Own { role: Role::Buffer { .. }, .. })
+        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Frozen, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -147,13 +147,21 @@ impl TunedModel {
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in saved_nodes(&self.model.root) {
-            let mut push =
-                |place: Place, param: &Param| out.push(Slot { module: path.clone(), place, param: param.clone() });
-            for tuner in &node.tuners {
+            for (at, tuner) in node.tuners.iter().enumerate() {
                 let parts = tuner.parts(id);
                 if parts.is_empty() {
                     continue;
                 }
+                let module = match tuner.parameter() {
+                    Some(_) => {
+                        let outer = node.tuners[at + 1..].iter().filter(|t| t.parameter().is_some()).count();
+                        format!("{path}{}", ".base_layer".repeat(outer))
+                    }
+                    None => path.clone(),
+                };
+                let mut push = |place: Place, param: &Param| {
+                    out.push(Slot { module: module.clone(), place, param: param.clone() })
+                };
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
                 for Part { name, role, param, .. } in parts.into_iter().filter(|p| p.role != Role::Shared) {
                     push(Place::Own { name, role }, param);
@@ -161,7 +169,7 @@ impl TunedModel {
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
-                if !tuner.merges() {
+                if !tuner.merges() || tuner.parameter().is_some() {
                     continue;
                 }
                 let base = |leaf: &str| format!("base_layer.{leaf}");
@@ -179,7 +187,8 @@ impl TunedModel {
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    push(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, p);
+                    let place = Place::Own { name: PartName::Plain(leaf), role: Role::Trained };
+                    out.push(Slot { module: path.clone(), place, param: p.clone() });
                 }
             }
         }

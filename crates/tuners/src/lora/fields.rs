@@ -1,5 +1,6 @@
 //! The fields of LoRA's configurations: what both of Python's worlds have, and each one's own.
 
+use super::variant::{self, BdLoraConfig};
 use crate::config::Dialect;
 use crate::fields::{FieldType, Patterns, Probability, Unsupported};
 use crate::target;
@@ -37,15 +38,6 @@ crate::config! {
         megatron_config: Unsupported = Unsupported;
         megatron_core: Json = Json::from("megatron.core");
         trainable_token_indices: Unsupported = Unsupported;
-        loftq_config: EmptyObject = EmptyObject;
-        eva_config: Unsupported = Unsupported;
-        corda_config: Unsupported = Unsupported;
-        alora_invocation_tokens: Unsupported = Unsupported;
-        use_qalora: Off = Off;
-        qalora_group_size: Json = Json::from(16);
-        layer_replication: Unsupported = Unsupported;
-        target_parameters: Unsupported = Unsupported;
-        arrow_config: Unsupported = Unsupported;
     }
 }
 
@@ -56,10 +48,24 @@ crate::config! {
         ..lora: LoraFields;
         /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
         lorap_lr_ratio: Option<f64> = None;
+        /// Tokens from whose last occurrence on a row is adapted; a row without them stays as it is. Greenewald et al. 2025
+        /// (arXiv 2504.12397).
+        alora_invocation_tokens: Option<Vec<u64>> = None;
+        /// Parameters that are adapted where they are read, by the ends of their names, such as a layer's stacked experts.
+        target_parameters: Option<Vec<String>> = None;
+        /// Ranges `[first, last + 1]` of layers that a new stack is made of, over shared weights with adapters of their own.
+        layer_replication: Option<Vec<Vec<usize>>> = None;
+        /// Block-diagonal factors. Konopik et al. 2025 (arXiv 2510.23346).
+        use_bdlora: Option<BdLoraConfig> = None;
+        loftq_config: EmptyObject = EmptyObject;
+        eva_config: Unsupported = Unsupported;
+        corda_config: Unsupported = Unsupported;
+        use_qalora: Off = Off;
+        qalora_group_size: Json = Json::from(16);
+        arrow_config: Unsupported = Unsupported;
         lora_ga_config: Unsupported = Unsupported;
         velora_config: Unsupported = Unsupported;
         monteclora_config: Unsupported = Unsupported;
-        use_bdlora: Unsupported = Unsupported;
         kasa_config: Unsupported = Unsupported;
     }
 }
@@ -71,6 +77,15 @@ crate::config! {
         ..lora: LoraFields;
         peft_type: Option<String> = Some("LORA".to_owned());
         model_key_mapping: Unsupported = Unsupported;
+        loftq_config: EmptyObject = EmptyObject;
+        eva_config: Unsupported = Unsupported;
+        corda_config: Unsupported = Unsupported;
+        alora_invocation_tokens: Unsupported = Unsupported;
+        use_qalora: Off = Off;
+        qalora_group_size: Json = Json::from(16);
+        layer_replication: Unsupported = Unsupported;
+        target_parameters: Unsupported = Unsupported;
+        arrow_config: Unsupported = Unsupported;
         /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
         lorap_lr_ratio: Option<f64> = Some(16.);
         use_qa_lora: Off = Off;
@@ -93,14 +108,18 @@ pub enum Start {
     Orthogonal,
     /// Meng et al. 2024 (arXiv 2404.02948).
     Pissa,
+    /// The same by a randomised decomposition with this many iterations.
+    PissaFast(usize),
+    /// B spans what the weight does least, and stays; A is zero. arXiv 2604.01694.
+    Mica,
     /// Büyükakyüz 2024 (arXiv 2406.01775).
     Olora,
 }
 
 impl FieldType for Start {
-    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa or olora";
+    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora or mica";
     fn typescript() -> String {
-        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'".into()
+        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica'".into()
     }
     fn of(value: &Json) -> Option<Self> {
         match value {
@@ -111,8 +130,9 @@ impl FieldType for Start {
                 "orthogonal" => Some(Self::Orthogonal),
                 "pissa" => Some(Self::Pissa),
                 "olora" => Some(Self::Olora),
+                "mica" => Some(Self::Mica),
                 "true" => Some(Self::Default),
-                _ => None,
+                other => other.strip_prefix("pissa_niter_")?.parse().ok().map(Self::PissaFast),
             },
             _ => None,
         }
@@ -124,7 +144,9 @@ impl FieldType for Start {
             Self::Gaussian => "gaussian".into(),
             Self::Orthogonal => "orthogonal".into(),
             Self::Pissa => "pissa".into(),
+            Self::PissaFast(iterations) => format!("pissa_niter_{iterations}").into(),
             Self::Olora => "olora".into(),
+            Self::Mica => "mica".into(),
         }
     }
 }
@@ -244,8 +266,24 @@ impl SwiftLoraConfig {
     }
 }
 
+/// What the fields of PEFT's class do not allow together.
+pub fn check_peft(c: &PeftLoraConfig) -> Result<()> {
+    check(&c.lora, c.lorap_lr_ratio, None)?;
+    variant::check(c)?;
+    super::parameter::check(c)?;
+    super::replication::check(c)
+}
+
+/// What the fields of SWIFT's classes do not allow together.
+pub fn check_swift(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
+    if lora.init_lora_weights == Start::Mica {
+        return Err(Error::config("init_lora_weights", "mica is PEFT's alone"));
+    }
+    check(lora, lorap_lr_ratio, blocks)
+}
+
 /// What the fields do not allow together.
-pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
+fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
     if lora.use_dora && (lora.lora_bias || blocks.is_some()) {
         return Err(Error::config("use_dora", "does not go with lora_bias or use_merged_linear"));
     }

@@ -3,11 +3,17 @@
 //! Hu et al. 2021 (arXiv 2106.09685); Python's `peft.tuners.lora` and `swift.tuners.lora`.
 
 mod adapter;
+mod block_diagonal;
 mod combine;
+mod dora;
 mod fields;
 mod init;
+mod invocation;
 mod merged_linear;
+mod parameter;
+mod replication;
 mod tied;
+mod variant;
 
 pub use adapter::Lora;
 pub use fields::{LoraFields, PeftLoraConfig, Start, SwiftLoraConfig};
@@ -16,24 +22,34 @@ use crate::bank::Bank;
 use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
+use crate::layer::Layer;
 use crate::layers::{self, LayerKind};
 use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
 use crate::site::Site;
 use candle_core::DType;
 use merged_linear::SwiftMergedLinear;
 use std::marker::PhantomData;
+use swift_tuners_nn::module::for_each_node_mut;
 use swift_tuners_nn::{Model, Result};
+use variant::Variant;
 
 /// A configuration that holds LoRA's fields.
 pub trait HasLora: Fields + Clone {
     const DIALECT: Dialect;
     fn lora(&self) -> &LoraFields;
+    /// What PEFT's class has beside them.
+    fn peft(&self) -> Option<&PeftLoraConfig> {
+        None
+    }
 }
 
 impl HasLora for PeftLoraConfig {
     const DIALECT: Dialect = Dialect::Peft;
     fn lora(&self) -> &LoraFields {
         &self.lora
+    }
+    fn peft(&self) -> Option<&PeftLoraConfig> {
+        Some(self)
     }
 }
 
@@ -59,7 +75,26 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     type Adapter = Lora;
 
     fn check(config: &C) -> Result<()> {
-        fields::check(config.lora(), None, None)
+        match config.peft() {
+            Some(peft) => fields::check_peft(peft),
+            None => fields::check_swift(config.lora(), None, None),
+        }
+    }
+
+    fn prepare(config: &C, a: &mut Attach<'_>) -> Result<()> {
+        config.peft().map_or(Ok(()), |c| replication::replicate(c, a))
+    }
+
+    fn may_name_none(config: &C) -> bool {
+        config.peft().is_some_and(PeftLoraConfig::has_parameters)
+    }
+
+    fn unmergeable(config: &C) -> Option<&'static str> {
+        let peft = config.peft()?;
+        if peft.layer_replication.is_some() {
+            return Some("its layers share their weights");
+        }
+        peft.invocation().map(|_| "it acts on a part of each row")
     }
 
     fn more_targets(config: &C, model: &Model, found: &mut Vec<String>) {
@@ -73,7 +108,7 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     }
 
     fn new(config: &C, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Lora> {
-        Lora::new(config.lora(), site, init)
+        Lora::new(config.lora(), config.peft(), site, init)
     }
 
     fn finish(config: &C, a: &mut Attach<'_>) -> Result<()> {
@@ -81,7 +116,17 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
             tied::share(a, config.lora().init_lora_weights)?;
             tied::share_copy(a)?;
         }
-        Ok(())
+        let Some(peft) = config.peft() else { return Ok(()) };
+        if let Some(tokens) = peft.invocation() {
+            invocation::attach(tokens, a);
+            let id = a.id;
+            for_each_node_mut(&mut a.model.root, &mut |node| {
+                if let Some(lora) = node.tuner_mut::<Layer<Lora>>().and_then(|l| l.adapter_mut(id)) {
+                    lora.variant = Variant::Activated(Some(id));
+                }
+            });
+        }
+        parameter::attach(peft, a)
     }
 }
 
@@ -101,7 +146,7 @@ impl Kind for SwiftLora {
     type Config = SwiftLoraConfig;
 
     fn check(config: &SwiftLoraConfig) -> Result<()> {
-        fields::check(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())
+        fields::check_swift(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())
     }
 
     fn attach(config: &SwiftLoraConfig, a: &mut Attach<'_>) -> Result<Attachment> {
