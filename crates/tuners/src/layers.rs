@@ -6,7 +6,7 @@ use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::{Layer, LayerAdapter};
-use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
+use crate::method::{Attach, Attachment, Combinations, Kind, Restored, Traits};
 use crate::modules_to_save::ModulesToSave;
 use crate::site::Site;
 use crate::target::{self, attach_at, Place};
@@ -24,6 +24,7 @@ pub trait LayerKind: 'static {
     const ABOUT: &'static str;
     const TRAITS: Traits = Traits::LAYER;
     const COMBINATION: Option<Combinations> = None;
+    const RESTORED: Option<Restored> = None;
     type Config: Fields + Clone;
     /// One adapter at one layer, mostly the type itself.
     type Adapter: LayerAdapter;
@@ -46,6 +47,11 @@ pub trait LayerKind: 'static {
     /// Why an adapter of this configuration cannot be merged, if it cannot.
     fn unmergeable(_config: &Self::Config) -> Option<&'static str> {
         None
+    }
+
+    /// Whether adapters of this configuration want something added to the loss.
+    fn penalised(_config: &Self::Config) -> bool {
+        false
     }
 
     /// PEFT's default `target_modules` for this model.
@@ -93,6 +99,7 @@ impl<K: LayerKind> Kind for K {
     const ABOUT: &'static str = K::ABOUT;
     const TRAITS: Traits = K::TRAITS;
     const COMBINATION: Option<Combinations> = K::COMBINATION;
+    const RESTORED: Option<Restored> = K::RESTORED;
     type Config = K::Config;
 
     fn check(config: &K::Config) -> Result<()> {
@@ -172,7 +179,8 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     })?;
     attach_at(&mut a.model.root, &copies, |_, node| ModulesToSave::attach(node, id, name))?;
     K::finish(config, a)?;
-    Ok(Attachment { config: resolved, bias, shared: Vec::new(), unmergeable: K::unmergeable(config) })
+    let (unmergeable, penalised) = (K::unmergeable(config), K::penalised(config));
+    Ok(Attachment { config: resolved, bias, shared: Vec::new(), unmergeable, penalised })
 }
 
 fn push<D: LayerAdapter>(node: &mut Node, site: &Site, id: AdapterId, name: &str, adapter: D) -> Result<()> {

@@ -110,6 +110,7 @@ impl Model {
             last_hidden_state: take("last_hidden_state"),
             sample: take("sample"),
             loss: take("loss"),
+            penalty: None,
         };
         if output.loss.is_none() {
             output.loss = self.loss(&output, inputs)?;

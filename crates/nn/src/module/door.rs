@@ -7,7 +7,7 @@ use super::{Args, Value};
 use crate::combine::Combining;
 use crate::context::{AdapterId, Context};
 use crate::param::Param;
-use crate::tensor::Array;
+use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use std::any::Any;
 
@@ -137,6 +137,11 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         _w: &dyn Fn() -> Result<Array>,
         _bias: Option<&Array>,
     ) -> Result<Option<Array>> {
+        Ok(None)
+    }
+
+    /// What `adapter` wants added to the loss here; `cx` is that of the pass, with what it has kept.
+    fn penalty(&self, _adapter: AdapterId, _cx: &Context) -> Result<Option<Tensor>> {
         Ok(None)
     }
 

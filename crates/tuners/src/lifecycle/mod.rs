@@ -68,6 +68,8 @@ pub struct Adapter {
     shared: Vec<String>,
     /// [`Attachment::unmergeable`]
     pub(crate) unmergeable: Option<&'static str>,
+    /// [`Attachment::penalised`]
+    pub(crate) penalised: bool,
     /// Whether it was attached or loaded for training.
     trainable: Arc<AtomicBool>,
 }
@@ -380,12 +382,21 @@ impl TunedModel {
         let (model, replaced) = (&mut self.model, &mut self.replaced);
         let attachment = (method.attach)(&mut Attach { model, id, name, config, others, init, replaced })?;
         let first = self.adapters.is_empty();
-        let Attachment { mut config, bias, shared, unmergeable } = attachment;
+        let Attachment { mut config, bias, shared, unmergeable, penalised } = attachment;
         // As resolved, and once: later adapters look at it.
         config.typed = (method.read)(&config)?;
         self.adapters.insert(
             name.to_owned(),
-            Adapter { id, config, bias, traits: method.traits, shared, unmergeable, trainable: Arc::default() },
+            Adapter {
+                id,
+                config,
+                bias,
+                traits: method.traits,
+                shared,
+                unmergeable,
+                penalised,
+                trainable: Arc::default(),
+            },
         );
         self.flavor = flavor;
         match flavor {

@@ -2,7 +2,7 @@
 
 use super::init;
 use super::invocation;
-use super::variant::{Asked, Blocks, Variant};
+use super::variant::{Arrow, Asked, Blocks, Kasa, Sampler, Variant, Velora};
 use super::{LoraFields, PeftLoraConfig, Start};
 use crate::layer::{add_wide, Active, LayerAdapter};
 use crate::site::{Call, Input, Site};
@@ -13,6 +13,9 @@ use swift_tuners_nn::ops::{self, Conv2dShape, LoraTerm, WeightLayout};
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
 use super::block_diagonal::Factor;
+
+/// MonteCLoRA's module in Python.
+const SAMPLER: &str = "lora_monteclora_sampler";
 
 /// `ΔW = s B A`.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ impl Lora {
             }
         }
         let embedding = site.kind == WeightKind::Embedding;
-        let (a, b, b_bias) = init::matrices(c, site, r, scaling, init)?;
+        let (a, b, b_bias) = init::matrices(c, peft, site, r, scaling, init)?;
         let mut lora = Self { a, b, b_bias, variant: Variant::Plain, scaling, dropout: c.lora_dropout.0, embedding };
         lora.variant = match asked {
             Asked::Plain => Variant::Plain,
@@ -79,8 +82,39 @@ impl Lora {
                 }
             }
             Asked::Activated => Variant::Activated(None),
+            Asked::Kasa => {
+                let config = peft.and_then(|p| p.kasa_config.clone()).unwrap_or_default();
+                Variant::Kasa(Kasa::new(&config, site, r, init)?)
+            }
+            Asked::Velora => {
+                let config = peft.and_then(|p| p.velora_config.clone()).unwrap_or_default();
+                Variant::Velora(Velora::new(&config, site, init)?)
+            }
+            Asked::MonteCarlo => {
+                let config = peft.and_then(|p| p.monteclora_config.clone()).unwrap_or_default();
+                Variant::MonteCarlo(Box::new(Sampler::new(&config, r, init)?))
+            }
+            Asked::Arrow => Variant::Arrow(Arrow::new(&peft.and_then(|p| p.arrow_config.clone()).unwrap_or_default())),
         };
+        if let Some(group) = peft.and_then(|p| p.pooled(site)) {
+            lora.pool(group, asked, site, r, init)?;
+        }
         Ok(lora)
+    }
+
+    /// QALoRA's A, which is drawn after the whole one.
+    fn pool(&mut self, group: usize, asked: Asked, site: &Site, r: usize, init: &mut crate::init::Init) -> Result<()> {
+        if asked != Asked::Plain || !site.is_linear() || site.inputs % group != 0 {
+            let why = format!(
+                "groups of {group} inputs are for plain LoRA on layers that they divide, not for {}",
+                site.path
+            );
+            return Err(Error::config("use_qalora", why));
+        }
+        let shape = [r, site.inputs / group];
+        self.a = init.param(&shape, move |g| Ok(g.layer(&shape, false)?.0))?;
+        self.variant = Variant::Pooled(group);
+        Ok(())
     }
 
     /// A and B as they multiply.
@@ -89,6 +123,14 @@ impl Lora {
         Ok(match &self.variant {
             Variant::Blocks(blocks) if blocks.factor == Factor::A => (blocks.expanded(&a)?, b),
             Variant::Blocks(blocks) => (a, blocks.expanded(&b)?),
+            Variant::Kasa(kasa) => (a, b.mul(&kasa.diagonal.value(cx.grad)?)?),
+            Variant::MonteCarlo(sampler) if cx.training => (sampler.sampled(cx, &a)?, b),
+            Variant::Pooled(group) => {
+                // A mean of a group times the number of groups is its sum times their ratio.
+                let (r, groups) = (a.dim(0), a.last_dim());
+                let each = a.unsqueeze(2)?.broadcast_to(&[r, groups, *group])?.reshape((r, groups * group))?;
+                (each.affine(groups as f64 / *group as f64, 0.)?, b)
+            }
             _ => (a, b),
         })
     }
@@ -155,6 +197,11 @@ impl Lora {
                 let outer = Conv2dShape { groups: self.groups(), ..Conv2dShape::default() };
                 ops::conv2d(&inner, &self.b.value(cx.grad)?, bias.as_ref(), outer)
             }
+            (Input::Tensor(x), None) if self.compresses(cx) => {
+                let Variant::Velora(velora) = &self.variant else { unreachable!("what compresses") };
+                let inner = velora.product(x, &self.a.value(cx.grad)?)?;
+                ops::linear(&inner, &self.b.value(cx.grad)?, None, WeightLayout::OutIn)
+            }
             (Input::Tensor(x), None) => {
                 let term = LoraTerm { scaling: 1., rows: self.rows(cx, x.dims())?, ..self.term(cx)? };
                 let y = ops::lora_linear(x, None, &[term])?;
@@ -166,16 +213,31 @@ impl Lora {
         }
     }
 
+    /// Whether VeLoRA keeps its input compressed in this pass.
+    fn compresses(&self, cx: &Context) -> bool {
+        matches!(self.variant, Variant::Velora(_)) && cx.training && cx.grad
+    }
+
     /// Whether it is a term of [`ops::lora_linear`] over inputs of this type.
     fn is_term(&self, cx: &Context, x: &Tensor) -> bool {
-        let linear = self.magnitude().is_none();
+        let linear = !matches!(self.variant, Variant::Dora(_) | Variant::Arrow(_)) && !self.compresses(cx);
         linear && self.b_bias.is_none() && !self.drops(cx) && self.a.dtype() == x.dtype()
     }
 }
 
 impl LayerAdapter for Lora {
-    const GROUPS: &'static [&'static str] =
-        &["lora_dropout", "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
+    const GROUPS: &'static [&'static str] = &[
+        "lora_dropout",
+        "lora_A",
+        "lora_B",
+        "lora_embedding_A",
+        "lora_embedding_B",
+        "lora_magnitude_vector",
+        "lora_diag",
+        SAMPLER,
+        "lora_velora_embed",
+    ];
+    const OPTIONAL: &'static [&'static str] = &["lora_diag", SAMPLER, "lora_velora_embed"];
     const FUSED_ROWS: bool = true;
 
     fn parts(&self) -> Vec<Part<'_>> {
@@ -192,11 +254,26 @@ impl LayerAdapter for Lora {
             let name = PartName::Grouped { group: "lora_magnitude_vector", leaf: ".weight", saved: "" };
             Part::of(name, m)
         }));
+        let saved = Role::Buffer { saved: true };
+        match &self.variant {
+            Variant::Kasa(kasa) => parts.push(Part::trained("lora_diag", &kasa.diagonal)),
+            Variant::Velora(velora) => parts.push(Part::trained("lora_velora_embed", &velora.direction).role(saved)),
+            Variant::MonteCarlo(s) => parts.extend([
+                Part::leaf(SAMPLER, ".std_prior", &s.std_prior),
+                Part::leaf(SAMPLER, ".expert_weights_prior", &s.expert_weights_prior),
+                Part::leaf(SAMPLER, ".gaussian_var_prior", &s.gaussian_var_prior).role(saved),
+                Part::leaf(SAMPLER, ".expert_weights", &s.expert_weights).role(saved),
+            ]),
+            _ => {}
+        }
         parts
     }
 
     fn apply(&self, call: &Call<'_>, x: &Input, y: Tensor) -> Result<Tensor> {
         let cx = call.cx;
+        if let Variant::Arrow(arrow) = &self.variant {
+            return add_wide(&y, &cx.dropout(&arrow.delta(cx, x.tensor()?)?, self.dropout)?);
+        }
         let dropped = match x {
             Input::Tensor(x) => Input::Tensor(cx.dropout(x, self.dropout)?.to_dtype(self.a.dtype())?),
             Input::Ids(ids) => Input::Ids(ids.clone()),
@@ -216,6 +293,17 @@ impl LayerAdapter for Lora {
     fn merged_bias(&self, _: &Call<'_>, _: &dyn Fn() -> Result<Array>, bias: Option<&Array>) -> Result<Option<Array>> {
         let (Some(own), Some(bias)) = (&self.b_bias, bias) else { return Ok(None) };
         Ok(Some((bias + (own.array()?.to_dtype(bias.dtype())? * self.scaling)?)?))
+    }
+
+    fn penalty(&self, cx: &Context) -> Result<Option<Tensor>> {
+        match &self.variant {
+            Variant::Kasa(kasa) => {
+                let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
+                kasa.penalty(&a, &b, &kasa.diagonal.value(cx.grad)?).map(Some)
+            }
+            Variant::MonteCarlo(sampler) => sampler.penalty(cx),
+            _ => Ok(None),
+        }
     }
 
     fn combined(of: &[(&Self, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {

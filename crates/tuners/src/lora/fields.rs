@@ -1,8 +1,10 @@
 //! The fields of LoRA's configurations: what both of Python's worlds have, and each one's own.
 
-use super::variant::{self, BdLoraConfig};
+use super::loftq::LoftQConfig;
+use super::variant::{self, ArrowConfig, BdLoraConfig, KasaConfig, MontecloraConfig, VeloraConfig};
 use crate::config::Dialect;
 use crate::fields::{FieldType, Patterns, Probability, Unsupported};
+use crate::site::Site;
 use crate::target;
 use candle_core::DType;
 use serde_json::Value as Json;
@@ -57,16 +59,55 @@ crate::config! {
         layer_replication: Option<Vec<Vec<usize>>> = None;
         /// Block-diagonal factors. Konopik et al. 2025 (arXiv 2510.23346).
         use_bdlora: Option<BdLoraConfig> = None;
-        loftq_config: EmptyObject = EmptyObject;
+        /// The weight rounded to a few bits, and a LoRA that starts with what that lost; with `initLoraWeights: 'loftq'`. Li et al.
+        /// 2023 (arXiv 2310.08659).
+        loftq_config: Given<LoftQConfig> = Given(None);
         eva_config: Unsupported = Unsupported;
         corda_config: Unsupported = Unsupported;
-        use_qalora: Off = Off;
-        qalora_group_size: Json = Json::from(16);
-        arrow_config: Unsupported = Unsupported;
+        /// On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717).
+        use_qalora: bool = false;
+        /// Inputs of a group.
+        qalora_group_size: usize = 16, in 1..;
+        /// Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157).
+        arrow_config: Option<ArrowConfig> = None;
         lora_ga_config: Unsupported = Unsupported;
-        velora_config: Unsupported = Unsupported;
-        monteclora_config: Unsupported = Unsupported;
-        kasa_config: Unsupported = Unsupported;
+        /// Training keeps inputs compressed. Miles et al. 2024 (arXiv 2405.17991).
+        velora_config: Option<VeloraConfig> = None;
+        /// Training samples around A. Sengupta et al. 2024 (arXiv 2411.04358).
+        monteclora_config: Option<MontecloraConfig> = None;
+        /// Drops the weight's smallest singular values. Wang et al. 2024 (arXiv 2412.06071).
+        kasa_config: Option<KasaConfig> = None;
+    }
+}
+
+impl PeftLoraConfig {
+    /// Inputs of a group where QALoRA acts: on packed weights, as PEFT's acts on GPTQ's alone.
+    pub fn pooled(&self, site: &Site) -> Option<usize> {
+        (self.use_qalora && site.weight().packing().is_some()).then_some(self.qalora_group_size)
+    }
+}
+
+/// An object that is empty where none is given.
+#[derive(Clone, Debug)]
+pub struct Given<T>(pub Option<T>);
+
+impl<T: FieldType> FieldType for Given<T> {
+    const WANTED: &'static str = T::WANTED;
+    fn typescript() -> String {
+        T::typescript()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        Self::read("", value).ok()
+    }
+    fn json(&self) -> Json {
+        self.0.as_ref().map_or_else(|| Json::Object(Default::default()), T::json)
+    }
+    fn read(name: &str, value: &Json) -> Result<Self> {
+        match value {
+            Json::Null => Ok(Self(None)),
+            Json::Object(map) if map.is_empty() => Ok(Self(None)),
+            _ => T::read(name, value).map(|given| Self(Some(given))),
+        }
     }
 }
 
@@ -110,6 +151,8 @@ pub enum Start {
     Pissa,
     /// The same by a randomised decomposition with this many iterations.
     PissaFast(usize),
+    /// Li et al. 2023 (arXiv 2310.08659).
+    LoftQ,
     /// B spans what the weight does least, and stays; A is zero. arXiv 2604.01694.
     Mica,
     /// Büyükakyüz 2024 (arXiv 2406.01775).
@@ -117,9 +160,9 @@ pub enum Start {
 }
 
 impl FieldType for Start {
-    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora or mica";
+    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora, mica or loftq";
     fn typescript() -> String {
-        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica'".into()
+        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'".into()
     }
     fn of(value: &Json) -> Option<Self> {
         match value {
@@ -131,6 +174,7 @@ impl FieldType for Start {
                 "pissa" => Some(Self::Pissa),
                 "olora" => Some(Self::Olora),
                 "mica" => Some(Self::Mica),
+                "loftq" => Some(Self::LoftQ),
                 "true" => Some(Self::Default),
                 other => other.strip_prefix("pissa_niter_")?.parse().ok().map(Self::PissaFast),
             },
@@ -147,6 +191,7 @@ impl FieldType for Start {
             Self::PissaFast(iterations) => format!("pissa_niter_{iterations}").into(),
             Self::Olora => "olora".into(),
             Self::Mica => "mica".into(),
+            Self::LoftQ => "loftq".into(),
         }
     }
 }
@@ -269,6 +314,12 @@ impl SwiftLoraConfig {
 /// What the fields of PEFT's class do not allow together.
 pub fn check_peft(c: &PeftLoraConfig) -> Result<()> {
     check(&c.lora, c.lorap_lr_ratio, None)?;
+    if c.lora.init_lora_weights == Start::LoftQ && c.loftq_config.0.is_none() {
+        return Err(Error::config("loftq_config", "missing: init_lora_weights is loftq"));
+    }
+    if let Some(arrow) = &c.arrow_config {
+        arrow.check()?;
+    }
     variant::check(c)?;
     super::parameter::check(c)?;
     super::replication::check(c)
@@ -276,8 +327,8 @@ pub fn check_peft(c: &PeftLoraConfig) -> Result<()> {
 
 /// What the fields of SWIFT's classes do not allow together.
 pub fn check_swift(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
-    if lora.init_lora_weights == Start::Mica {
-        return Err(Error::config("init_lora_weights", "mica is PEFT's alone"));
+    if matches!(lora.init_lora_weights, Start::Mica | Start::LoftQ) {
+        return Err(Error::config("init_lora_weights", "mica and loftq are PEFT's alone"));
     }
     check(lora, lorap_lr_ratio, blocks)
 }

@@ -1,6 +1,7 @@
 //! First values of LoRA's matrices.
 
-use super::{LoraFields, Start};
+use super::loftq::loftq;
+use super::{LoraFields, PeftLoraConfig, Start};
 use crate::init::Init;
 use crate::site::Site;
 use candle_core::Device;
@@ -13,6 +14,7 @@ use swift_tuners_nn::{Array, Error, Param, Result};
 /// then replace. PiSSA and OLoRA put what is left of the layer's weight into it.
 pub fn matrices(
     c: &LoraFields,
+    peft: Option<&PeftLoraConfig>,
     site: &Site,
     r: usize,
     scaling: f64,
@@ -27,6 +29,9 @@ pub fn matrices(
             return Ok((a, init.param(&shape_b, move |g| g.randn(&b))?, None));
         }
         init.discard(|g| Ok((g.randn(&a)?, g.randn(&b)?)))?;
+        if start == Start::LoftQ {
+            return Err(Error::config("init_lora_weights", format!("loftq: {} is an embedding", site.path)));
+        }
         if start == Start::Mica {
             return Ok((init.constant(&shape_a, 0.)?, minor(site, r, &shape_b, init)?, None));
         }
@@ -81,9 +86,16 @@ pub fn matrices(
             (a, b)
         }
         Start::Mica => (init.constant(&shape_a, 0.)?, minor(site, r, &shape_b, init)?),
-        Start::Pissa | Start::PissaFast(_) | Start::Olora => {
+        Start::Pissa | Start::PissaFast(_) | Start::Olora | Start::LoftQ => {
             let weight = site.matrix()?;
+            let mut rounded = None;
             let (a, b) = match start {
+                Start::LoftQ => {
+                    let config = peft.and_then(|p| p.loftq_config.0.clone()).unwrap_or_default();
+                    let (a, b, w) = loftq(&config, site, r)?;
+                    rounded = Some(w);
+                    (a, b)
+                }
                 Start::Olora => olora(&weight, r)?,
                 Start::PissaFast(iterations) => {
                     let (u, s, vt) = init.draw(|g| svd_lowrank(&weight, r, iterations, g))?;
@@ -91,7 +103,7 @@ pub fn matrices(
                 }
                 _ => pissa(&weight, r, scaling)?,
             };
-            let rest = (&weight - (b.matmul(&a)? * scaling)?)?;
+            let rest = rounded.map_or_else(|| Ok::<_, Error>((&weight - (b.matmul(&a)? * scaling)?)?), Ok)?;
             let stored = site.kind.weight(&rest, &site.shape)?.to_dtype(site.base_dtype)?;
             site.weight().replace(stored.to_device(&site.device)?);
             let param = |x: &Array, shape: &[usize]| -> Result<Param> {

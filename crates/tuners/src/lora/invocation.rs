@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_last_occurrence_counts_from_the_end() {
         let ids = Ints::new(vec![3, 5], vec![4, 1, 2, 1, 2, 1, 2, 3, 3, 3, 1, 1, 1, 1, 1]).unwrap();
-        assert_eq!(offsets(&ids, &[1, 2]).unwrap().data, [2, 5, 0]);
-        assert_eq!(offsets(&ids, &[1; 6]).unwrap().data, [0, 0, 0]);
+        assert_eq!(offsets(&ids, &[1, 2]).unwrap().data.as_slice(), [2, 5, 0]);
+        assert_eq!(offsets(&ids, &[1; 6]).unwrap().data.as_slice(), [0, 0, 0]);
     }
 }

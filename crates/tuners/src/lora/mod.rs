@@ -3,17 +3,23 @@
 //! Hu et al. 2021 (arXiv 2106.09685); Python's `peft.tuners.lora` and `swift.tuners.lora`.
 
 mod adapter;
+mod arrow;
 mod block_diagonal;
 mod combine;
 mod dora;
 mod fields;
 mod init;
 mod invocation;
+mod kasa;
+mod loftq;
 mod merged_linear;
+mod monteclora;
 mod parameter;
 mod replication;
+mod restored;
 mod tied;
 mod variant;
+mod velora;
 
 pub use adapter::Lora;
 pub use fields::{LoraFields, PeftLoraConfig, Start, SwiftLoraConfig};
@@ -24,13 +30,13 @@ use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::Layer;
 use crate::layers::{self, LayerKind};
-use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
+use crate::method::{Attach, Attachment, Combinations, Conversion, Kind, Restored, Traits};
 use crate::site::Site;
 use candle_core::DType;
 use merged_linear::SwiftMergedLinear;
 use std::marker::PhantomData;
 use swift_tuners_nn::module::for_each_node_mut;
-use swift_tuners_nn::{Model, Result};
+use swift_tuners_nn::{Error, Model, Result};
 use variant::Variant;
 
 /// A configuration that holds LoRA's fields.
@@ -60,6 +66,30 @@ impl HasLora for SwiftLoraConfig {
     }
 }
 
+const TRAITS: Traits = Traits { converts: Some(&CONVERSION), ..Traits::LAYER };
+
+/// SWIFT adds fields to PEFT's class, and names to its keys.
+static CONVERSION: Conversion = Conversion {
+    added: &[
+        "model_key_mapping",
+        "lora_dtype",
+        "lorap_lr_ratio",
+        "lorap_emb_lr",
+        "use_qa_lora",
+        "use_merged_linear",
+        "enable_lora",
+    ],
+    beside: &["lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"],
+    refused: &["use_qa_lora", "use_merged_linear"],
+    groups: &[
+        ("lora_A", false),
+        ("lora_B", false),
+        ("lora_embedding_A", false),
+        ("lora_embedding_B", false),
+        ("lora_magnitude_vector", true),
+    ],
+};
+
 const ABOUT: &str = "A low-rank update of chosen layers. Hu et al. 2021 (arXiv 2106.09685).";
 
 /// LoRA as the configuration `C` says.
@@ -70,7 +100,9 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     const DIALECT: Dialect = C::DIALECT;
     const CLASS: &'static str = "LoraConfig";
     const ABOUT: &'static str = ABOUT;
+    const TRAITS: Traits = TRAITS;
     const COMBINATION: Option<Combinations> = Some(combine::COMBINATIONS);
+    const RESTORED: Option<Restored> = Some(restored::restored);
     type Config = C;
     type Adapter = Lora;
 
@@ -82,7 +114,13 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     }
 
     fn prepare(config: &C, a: &mut Attach<'_>) -> Result<()> {
-        config.peft().map_or(Ok(()), |c| replication::replicate(c, a))
+        let Some(peft) = config.peft() else { return Ok(()) };
+        // KaSA changes the weights that other adapters see.
+        let truncates = |c: &&TunerConfig| c.get("kasa_config").is_some();
+        if a.others.iter().any(|c| truncates(&c) != peft.kasa_config.is_some()) {
+            return Err(Error::config("kasa_config", "all adapters of a model use KaSA, or none"));
+        }
+        replication::replicate(peft, a)
     }
 
     fn may_name_none(config: &C) -> bool {
@@ -94,7 +132,14 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
         if peft.layer_replication.is_some() {
             return Some("its layers share their weights");
         }
+        if peft.arrow_config.is_some() {
+            return Some("it chooses other adapters for each token");
+        }
         peft.invocation().map(|_| "it acts on a part of each row")
+    }
+
+    fn penalised(config: &C) -> bool {
+        config.peft().is_some_and(|c| c.kasa_config.is_some() || c.monteclora_config.is_some())
     }
 
     fn more_targets(config: &C, model: &Model, found: &mut Vec<String>) {
@@ -119,15 +164,35 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
         let Some(peft) = config.peft() else { return Ok(()) };
         if let Some(tokens) = peft.invocation() {
             invocation::attach(tokens, a);
-            let id = a.id;
-            for_each_node_mut(&mut a.model.root, &mut |node| {
-                if let Some(lora) = node.tuner_mut::<Layer<Lora>>().and_then(|l| l.adapter_mut(id)) {
-                    lora.variant = Variant::Activated(Some(id));
-                }
-            });
         }
+        let id = a.id;
+        let mut places = 0;
+        variants(a, &mut |variant| match variant {
+            Variant::Activated(of) => *of = Some(id),
+            Variant::MonteCarlo(sampler) => {
+                sampler.place = Some((id, places, 0));
+                places += 1;
+            }
+            _ => {}
+        });
+        variants(a, &mut |variant| {
+            if let Variant::MonteCarlo(sampler) = variant {
+                sampler.place = sampler.place.map(|(id, at, _)| (id, at, places));
+            }
+        });
+        arrow::update(a)?;
         parameter::attach(peft, a)
     }
+}
+
+/// Calls `f` on the variant of every layer of the adapter that is being attached.
+fn variants(a: &mut Attach<'_>, f: &mut dyn FnMut(&mut Variant)) {
+    let id = a.id;
+    for_each_node_mut(&mut a.model.root, &mut |node| {
+        if let Some(lora) = node.tuner_mut::<Layer<Lora>>().and_then(|l| l.adapter_mut(id)) {
+            f(&mut lora.variant);
+        }
+    });
 }
 
 /// PEFT's LoRA.
@@ -141,8 +206,9 @@ impl Kind for SwiftLora {
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "LoRAConfig";
     const ABOUT: &'static str = ABOUT;
-    const TRAITS: Traits = Traits::LAYER;
+    const TRAITS: Traits = TRAITS;
     const COMBINATION: Option<Combinations> = Some(combine::COMBINATIONS);
+    const RESTORED: Option<Restored> = Some(restored::restored);
     type Config = SwiftLoraConfig;
 
     fn check(config: &SwiftLoraConfig) -> Result<()> {

@@ -5,7 +5,11 @@ use crate::site::Site;
 use swift_tuners_nn::module::WeightKind;
 use swift_tuners_nn::{AdapterId, Error, Param, Result};
 
+pub use super::arrow::{Arrow, ArrowConfig};
 pub use super::block_diagonal::{BdLoraConfig, Blocks};
+pub use super::kasa::{Kasa, KasaConfig};
+pub use super::monteclora::{MontecloraConfig, Sampler};
+pub use super::velora::{Velora, VeloraConfig};
 
 /// What sets an adapter apart from `s B A` on the whole input.
 #[derive(Clone)]
@@ -19,6 +23,13 @@ pub enum Variant {
     Blocks(Blocks),
     /// Acts from the invocation on; the adapter that the rows' offsets are kept for.
     Activated(Option<AdapterId>),
+    Kasa(Kasa),
+    Velora(Velora),
+    MonteCarlo(Box<Sampler>),
+    /// Chooses among the layer's other adapters.
+    Arrow(Arrow),
+    /// QALoRA: A reads means over groups of so many inputs, times the number of groups.
+    Pooled(usize),
 }
 
 /// A variant by the field that asks for it.
@@ -29,6 +40,10 @@ pub enum Asked {
     Mica,
     Blocks,
     Activated,
+    Kasa,
+    Velora,
+    MonteCarlo,
+    Arrow,
 }
 
 impl Asked {
@@ -39,6 +54,10 @@ impl Asked {
             Self::Mica => "init_lora_weights",
             Self::Blocks => "use_bdlora",
             Self::Activated => "alora_invocation_tokens",
+            Self::Kasa => "kasa_config",
+            Self::Velora => "velora_config",
+            Self::MonteCarlo => "monteclora_config",
+            Self::Arrow => "arrow_config",
         }
     }
 
@@ -49,6 +68,10 @@ impl Asked {
             (Self::Mica, lora.init_lora_weights == Start::Mica),
             (Self::Blocks, peft.is_some_and(|p| p.use_bdlora.is_some())),
             (Self::Activated, peft.is_some_and(|p| p.invocation().is_some())),
+            (Self::Kasa, peft.is_some_and(|p| p.kasa_config.is_some())),
+            (Self::Velora, peft.is_some_and(|p| p.velora_config.is_some())),
+            (Self::MonteCarlo, peft.is_some_and(|p| p.monteclora_config.is_some())),
+            (Self::Arrow, peft.is_some_and(|p| p.arrow_config.is_some())),
         ];
         let mut asked = all.into_iter().filter(|(_, on)| *on).map(|(variant, _)| variant);
         match (asked.next(), asked.next()) {
@@ -61,8 +84,8 @@ impl Asked {
     pub fn require(self, site: &Site) -> Result<()> {
         let fits = match (self, site.kind) {
             (Self::Plain | Self::Dora, _) | (Self::Mica, WeightKind::Embedding) => true,
-            // PEFT asks Conv1D for sizes that it does not have.
-            (Self::Blocks, WeightKind::Linear { transposed }) => !transposed,
+            // PEFT asks Conv1D for sizes that it does not have, and refuses to truncate it.
+            (Self::Blocks | Self::Kasa, WeightKind::Linear { transposed }) => !transposed,
             (_, WeightKind::Linear { .. }) => true,
             _ => false,
         };

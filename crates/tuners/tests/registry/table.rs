@@ -121,6 +121,26 @@ fn lora_variants(of: impl Fn(Json) -> Json) -> Vec<Case> {
             of(json!({ "r": 4, "target_modules": ["q_proj", "o_proj"], "use_bdlora": blocks, "lora_dropout": 0.2 })),
         ),
         case(
+            "kasa",
+            "llama-tied-bias",
+            of(json!({ "r": 3, "target_modules": ["q_proj", "down_proj"], "kasa_config": { "beta": 0.1 } })),
+        )
+        .except(Property::Inactive, "the weights stay truncated, as in PEFT"),
+        case(
+            "velora",
+            "llama",
+            of(json!({ "r": 2, "target_modules": ["q_proj", "down_proj"], "velora_config": { "num_groups": 5 } })),
+        )
+        .not_derived("lora_A", "its input is compressed"),
+        case(
+            "sampled",
+            "gpt2",
+            of(json!({
+                "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true,
+                "monteclora_config": { "num_samples": 3, "sample_scaler": 0.2 },
+            })),
+        ),
+        case(
             "invoked",
             "llama",
             of(json!({ "r": 2, "target_modules": ["q_proj", "down_proj"], "alora_invocation_tokens": [150, 3] })),
