@@ -78,9 +78,9 @@ export class PeftModel extends TunedModel {
   }
 
   /** Writes `default` into the folder itself and any other adapter into a folder of its name. */
-  override async savePretrained(saveDirectory: string, options: SaveOptions & { selectedAdapters?: string[] } = {}): Promise<void> {
+  override async savePretrained(saveDirectory: string, options: SaveOptions & { selectedAdapters?: string[]; pathInitialModelForWeightConversion?: string } = {}): Promise<void> {
     const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
+      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.pathInitialModelForWeightConversion, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }

@@ -161,7 +161,7 @@ export class SwiftModel extends TunedModel {
   override async savePretrained(saveDirectory: string, options: SaveOptions & { adapterName?: string | string[]; peftFormat?: boolean } = {}): Promise<void> {
     const names = options.adapterName == null ? undefined : listed(options.adapterName)
     const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
+      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, undefined, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }

@@ -32,7 +32,7 @@ export interface LoRAFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -71,7 +71,7 @@ export class LoRAConfig extends SwiftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -120,7 +120,7 @@ export interface LongLoRAFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -165,7 +165,7 @@ export class LongLoRAConfig extends SwiftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -462,7 +462,7 @@ export interface LoraFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -479,6 +479,26 @@ export interface LoraFields {
   trainableTokenIndices?: number[] | Record<string, number[]> | null
   /** LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354). */
   lorapLrRatio?: number | null
+  /** Tokens from whose last occurrence on a row is adapted; a row without them stays as it is. Greenewald et al. 2025 (arXiv 2504.12397). */
+  aloraInvocationTokens?: number[] | null
+  /** Parameters that are adapted where they are read, by the ends of their names, such as a layer's stacked experts. */
+  targetParameters?: string[] | null
+  /** Ranges `[first, last + 1]` of layers that a new stack is made of, over shared weights with adapters of their own. */
+  layerReplication?: number[][] | null
+  /** Block-diagonal factors. Konopik et al. 2025 (arXiv 2510.23346). */
+  useBdlora?: { target_modules_bd_a?: string[] | null; target_modules_bd_b?: string[] | null; nblocks?: number; match_strict?: boolean } | null
+  /** The weight rounded to a few bits, and a LoRA that starts with what that lost; with `initLoraWeights: 'loftq'`. Li et al. 2023 (arXiv 2310.08659). */
+  loftqConfig?: { loftq_bits?: number; loftq_iter?: number }
+  /** On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717). Default false. */
+  useQalora?: boolean
+  /** Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157). */
+  arrowConfig?: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
+  /** Training keeps inputs compressed. Miles et al. 2024 (arXiv 2405.17991). */
+  veloraConfig?: { num_groups?: number; scale?: number; init_type?: 'batch_average' | 'batch_average_once' | 'random' } | null
+  /** Training samples around A. Sengupta et al. 2024 (arXiv 2411.04358). */
+  montecloraConfig?: { num_samples?: number; use_entropy?: boolean; dirichlet_prior?: number; sample_scaler?: number; kl_loss_weight?: number; buffer_size?: number } | null
+  /** Drops the weight's smallest singular values. Wang et al. 2024 (arXiv 2412.06071). */
+  kasaConfig?: { beta?: number; gamma?: number } | null
 }
 /** A low-rank update of chosen layers. Hu et al. 2021 (arXiv 2106.09685). */
 export class LoraConfig extends PeftConfig {
@@ -497,7 +517,7 @@ export class LoraConfig extends PeftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -507,6 +527,16 @@ export class LoraConfig extends PeftConfig {
   declare readonly alphaPattern: Record<string, number>
   declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly lorapLrRatio: number | null
+  declare readonly aloraInvocationTokens: number[] | null
+  declare readonly targetParameters: string[] | null
+  declare readonly layerReplication: number[][] | null
+  declare readonly useBdlora: { target_modules_bd_a?: string[] | null; target_modules_bd_b?: string[] | null; nblocks?: number; match_strict?: boolean } | null
+  declare readonly loftqConfig: { loftq_bits?: number; loftq_iter?: number }
+  declare readonly useQalora: boolean
+  declare readonly arrowConfig: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
+  declare readonly veloraConfig: { num_groups?: number; scale?: number; init_type?: 'batch_average' | 'batch_average_once' | 'random' } | null
+  declare readonly montecloraConfig: { num_samples?: number; use_entropy?: boolean; dirichlet_prior?: number; sample_scaler?: number; kl_loss_weight?: number; buffer_size?: number } | null
+  declare readonly kasaConfig: { beta?: number; gamma?: number } | null
 
   constructor(fields: LoraFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'LORA' }, raw))

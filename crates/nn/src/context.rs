@@ -47,6 +47,8 @@ pub struct Context {
     pub active: Arc<Vec<AdapterId>>,
     /// The one adapter that runs on each row of the batch, `None` for the untuned model; `active` holds each of them once.
     pub rows: Option<Arc<Vec<Option<AdapterId>>>>,
+    /// Which rows of the batch this part of the pass is about, where they run apart.
+    pub run: Option<Range<usize>>,
     /// Base of all random numbers of this pass.
     pub seed: u64,
     /// How often this pass has drawn random numbers: the model's structure alone decides what each place draws.
@@ -72,6 +74,7 @@ impl Default for Context {
             grad: true,
             active: Arc::default(),
             rows: None,
+            run: None,
             seed: 0,
             draws: Arc::default(),
             cache: None,
@@ -182,7 +185,8 @@ impl Context {
         let runs = self.row_runs(batch)?.unwrap_or_default();
         let mut parts = Vec::with_capacity(runs.len());
         for RowRun { rows, adapter } in runs {
-            let cx = Self { active: Arc::new(adapter.into_iter().collect()), rows: None, ..self.clone() };
+            let active = Arc::new(adapter.into_iter().collect());
+            let cx = Self { active, rows: None, run: Some(rows.clone()), ..self.clone() };
             parts.push(f(&cx, args.narrow_rows(batch, &rows)?)?.into_tensor()?);
         }
         Ok(Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?.into())

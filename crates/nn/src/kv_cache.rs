@@ -1,6 +1,7 @@
 //! Keys and values of positions that a pass does not compute itself.
 
 use crate::context::AdapterId;
+use crate::module::Value;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use parking_lot::Mutex;
@@ -56,9 +57,19 @@ pub struct KvCache {
     encoded: Mutex<Option<Array>>,
     cross: Mutex<Vec<Option<(Array, Array)>>>,
     beside: Mutex<HashMap<AdapterId, Arc<KvCache>>>,
+    taps: Mutex<HashMap<(AdapterId, usize), Value>>,
 }
 
 impl KvCache {
+    /// Keeps a value of the first pass for a tuner of `adapter` in the passes that follow.
+    pub fn put_tap(&self, adapter: AdapterId, place: usize, value: Value) {
+        self.taps.lock().insert((adapter, place), value);
+    }
+
+    pub fn tap(&self, adapter: AdapterId, place: usize) -> Option<Value> {
+        self.taps.lock().get(&(adapter, place)).cloned()
+    }
+
     /// Positions held so far.
     pub fn len(&self) -> usize {
         self.layers.lock().first().and_then(|l| l.as_ref()).map_or(0, |(k, _)| k.dims()[1])

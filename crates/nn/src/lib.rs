@@ -10,6 +10,7 @@ pub mod init;
 pub mod kv_cache;
 pub mod layers;
 pub mod linalg;
+mod low_rank;
 pub mod models;
 pub mod module;
 pub mod ops;
@@ -19,6 +20,7 @@ pub mod tensor;
 
 pub use context::{AdapterId, CancelFlag, Context};
 pub use error::{Error, ErrorCode, Result};
+pub use low_rank::LowRank;
 pub use models::{Inputs, Model, Output, Quantization};
 pub use param::Param;
 pub use tensor::{Array, Tensor};

@@ -1,6 +1,7 @@
 //! One named weight: its value, whether it is trained, and its accumulated gradient.
 
-use crate::ops::Weight;
+use crate::low_rank::LowRank;
+use crate::ops::{LoraTerm, Weight};
 use crate::quantized::{Packed, Packing};
 use crate::tensor::{Array, GradSlot, Record, Tensor};
 use crate::{Error, Result};
@@ -43,6 +44,14 @@ enum Residence {
     /// The transpose of another parameter's value: two parameters with gradients of their own over one memory, as PyTorch
     /// makes them when it ties `lm_head`'s LoRA to the embedding's.
     TransposeOf(Param),
+    /// Another parameter's value with what adapters add to it, as gradients pass through it.
+    Updated(Arc<Updated>),
+}
+
+/// A parameter and what adapters add to it.
+struct Updated {
+    base: Param,
+    by: Vec<LowRank>,
 }
 
 /// A value to come.
@@ -77,7 +86,15 @@ impl Residence {
             Self::Pending(pending) => pending.array(),
             Self::Disk { .. } => Err(offloaded()),
             Self::TransposeOf(other) => Ok(other.array()?.t()?.contiguous()?),
+            Self::Updated(updated) => Ok(updated.value(false)?.into_data()),
         }
+    }
+}
+
+impl Updated {
+    fn value(&self, grad: bool) -> Result<Tensor> {
+        let base = self.base.value(grad)?;
+        self.by.iter().try_fold(base, |sum, update| sum.add(&update.delta(grad)?.to_dtype(sum.dtype())?))
     }
 }
 
@@ -172,6 +189,9 @@ impl Param {
     /// The value as an input of differentiable operations. `grad` false leaves the tape out.
     pub fn value(&self, grad: bool) -> Result<Tensor> {
         let state = self.0.state.read();
+        if let Residence::Updated(updated) = &state.value {
+            return updated.value(grad);
+        }
         let data = state.value.array()?;
         Ok(match &state.record {
             Some(record) if grad => Tensor::leaf(data, record.clone()),
@@ -189,6 +209,24 @@ impl Param {
             return Ok(Weight::Packed(packed.clone()));
         }
         self.value(grad).map(Weight::Dense)
+    }
+
+    /// One matrix of a stack `[n, out, in]` as an operand of products, with what adapters add to it.
+    pub fn matrix_of(&self, at: usize, grad: bool) -> Result<(Weight, Vec<LoraTerm>)> {
+        if let Residence::Updated(updated) = &self.0.state.read().value {
+            let (base, mut terms) = updated.base.matrix_of(at, grad)?;
+            for update in &updated.by {
+                terms.push(update.term(at, base.dtype(), grad)?);
+            }
+            return Ok((base, terms));
+        }
+        let matrix = self.value(grad)?.narrow(0, at, 1)?.squeeze(0)?.contiguous()?;
+        Ok((matrix.into(), Vec::new()))
+    }
+
+    /// This value with updates added, for one pass: it is computed where it is read.
+    pub fn updated(&self, by: Vec<LowRank>) -> Self {
+        Self::of(Residence::Updated(Arc::new(Updated { base: self.clone(), by })), false)
     }
 
     /// Keeps the value in a few bits from now on, where its rows fit; it is frozen with that. Later values are rounded the
@@ -288,6 +326,7 @@ impl Param {
             Residence::Packed(packed) => packed.shape().to_vec(),
             Residence::Pending(Pending { shape, .. }) | Residence::Disk { shape, .. } => shape.clone(),
             Residence::TransposeOf(other) => other.shape().into_iter().rev().collect(),
+            Residence::Updated(updated) => updated.base.shape(),
         }
     }
 
@@ -301,6 +340,7 @@ impl Param {
             Residence::Packed(packed) => packed.dtype(),
             Residence::Pending(Pending { dtype, .. }) | Residence::Disk { dtype, .. } => *dtype,
             Residence::TransposeOf(other) => other.dtype(),
+            Residence::Updated(updated) => updated.base.dtype(),
         }
     }
 
@@ -311,6 +351,7 @@ impl Param {
             Residence::Packed(_) => Device::Cpu,
             Residence::Pending(Pending { device, .. }) | Residence::Disk { device, .. } => device.clone(),
             Residence::TransposeOf(other) => other.device(),
+            Residence::Updated(updated) => updated.base.device(),
         }
     }
 
@@ -319,6 +360,7 @@ impl Param {
             Residence::Memory(_) | Residence::Packed(_) | Residence::Pending(_) => false,
             Residence::Disk { .. } => true,
             Residence::TransposeOf(other) => other.is_offloaded(),
+            Residence::Updated(updated) => updated.base.is_offloaded(),
         }
     }
 

@@ -133,3 +133,82 @@ macro_rules! words {
         }
     };
 }
+
+/// Declares an object inside of a configuration, with its defaults: a field's type whose own fields keep Python's names.
+///
+/// ```ignore
+/// object! {
+///     /// What it sets.
+///     pub struct KasaConfig {
+///         /// What the field means.
+///         beta: f64 = 1e-4, in 0. ..;
+///     }
+/// }
+/// ```
+///
+/// `check` after the fields names a function of the whole that says what is wrong with it.
+#[macro_export]
+macro_rules! object {
+    (
+        $(#[$about:meta])*
+        $vis:vis struct $name:ident {
+            $(
+                $(#[doc = $doc:literal])*
+                $field:ident : $type:ty = $default:expr $(, in $range:expr)?;
+            )*
+        }
+        $(check $check:path;)?
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug)]
+        #[allow(dead_code)] // some say only how Python runs
+        $vis struct $name {
+            $( $(#[doc = $doc])* pub $field: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+
+        impl $crate::fields::FieldType for $name {
+            const WANTED: &'static str = "an object";
+            fn typescript() -> String {
+                let mut out = String::from("{ ");
+                $(
+                    let optional = <$type as $crate::fields::FieldType>::typescript();
+                    out.push_str(&format!("{}?: {optional}; ", stringify!($field)));
+                )*
+                out.truncate(out.len() - 2);
+                out + " }"
+            }
+            fn of(value: &serde_json::Value) -> Option<Self> {
+                Self::read("", value).ok()
+            }
+            fn json(&self) -> serde_json::Value {
+                let mut out = serde_json::Map::new();
+                $(out.insert(stringify!($field).to_owned(), $crate::fields::FieldType::json(&self.$field));)*
+                serde_json::Value::Object(out)
+            }
+            fn read(name: &str, value: &serde_json::Value) -> swift_tuners_nn::Result<Self> {
+                let map = $crate::fields::object_fields(name, value, &[$(stringify!($field)),*])?;
+                let object = Self {
+                    $($field: {
+                        let path = format!("{name}.{}", stringify!($field));
+                        match map.get(stringify!($field)) {
+                            Some(given) => {
+                                let value = <$type as $crate::fields::FieldType>::read(&path, given)?;
+                                $($crate::fields::check_range(&path, &value, &($range))?;)?
+                                value
+                            }
+                            None => $default,
+                        }
+                    }),*
+                };
+                $($check(name, &object)?;)?
+                Ok(object)
+            }
+        }
+    };
+}

@@ -47,6 +47,17 @@ impl Init {
         }
     }
 
+    /// A value that is needed at once.
+    pub fn draw<T>(&mut self, draw: impl FnOnce(&mut Generator) -> Result<T>) -> Result<T> {
+        match &mut self.from {
+            From::Seed(generator) => draw(generator),
+            From::Later { seed, made } => {
+                *made += 1;
+                draw(&mut Generator::new(mix(*seed, *made)))
+            }
+        }
+    }
+
     /// A trained parameter of this shape and [`Init::dtype`]; `draw` gives its values in f32.
     pub fn param(
         &mut self,

@@ -14,6 +14,8 @@ use swift_tuners_nn::{AdapterId, Array, Context, Error, Result, Tensor};
 pub trait LayerAdapter: Clone + Send + Sync + 'static {
     /// The modules of Python's that hold its tensors, in order.
     const GROUPS: &'static [&'static str];
+    /// Those of them that Python makes for layers that need them only.
+    const OPTIONAL: &'static [&'static str] = &[];
     /// What the wrapped layer is called; nothing where the tuner takes the layer's own place.
     const BASE_NAME: Option<&'static str> = Some("base_layer");
     /// Whether [`LayerAdapter::fused`] takes batches whose rows differ.
@@ -119,6 +121,11 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What it wants added to the loss, after a pass with `cx`.
+    fn penalty(&self, _cx: &Context) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// A path of its own over all active ones; `None` takes the general one.
     fn fused(_active: &[Active<'_, Self>], _call: &Call<'_>, _x: &Input, _next: &Next<'_>) -> Result<Option<Tensor>> {
         Ok(None)
@@ -147,6 +154,11 @@ impl<D: LayerAdapter> Layer<D> {
     pub fn push(&mut self, id: AdapterId, name: &str, adapter: D) {
         self.ids.push(id);
         self.entries.push((name.to_owned(), adapter));
+    }
+
+    /// The adapters with their names, in the order of attaching.
+    pub fn entries(&self) -> &[(String, D)] {
+        &self.entries
     }
 
     pub fn adapter(&self, id: AdapterId) -> Option<&D> {
@@ -264,7 +276,9 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
         for &group in D::GROUPS {
             let nameless = D::BASE_NAME.is_none();
-            if !nameless {
+            let is_here = |p: &Part<'_>| matches!(p.name, PartName::Grouped { group: g, .. } if g == group);
+            let used = || self.entries.iter().any(|(_, adapter)| adapter.parts().iter().any(is_here));
+            if !nameless && (!D::OPTIONAL.contains(&group) || used()) {
                 v.scope(group);
             }
             for (name, adapter) in &self.entries {
@@ -275,9 +289,9 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
                         _ => continue,
                     };
                     match part.role {
-                        Role::Trained | Role::Copied | Role::Source | Role::Constant => v.param(&full, part.param),
                         Role::Buffer { saved } => v.buffer(&full, part.param, saved),
                         Role::Made => {}
+                        _ => v.param(&full, part.param),
                     }
                 }
             }
@@ -330,6 +344,10 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
         } else {
             None
         }
+    }
+
+    fn penalty(&self, adapter: AdapterId, cx: &Context) -> Result<Option<Tensor>> {
+        self.adapter(adapter).map_or(Ok(None), |a| a.penalty(cx))
     }
 
     fn combined(&self, of: &[(AdapterId, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {

@@ -6,7 +6,7 @@ use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
 use crate::layer::{Layer, LayerAdapter};
-use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
+use crate::method::{Attach, Attachment, Combinations, Kind, Restored, Traits};
 use crate::modules_to_save;
 use crate::site::Site;
 use crate::target::{self, attach_at, Place};
@@ -24,6 +24,7 @@ pub trait LayerKind: 'static {
     const ABOUT: &'static str;
     const TRAITS: Traits = Traits::LAYER;
     const COMBINATION: Option<Combinations> = None;
+    const RESTORED: Option<Restored> = None;
     type Config: Fields + Clone;
     /// One adapter at one layer, mostly the type itself.
     type Adapter: LayerAdapter;
@@ -31,6 +32,26 @@ pub trait LayerKind: 'static {
     /// What the fields do not allow together.
     fn check(_config: &Self::Config) -> Result<()> {
         Ok(())
+    }
+
+    /// What is done to the model before its layers are looked at.
+    fn prepare(_config: &Self::Config, _attach: &mut Attach<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the configuration may name no layer at all, because it names other places.
+    fn may_name_none(_config: &Self::Config) -> bool {
+        false
+    }
+
+    /// Why an adapter of this configuration cannot be merged, if it cannot.
+    fn unmergeable(_config: &Self::Config) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether adapters of this configuration want something added to the loss.
+    fn penalised(_config: &Self::Config) -> bool {
+        false
     }
 
     /// PEFT's default `target_modules` for this model.
@@ -78,6 +99,7 @@ impl<K: LayerKind> Kind for K {
     const ABOUT: &'static str = K::ABOUT;
     const TRAITS: Traits = K::TRAITS;
     const COMBINATION: Option<Combinations> = K::COMBINATION;
+    const RESTORED: Option<Restored> = K::RESTORED;
     type Config = K::Config;
 
     fn check(config: &K::Config) -> Result<()> {
@@ -96,11 +118,20 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     if bias != Bias::None && a.config.dialect == Dialect::Peft && !a.others.is_empty() {
         return Err(Error::config("bias", "PEFT supports one adapter with bias; use 'none' when there are several"));
     }
+    K::prepare(config, a)?;
     save_heads(a.model, &mut resolved)?;
-    resolve_targets(a.model, K::default_targets(a.model), &mut resolved)?;
+    let optional = K::may_name_none(config);
+    resolve_targets(a.model, K::default_targets(a.model), optional, &mut resolved)?;
     K::resolve(config, a, &mut resolved)?;
     let copied = resolved.texts("modules_to_save")?.unwrap_or_default();
-    let mut targets = target::resolve(a.model, &resolved, &copied)?;
+    let mut targets = if optional && resolved.get("target_modules").is_none() {
+        Vec::new()
+    } else {
+        match target::resolve(a.model, &resolved, &copied) {
+            Err(Error::Target { .. }) if optional => Vec::new(),
+            found => found?,
+        }
+    };
     if matches!(resolved.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear")) {
         resolved.set("target_modules", targets.clone());
     }
@@ -141,7 +172,8 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
     })?;
     modules_to_save::attach(a, &copies)?;
     K::finish(config, a)?;
-    Ok(Attachment { config: resolved, bias, shared: Vec::new() })
+    let (unmergeable, penalised) = (K::unmergeable(config), K::penalised(config));
+    Ok(Attachment { config: resolved, bias, shared: Vec::new(), unmergeable, penalised })
 }
 
 fn push<D: LayerAdapter>(node: &mut Node, site: &Site, id: AdapterId, name: &str, adapter: D) -> Result<()> {
@@ -176,11 +208,16 @@ pub(crate) fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> 
 }
 
 /// Absent targets become the model type's own.
-pub(crate) fn resolve_targets(model: &Model, defaults: &[&str], config: &mut TunerConfig) -> Result<()> {
+pub(crate) fn resolve_targets(
+    model: &Model,
+    defaults: &[&str],
+    optional: bool,
+    config: &mut TunerConfig,
+) -> Result<()> {
     if config.get("target_modules").is_some() {
         return Ok(());
     }
-    if defaults.is_empty() {
+    if defaults.is_empty() && !optional {
         let kind = model.keys.model_type;
         return Err(Error::config("target_modules", format!("missing: PEFT has no defaults for {kind}")));
     }

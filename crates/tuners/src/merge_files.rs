@@ -47,7 +47,7 @@ pub fn merge_files(
         NameSelection::Named(pairs) => Some(pairs.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>()),
     };
     tuned.from_pretrained(0, adapters, &options.load)?;
-    let save = SaveOptions { names: None, peft_format: false, safe: options.safe, max_shard: options.max_shard };
+    let save = SaveOptions { safe: options.safe, max_shard: options.max_shard, ..Default::default() };
     let companions = |to: &Path| checkpoint::copy_companions(model, to);
     tuned.save_merged(0, names.as_deref(), output, &save, cancel, &companions)?;
     Ok(MergeReport { loads: std::mem::take(&mut tuned.load_reports), surplus })
@@ -83,7 +83,7 @@ mod tests {
         let at = |part: &str| format!("base_model.only.{part}.a.weight");
         tuned.load_state_dict(&[(at("lora_A"), a.clone()), (at("lora_B"), b.clone())], false).unwrap();
         let (_, weight) = tuned.state_dict(None).unwrap().swap_remove(0);
-        let options = SaveOptions { names: None, peft_format: false, safe: true, max_shard: 1 << 30 };
+        let options = SaveOptions { safe: true, max_shard: 1 << 30, ..Default::default() };
         tuned.save_pretrained(&adapters, &options).unwrap();
         (model, adapters, (weight + (b.matmul(&a).unwrap() * 2.).unwrap()).unwrap())
     }

@@ -7,6 +7,7 @@ use crate::init::Init;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::combine::Combination;
+use swift_tuners_nn::module::Node;
 use swift_tuners_nn::{AdapterId, Array, Model, Result};
 
 /// A kind of tuner in one of Python's two worlds, as a type: what [`Method::of`] is made from.
@@ -21,6 +22,8 @@ pub trait Kind: 'static {
     const TRAITS: Traits = Traits::DEFAULT;
     /// How adapters of this kind are combined, where they can be.
     const COMBINATION: Option<Combinations> = None;
+    /// How an adapter over changed weights is saved as one over the weights as they were.
+    const RESTORED: Option<Restored> = None;
     type Config: Fields + Clone;
 
     /// What the fields do not allow together.
@@ -40,6 +43,7 @@ pub struct Method {
     pub about: &'static str,
     pub traits: Traits,
     pub combination: Option<Combinations>,
+    pub restored: Option<Restored>,
     /// Every field of the class, without those that tell the kind.
     pub fields: fn() -> Vec<Declared>,
     /// Reads and checks the fields alone, without a model.
@@ -56,6 +60,7 @@ impl Method {
             about: K::ABOUT,
             traits: K::TRAITS,
             combination: K::COMBINATION,
+            restored: K::RESTORED,
             fields: K::Config::declared,
             read: |config| {
                 let typed = K::Config::read(config)?;
@@ -81,6 +86,8 @@ pub struct Attach<'a> {
     pub init: &'a mut Init,
     /// Where the configuration was read from.
     pub folder: Option<&'a Path>,
+    /// Lists of blocks that others have taken the place of, by path: what is put here comes back when the call fails.
+    pub replaced: &'a mut Vec<(String, Vec<Node>)>,
 }
 
 /// What attaching tells the life cycle.
@@ -90,11 +97,15 @@ pub struct Attachment {
     pub bias: Bias,
     /// Base parameters that train and are saved with the adapter, by their names without tuners.
     pub shared: Vec<String>,
+    /// Why it cannot be merged, where others of its kind can.
+    pub unmergeable: Option<&'static str>,
+    /// Whether it wants something added to the loss ([`swift_tuners_nn::module::Tuner::penalty`]).
+    pub penalised: bool,
 }
 
 impl Attachment {
     pub fn new(config: &TunerConfig) -> Self {
-        Self { config: config.clone(), bias: Bias::None, shared: Vec::new() }
+        Self { config: config.clone(), bias: Bias::None, shared: Vec::new(), unmergeable: None, penalised: false }
     }
 }
 
@@ -111,6 +122,34 @@ pub struct Combinations {
     pub rank: fn(&[&TunerConfig], Combination, svd_rank: Option<usize>) -> Result<usize>,
     /// Its configuration.
     pub config: fn(&[&TunerConfig], rank: usize, &[Made]) -> Result<TunerConfig>,
+}
+
+/// From an adapter's configuration and tensors under PEFT's keys, and the tensors that it started with.
+pub type Restored = fn(&TunerConfig, Vec<(String, Array)>, &Tensors) -> Result<(TunerConfig, Vec<(String, Array)>)>;
+
+/// How SWIFT's checkpoints of a kind are written as PEFT's.
+#[derive(Debug)]
+pub struct Conversion {
+    /// Fields that PEFT's class does not have.
+    pub added: &'static [&'static str],
+    /// Those of them that go to `additional_config.json`.
+    pub beside: &'static [&'static str],
+    /// Flags that PEFT has nothing like: an adapter that has one of them on stays as it is.
+    pub refused: &'static [&'static str],
+    /// Parts of keys that the adapter's name stands behind, and whether `.weight` behind that goes, too.
+    pub groups: &'static [(&'static str, bool)],
+}
+
+impl Conversion {
+    /// The flag that is in the way, if one is.
+    pub fn refuses(&self, config: &TunerConfig) -> Result<Option<&'static str>> {
+        for &field in self.refused {
+            if config.flag(field)? {
+                return Ok(Some(field));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Gives the file and its tensors, or nothing where the folder has no such file.
@@ -135,6 +174,8 @@ pub struct Traits {
     pub virtual_tokens: bool,
     /// Reads a checkpoint that is no safetensors file, where the original library writes one.
     pub read_other: Option<ReadOther>,
+    /// The form of its checkpoints in PEFT, where it has one besides its own.
+    pub converts: Option<&'static Conversion>,
 }
 
 impl Traits {
@@ -147,6 +188,7 @@ impl Traits {
         by_rows: false,
         virtual_tokens: false,
         read_other: None,
+        converts: None,
     };
     /// What sits on layers and maps their weights, inputs or outputs.
     pub const LAYER: Self = Self { merges: true, by_rows: true, ..Self::DEFAULT };

@@ -1,7 +1,8 @@
 //! One pass over a tuned model.
 
 use crate::lifecycle::TunedModel;
-use swift_tuners_nn::{Context, Error, Inputs, Output, Result};
+use swift_tuners_nn::module::named_nodes;
+use swift_tuners_nn::{AdapterId, Context, Error, Inputs, Output, Result, Tensor};
 
 impl TunedModel {
     /// Runs the model with the adapters that `cx` holds. Refuses training with an adapter per row, whose gradients and random
@@ -10,7 +11,30 @@ impl TunedModel {
         if cx.training && cx.rows.is_some() {
             return Err(Error::Invalid("adapterNames: call eval() first; rows of one batch cannot train apart".into()));
         }
-        self.model.forward(cx, inputs)
+        let mut output = self.model.forward(cx, inputs)?;
+        output.penalty = self.penalty(cx)?;
+        Ok(output)
+    }
+
+    /// What active adapters want added to the loss of the pass that `cx` was made for.
+    fn penalty(&self, cx: &Context) -> Result<Option<Tensor>> {
+        let ids: Vec<AdapterId> =
+            self.adapters().values().filter(|a| a.penalised && cx.is_active(a.id)).map(|a| a.id).collect();
+        if ids.is_empty() || !cx.grad {
+            return Ok(None);
+        }
+        let nodes = named_nodes(&self.model.root);
+        let tuners = nodes.iter().flat_map(|(_, node)| &node.tuners);
+        let mut sum: Option<Tensor> = None;
+        for (tuner, id) in tuners.flat_map(|tuner| ids.iter().map(move |&id| (tuner, id))) {
+            if let Some(penalty) = tuner.penalty(id, cx)? {
+                sum = Some(match sum {
+                    Some(sum) => sum.add(&penalty)?,
+                    None => penalty,
+                });
+            }
+        }
+        Ok(sum)
     }
 }
 

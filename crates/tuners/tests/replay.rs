@@ -32,14 +32,15 @@ macro_rules! cases {
 
 cases! {
     lora "" {
-        all_linear arch_bert arch_gemma3 arch_gpt2 arch_llama_tied_bias arch_mistral arch_phi3 arch_qwen2 arch_qwen3 arch_qwen3_moe
-        arch_roberta_classifier arch_t5 arch_vit base_bfloat16 base_float16 basic bias_all bias_lora_only bias_none conv1d
-        tokens_dict tokens_list tokens_tied
+        all_linear alora arch_bert arch_gemma3 arch_gpt2 arch_llama_tied_bias arch_mistral arch_phi3 arch_qwen2 arch_qwen3 arch_qwen3_moe
+        arch_roberta_classifier arrow arrow_gks arch_t5 arch_vit base_bfloat16 base_float16 basic bdlora bdlora_loose bias_all
+        bias_lora_only bias_none conv1d convert_olora convert_pissa tokens_dict tokens_list tokens_tied
         default_targets dora dora_bias dora_conv1d dora_conv2d dora_embedding embedding embedding_tied embedding_tied_ensure exclude
         gemma_embedding gemma_embedding_dora tied_saved_embedding
-        init_false init_gaussian init_olora init_orthogonal init_pissa init_true layers left_padding lora_bias loraplus mixed_batch
-        mixed_batch_classifier mixed_batch_conv modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
-        two_active
+        init_false init_gaussian init_mica init_olora init_orthogonal init_pissa init_pissa_niter_4 init_true kasa layer_replication layers left_padding lora_bias loraplus mixed_batch
+        mixed_batch_classifier mixed_batch_conv monteclora modules_to_save_head no_padding patterns patterns_rslora regex_targets rslora
+        target_parameters target_parameters_mixed target_parameters_router two_active velora_batch_average
+        velora_batch_average_once velora_random
     }
     adalora "adalora-" { basic conv1d conv2d schedule }
     adaption_prompt "adaption-prompt-" { basic gpt2 }
@@ -235,9 +236,13 @@ impl Replay {
         self.output("base.logits", &untuned)?;
         let model = self.load(true)?;
         self.output("tuned.logits", &model)?;
-        self.names(&model);
+        if self.case.get("trainable_names").is_some() {
+            self.names(&model);
+        }
         self.remade(&model)?;
         self.rows(&model)?;
+        self.invoked(&model)?;
+        self.restored()?;
         self.gradients(&model)?;
         self.files(&model)?;
         self.weighted()?;
@@ -284,13 +289,53 @@ impl Replay {
         Ok(())
     }
 
+    /// What is trained, saved for the weights from before its initialisation.
+    fn restored(&mut self) -> Result<()> {
+        let trained = self.folder.join("trained");
+        if !trained.exists() {
+            return Ok(());
+        }
+        let model = self.from(&trained, true)?;
+        self.output("tuned.logits", &model)?;
+        let temp = Temp::new()?;
+        let dir = temp.0.join("saved");
+        let initial = Some(self.folder.join("initial"));
+        model.save_pretrained(&dir, &SaveOptions { safe: true, initial, max_shard: u64::MAX, ..Default::default() })?;
+        let (name, config) = ("adapter_model.safetensors", "adapter_config.json");
+        let (found, wanted) = (safetensors::read(&dir.join(name))?, self.folder.join("checkpoint"));
+        for (key, expected) in safetensors::read(&wanted.join(name))? {
+            self.expected.insert(key.clone(), expected);
+            self.close(&key, "logits", found.get(&key))?;
+        }
+        let (found, wanted) = (json::read(&dir.join(config))?, json::read(&wanted.join(config))?);
+        for field in ["r", "lora_alpha", "init_lora_weights", "rank_pattern", "alpha_pattern"] {
+            if found[field] != wanted[field] {
+                self.problems.push(format!("{field}: {} for {}", found[field], wanted[field]));
+            }
+        }
+        let again = self.from(&dir, true)?;
+        self.output("converted.logits", &again)
+    }
+
+    /// Outputs for tokens that hold an invocation.
+    fn invoked(&mut self, model: &TunedModel) -> Result<()> {
+        let Some(ids) = self.expected.get("alora.input_ids") else { return Ok(()) };
+        let inputs = Inputs { input_ids: Some(ints(ids)?), ..Inputs::default() };
+        let actual = logits(model, &inference(model), &inputs)?;
+        self.close("alora.logits", "logits", Some(&actual))
+    }
+
     fn gradients(&mut self, model: &TunedModel) -> Result<()> {
         if !self.expected.contains_key("loss") {
             return Ok(());
         }
         let training = self.case["training_mode"] == "train";
         let cx = Context { active: model.active_ids(0), training, ..Context::default() };
-        let loss = loss_of(&model.model.forward(&cx, &self.inputs)?)?;
+        let output = model.forward(&cx, &self.inputs)?;
+        if let Some(penalty) = &output.penalty {
+            self.close("penalty", "loss", Some(penalty.data()))?;
+        }
+        let loss = loss_of(&output)?;
         self.close("loss", "loss", Some(loss.data()))?;
         loss.backward()?;
         let keys: Vec<String> = self.expected.keys().filter(|k| k.starts_with("grad.")).cloned().collect();
@@ -302,9 +347,12 @@ impl Replay {
     }
 
     fn files(&mut self, model: &TunedModel) -> Result<()> {
+        if self.case["reloads"] == false {
+            return Ok(()); // what is left of the base's weight depends on random numbers, which no checkpoint holds
+        }
         let temp = Temp::new()?;
         let dir = temp.0.join("saved");
-        let options = SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX };
+        let options = SaveOptions { safe: true, max_shard: u64::MAX, ..Default::default() };
         model.save_pretrained(&dir, &options)?;
         let again = self.from(&dir, true)?;
         self.output("tuned.logits", &again)

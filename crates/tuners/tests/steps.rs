@@ -90,7 +90,10 @@ fn ranks_fall_as_pefts_do() -> Result<()> {
     let last = logits(&model, &inference(&model), &unlabelled)?;
     let temp = Temp::new()?;
     let dir = temp.0.join("saved");
-    model.save_pretrained(&dir, &SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX })?;
+    model.save_pretrained(
+        &dir,
+        &SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX, initial: None },
+    )?;
     let (found, theirs) = (
         safetensors::read(&dir.join("adapter_model.safetensors"))?,
         safetensors::read(&folder().join("final/adapter_model.safetensors"))?,

@@ -1,5 +1,6 @@
 //! Factorisations, in f64 on the CPU.
 
+use crate::init::torch::Generator;
 use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -17,6 +18,31 @@ pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
     let u = from_faer(svd.U().subcols(0, rank), DType::F32)?;
     let vt = from_faer(svd.V().subcols(0, rank).transpose(), DType::F32)?;
     Ok((u, Array::from_vec(s, rank, &Device::Cpu)?, vt))
+}
+
+/// About the largest `rank` singular triplets, as `torch.svd_lowrank` draws and computes them: the range of the weight (the
+/// shorter way round) times random vectors, sharpened by `iterations` passes of the weight.
+///
+/// Halko et al. 2009 (arXiv 0909.4061), algorithms 4.4 and 5.1.
+pub fn svd_lowrank(x: &Array, rank: usize, iterations: usize, g: &mut Generator) -> Result<(Array, Array, Array)> {
+    let (rows, columns) = x.dims2()?;
+    if rank > rows.min(columns) {
+        let why = format!("{rank} is larger than the {} singular values of the weight", rows.min(columns));
+        return Err(Error::config("r", why));
+    }
+    let wide = rows < columns;
+    let x = to_faer(x)?;
+    let tall = if wide { x.transpose().to_owned() } else { x };
+    let random = to_faer(&g.randn(&[tall.ncols(), rank])?)?;
+    let mut q = (&tall * random).qr().compute_thin_Q();
+    for _ in 0..iterations {
+        q = (tall.transpose() * &q).qr().compute_thin_Q();
+        q = (&tall * &q).qr().compute_thin_Q();
+    }
+    let inner = from_faer((q.transpose() * &tall).as_ref(), DType::F64)?;
+    let (u, s, vt) = svd(&inner, rank)?;
+    let u = from_faer((&q * to_faer(&u)?).as_ref(), DType::F32)?;
+    Ok(if wide { (vt.t()?.contiguous()?, s, u.t()?.contiguous()?) } else { (u, s, vt) })
 }
 
 /// The thin QR decomposition, in f64 inside: `x [m, n]` → `q [m, k]`, `r [k, n]` with `k = min(m, n)`.

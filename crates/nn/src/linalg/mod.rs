@@ -12,7 +12,7 @@ mod reflection;
 mod rotation;
 
 pub use circulant::block_circulant;
-pub use factor::{qr, svd, unique_q};
+pub use factor::{qr, svd, svd_lowrank, unique_q};
 pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
 pub use grouped::grouped_product;

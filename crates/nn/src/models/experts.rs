@@ -194,9 +194,8 @@ impl Module for Experts {
         let weights = args.tensor(2, "top_k_weights")?; // [tokens, per_token]
         let per_token = weights.dim(1);
         let flat_weights = weights.reshape((weights.data().elem_count(), 1))?;
-        let (gate_up, down) = (self.gate_up_proj.value(cx.grad)?, self.down_proj.value(cx.grad)?);
         let mut sum: Option<Tensor> = None;
-        for expert in 0..gate_up.dim(0) {
+        for expert in 0..self.down_proj.shape()[0] {
             let places: Vec<(u32, u32)> = chosen
                 .iter()
                 .enumerate()
@@ -211,11 +210,11 @@ impl Module for Experts {
                 Ok(Array::from_vec(places.iter().map(pick).collect::<Vec<_>>(), places.len(), x.device())?)
             };
             let tokens = index(|p| p.0)?;
-            let both = ops::linear(&x.index_select(&tokens, 0)?, &slice(&gate_up, expert)?, None, WeightLayout::OutIn)?;
+            let both = product(&x.index_select(&tokens, 0)?, &self.gate_up_proj, expert, cx.grad)?;
             let inner = both.last_dim() / 2;
             let (gate, up) = (both.narrow(-1, 0, inner)?.contiguous()?, both.narrow(-1, inner, inner)?.contiguous()?);
             let y = gate_and_up(cx, &self.act_fn, self.act, &gate, &up)?;
-            let y = ops::linear(&y, &slice(&down, expert)?, None, WeightLayout::OutIn)?;
+            let y = product(&y, &self.down_proj, expert, cx.grad)?;
             let y = y.mul(&flat_weights.index_select(&index(|p| p.1)?, 0)?)?.scatter_rows(&tokens, x.dim(0))?;
             sum = Some(match sum {
                 Some(sum) => sum.add(&y)?,
@@ -229,6 +228,8 @@ impl Module for Experts {
     }
 }
 
-fn slice(all: &Tensor, expert: usize) -> Result<Tensor> {
-    all.narrow(0, expert, 1)?.squeeze(0)?.contiguous()
+/// `x Wᵀ` with one expert's matrix.
+fn product(x: &Tensor, all: &Param, expert: usize, grad: bool) -> Result<Tensor> {
+    let (w, terms) = all.matrix_of(expert, grad)?;
+    ops::lora_linear(x, Some((&w, None, WeightLayout::OutIn)), &terms)
 }

@@ -108,6 +108,7 @@ impl Model {
             last_hidden_state: take("last_hidden_state"),
             sample: take("sample"),
             loss: take("loss"),
+            penalty: None,
         };
         let wanted = inputs.named(To::Loss);
         if !wanted.is_empty() {

@@ -11,6 +11,8 @@ pub struct Output {
     /// What an image model predicts, in the shape of its input.
     pub sample: Option<Tensor>,
     pub loss: Option<Tensor>,
+    /// What active adapters want added to the loss, where they do; the caller adds it.
+    pub penalty: Option<Tensor>,
 }
 
 impl Output {

@@ -151,6 +151,22 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What `adapter` wants added to the loss here; `cx` is that of the pass, with what it has kept.
+    fn penalty(&self, _adapter: AdapterId, _cx: &Context) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// The module's own parameter that it adapts, by its name there; nothing where it acts on calls and on the module's weight. In
+    /// files the tensors of such a tuner are below those of such tuners further out, as Python nests them.
+    fn parameter(&self) -> Option<&str> {
+        None
+    }
+
+    /// The value of [`Tuner::parameter`] with `adapter` in it.
+    fn merged_parameter(&self, _adapter: AdapterId, value: Array) -> Result<Array> {
+        Ok(value)
+    }
+
     /// What takes the module's place for good when these adapters are merged.
     fn replacement(&self, _adapters: &[AdapterId]) -> Option<&Node> {
         None

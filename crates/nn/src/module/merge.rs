@@ -2,11 +2,11 @@
 
 use super::door::{Tuner, VisitorMut};
 use super::node::{Merged, Node, NodeList};
-use super::walk::all_parameters;
+use super::walk::{all_parameters, own_parameters};
 use super::weights::Weights;
 use crate::context::AdapterId;
 use crate::ops::compute_dtype;
-use crate::param::{Param, Place};
+use crate::param::Param;
 use crate::tensor::Array;
 use crate::Result;
 use std::collections::HashMap;
@@ -35,8 +35,12 @@ impl Node {
 
     /// Those of `ids` that can go into the weight and have not, with their tuners: innermost first, then in the order of `ids`.
     fn mergeable(&self, ids: &[AdapterId]) -> Vec<(&dyn Tuner, AdapterId)> {
+        self.fresh(ids, |t| t.parameter().is_none())
+    }
+
+    fn fresh(&self, ids: &[AdapterId], wanted: impl Fn(&dyn Tuner) -> bool) -> Vec<(&dyn Tuner, AdapterId)> {
         let fresh = |id: &&AdapterId| !self.merged().contains(id);
-        let tuners = self.tuners.iter().filter(|t| t.merges());
+        let tuners = self.tuners.iter().filter(|t| t.merges() && wanted(&***t));
         tuners
             .flat_map(|t| {
                 let here = ids.iter().filter(fresh).filter(|id| t.adapters().binary_search(id).is_ok());
@@ -45,9 +49,32 @@ impl Node {
             .collect()
     }
 
+    /// The parameters of this node's module that merging may change.
+    fn merged_params(&self) -> Vec<Param> {
+        let weights = self.module().weights();
+        let mut params: Vec<Param> =
+            weights.iter().flat_map(|w| std::iter::once(w.weight()).chain(w.bias())).cloned().collect();
+        for name in self.tuners.iter().filter_map(|t| t.parameter()) {
+            let own = own_parameters(self).into_iter().find(|(n, _)| n == name);
+            params.extend(own.map(|(_, p)| p.clone()));
+        }
+        params
+    }
+
+    /// What tuners of single parameters make of one of them.
+    fn merged_parameter(&self, ids: &[AdapterId], param: &Param, value: Option<Array>) -> Result<Option<Array>> {
+        let is_it = |name: &str| own_parameters(self).iter().any(|(n, p)| n == name && p.is(param));
+        let tuners = self.fresh(ids, |t| t.parameter().is_some_and(is_it));
+        tuners.into_iter().try_fold(value, |value, (tuner, id)| {
+            let before = value.map_or_else(|| param.array(), Ok)?;
+            tuner.merged_parameter(id, before).map(Some)
+        })
+    }
+
     /// One of this node's parameters with `ids` merged, as it lies, or `value` when they do not change it. `value` is taken for
     /// the parameter's own, when a tied module's adapters are in it already.
     pub fn merged_value(&self, ids: &[AdapterId], param: &Param, value: Option<Array>) -> Result<Option<Array>> {
+        let value = self.merged_parameter(ids, param, value)?;
         let tuners = self.mergeable(ids);
         let Some(weights) = self.module().weights().filter(|_| !tuners.is_empty()) else { return Ok(value) };
         let kind = weights.kind();
@@ -78,55 +105,64 @@ impl Node {
         Ok(if changed { Some(bias.to_dtype(before.dtype())?) } else { value })
     }
 
-    /// Weight and bias with `ids` merged, checked but not put in. A module without a bias cannot take what changes it.
-    fn both_merged(&self, ids: &[AdapterId]) -> Result<Option<(Array, Option<Array>)>> {
-        let Some(weights) = self.module().weights() else { return Ok(None) };
-        let bias = match weights.bias() {
-            Some(bias) => self.merged_value(ids, bias, None)?,
-            None => {
-                for (tuner, id) in self.mergeable(ids) {
-                    tuner.merged_bias(id, &weights, &|| weights.matrix(), None)?;
-                }
-                None
+    /// The values that merging `ids` gives, checked but not put in. A module without a bias cannot take what changes it.
+    fn all_merged(&self, ids: &[AdapterId]) -> Result<Vec<(Param, Array)>> {
+        if let Some(weights) = self.module().weights().filter(|w| w.bias().is_none()) {
+            for (tuner, id) in self.mergeable(ids) {
+                tuner.merged_bias(id, &weights, &|| weights.matrix(), None)?;
             }
-        };
-        Ok(self.merged_value(ids, weights.weight(), None)?.map(|weight| (weight, bias)))
+        }
+        let mut merged = Vec::new();
+        for param in self.merged_params() {
+            if let Some(value) = self.merged_value(ids, &param, None)? {
+                merged.push((param, value));
+            }
+        }
+        Ok(merged)
     }
 
     /// Weight and bias from before the first merge, where there was one.
     fn original(&self) -> Original {
-        let of = |place: &Place| Param::at(place.clone());
-        Original(self.merged.as_ref().map(|m| (of(&m.weight), m.bias.as_ref().map(of))))
+        let Some(merged) = &self.merged else { return Original(None) };
+        let before = |param: &Param| {
+            let place = merged.before.iter().find(|(p, _)| p.is(param)).map(|(_, place)| place.clone());
+            place.map_or_else(|| param.clone(), Param::at)
+        };
+        Original(self.module().weights().map(|w| (before(w.weight()), w.bias().map(before))))
     }
 
     /// Whether merging `ids` would give finite numbers only.
     pub fn merges_finite(&self, ids: &[AdapterId]) -> Result<bool> {
-        let Some((weight, bias)) = self.both_merged(ids)? else { return Ok(true) };
-        Ok(crate::ops::all_finite(&weight)? && bias.map_or(Ok(true), |b| crate::ops::all_finite(&b))?)
+        for (_, value) in self.all_merged(ids)? {
+            if !crate::ops::all_finite(&value)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// Puts `ids` into the weight. The old one is kept, so that unmerging restores it bit for bit.
+    /// Puts `ids` into the weights. The old ones are kept, so that unmerging restores them bit for bit.
     pub fn merge(&mut self, ids: &[AdapterId]) -> Result<()> {
-        let Some((weight, bias)) = self.both_merged(ids)? else { return Ok(()) };
-        let fresh: Vec<AdapterId> = self.mergeable(ids).into_iter().map(|(_, id)| id).collect();
-        let Some(weights) = self.module().weights() else { return Ok(()) };
-        let before =
-            Merged { adapters: Vec::new(), weight: weights.weight().place(), bias: weights.bias().map(Param::place) };
-        weights.weight().replace(weight);
-        if let (Some(param), Some(bias)) = (weights.bias(), bias) {
-            param.replace(bias);
+        let values = self.all_merged(ids)?;
+        let fresh: Vec<AdapterId> = self.fresh(ids, |_| true).into_iter().map(|(_, id)| id).collect();
+        if values.is_empty() {
+            return Ok(());
         }
-        self.merged.get_or_insert(before).adapters.extend(fresh);
+        let merged = self.merged.get_or_insert_with(|| Merged { adapters: Vec::new(), before: Vec::new() });
+        for (param, value) in values {
+            if !merged.before.iter().any(|(p, _)| p.is(&param)) {
+                merged.before.push((param.clone(), param.place()));
+            }
+            param.replace(value);
+        }
+        merged.adapters.extend(fresh);
         Ok(())
     }
 
-    /// Puts the weight from before the first merge back.
+    /// Puts the weights from before the first merge back.
     pub fn unmerge(&mut self) {
-        let Some(merged) = self.merged.take() else { return };
-        let Some(weights) = self.module().weights() else { return };
-        weights.weight().put_back(merged.weight);
-        if let (Some(bias), Some(place)) = (weights.bias(), merged.bias) {
-            bias.put_back(place);
+        for (param, place) in self.merged.take().into_iter().flat_map(|m| m.before) {
+            param.put_back(place);
         }
     }
 

@@ -40,8 +40,7 @@ pub struct Node {
 #[derive(Clone)]
 pub(super) struct Merged {
     pub adapters: Vec<AdapterId>,
-    pub weight: Place,
-    pub bias: Option<Place>,
+    pub before: Vec<(Param, Place)>,
 }
 
 impl Clone for Node {
@@ -112,13 +111,17 @@ impl Node {
         if self.merged.is_some() && cx.rows.is_some() {
             return Err(Error::Invalid("unmerge before a pass with adapterNames".into()));
         }
-        Next { node: self, remaining: &self.tuners, method, end: None }.run(cx, args)
+        self.next(method, None).run(cx, args)
     }
 
     /// The same for a method that is not the module's own: `end` is what the tuners surround.
     pub fn surround(&self, method: &'static str, cx: &Context, args: Args, end: &End<'_>) -> Result<Value> {
         cx.check_cancelled()?;
-        Next { node: self, remaining: &self.tuners, method, end: Some(end) }.run(cx, args)
+        self.next(method, Some(end)).run(cx, args)
+    }
+
+    fn next<'a>(&'a self, method: &'static str, end: Option<&'a End<'a>>) -> Next<'a> {
+        Next { node: self, module: &*self.module, remaining: &self.tuners, method, end }
     }
 
     /// The common case: one tensor in, one tensor out.
@@ -201,15 +204,21 @@ pub type End<'a> = dyn Fn(&Context, &Args) -> Result<Value> + 'a;
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     node: &'a Node,
+    module: &'a dyn Module,
     remaining: &'a [Box<dyn Tuner>],
     method: &'static str,
     end: Option<&'a End<'a>>,
 }
 
-impl Next<'_> {
+impl<'a> Next<'a> {
     /// The method that is being called.
     pub fn method(&self) -> &'static str {
         self.method
+    }
+
+    /// The same way to another module, such as the node's own over other values of its parameters.
+    pub fn to(self, module: &'a dyn Module) -> Self {
+        Self { module, ..self }
     }
 
     /// Goes on with the next tuner that acts in this pass, or with the module.
@@ -230,19 +239,19 @@ impl Next<'_> {
         if let Some(end) = self.end {
             end(cx, &args)
         } else if self.method == FORWARD {
-            self.node.module.forward_in(self.node, cx, &args)
+            self.module.forward_in(self.node, cx, &args)
         } else {
-            self.node.module.method(self.method, cx, &args)
+            self.module.method(self.method, cx, &args)
         }
     }
 
     /// The module at the end of the chain, when no tuner that acts lies between: what a fused kernel may take over.
     pub fn bare(&self, cx: &Context) -> Option<&dyn Module> {
         let between = self.remaining.iter().any(|t| t.surrounds(self.method) && self.node.acts(&**t, cx));
-        (!between).then_some(&*self.node.module)
+        (!between).then_some(self.module)
     }
 
     pub fn module(&self) -> &dyn Module {
-        &*self.node.module
+        self.module
     }
 }

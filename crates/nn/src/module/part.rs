@@ -43,6 +43,8 @@ pub enum Role {
     Buffer { saved: bool },
     /// A parameter in PyTorch's sense that is neither trained nor saved.
     Constant,
+    /// A parameter in PyTorch's sense, saved and loaded, but never trained.
+    Frozen,
     /// Of a whole module's copy, which trains while its adapter is active.
     Copied,
     /// Trained, but files hold what is made of it.

@@ -7,6 +7,7 @@
 mod activation;
 mod add;
 mod attention;
+mod compressed_linear;
 mod conv;
 mod cross_entropy;
 mod dropout;
@@ -42,6 +43,7 @@ mod weight;
 pub use activation::{gated, Activation};
 pub(crate) use add::add_arrays;
 pub use attention::{attention, AttentionOptions};
+pub use compressed_linear::compressed_linear;
 pub use conv::{conv2d, Conv2dShape};
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;

@@ -54,7 +54,7 @@ impl NativeModel {
         job(env, move || {
             let tree = shared.tree.read_recursive();
             let _passes = shared.passes.read_recursive();
-            let options = SaveOptions { names: None, peft_format: false, safe, max_shard: max_shard as u64 };
+            let options = SaveOptions { safe, max_shard: max_shard as u64, ..Default::default() };
             let directory = PathBuf::from(directory);
             tree.save_merged(thread as u64, names.as_deref(), &directory, &options, &cancel, &|_| Ok(()))
         })
@@ -91,6 +91,7 @@ impl NativeModel {
         directory: String,
         names: Option<Vec<String>>,
         peft_format: bool,
+        initial: Option<String>,
         safe: bool,
         max_shard: f64,
         cancel: &NativeCancelFlag,
@@ -100,7 +101,13 @@ impl NativeModel {
         job(env, move || {
             cancel.check()?;
             let tree = shared.tree.read_recursive();
-            let options = SaveOptions { names, peft_format, safe, max_shard: max_shard as u64 };
+            let options = SaveOptions {
+                names,
+                peft_format,
+                initial: initial.map(PathBuf::from),
+                safe,
+                max_shard: max_shard as u64,
+            };
             tree.save_pretrained(&PathBuf::from(directory), &options)
         })
     }

@@ -1,7 +1,9 @@
 //! Declarations of fields, and what is read by them.
 
 use crate::config::TunerConfig;
-use serde_json::Value as Json;
+use crate::target::nearest_word;
+use serde_json::{Map, Value as Json};
+use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
 
 /// One field as it is declared.
@@ -47,4 +49,19 @@ where
 /// Joins the lines of a doc comment.
 pub fn doc(lines: &[&str]) -> String {
     lines.iter().map(|l| l.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// The fields of an object inside of a configuration; fails where it has one that is not among the `known`.
+pub fn object_fields<'a>(name: &str, value: &'a Json, known: &[&str]) -> Result<&'a Map<String, Json>> {
+    let Json::Object(map) = value else {
+        return Err(Error::config(name, format!("expected an object, found {}", printable(&value.to_string(), 80))));
+    };
+    match map.keys().find(|k| !known.contains(&k.as_str())) {
+        Some(other) => {
+            let nearest = nearest_word(other, known.iter().copied()).unwrap_or_default();
+            let field = format!("{name}.{}", printable(other, 80));
+            Err(Error::config(field, format!("there is no such field; the nearest is {nearest}")))
+        }
+        None => Ok(map),
+    }
 }

@@ -8,7 +8,7 @@ mod required;
 mod scalar;
 mod several;
 
-pub use declared::{check_range, doc, Declared, Fields};
+pub use declared::{check_range, doc, object_fields, Declared, Fields};
 pub use field_type::FieldType;
 pub use required::{Probability, Required, Unsupported};
 pub use several::{Names, OneOrMore, Patterns, Sizes};

@@ -1,22 +1,25 @@
-//! `Swift.save_to_peft_format`: a SWIFT checkpoint of LoRAs as PEFT reads it, without a model.
+//! `Swift.save_to_peft_format`: a SWIFT checkpoint as PEFT reads it, without a model.
 
 use super::{python_line, split_config, BIN, CONFIG, CONFIGURATION, EXTRA, SAFE};
 use crate::config::{check_adapter_name, Dialect};
+use crate::method::Conversion;
+use crate::registry::{self, Unknown};
+use serde_json::Value as Json;
 use std::path::Path;
 use swift_tuners_nn::checkpoint::{files, json, safetensors};
 use swift_tuners_nn::{Array, Error, Result};
 
 struct Converted {
     name: String,
-    config: serde_json::Value,
-    additional: serde_json::Value,
+    config: Json,
+    additional: Option<Json>,
     tensors: Vec<(String, Array)>,
 }
 
 /// Rewrites every adapter of `ckpt` into `out` (which may be `ckpt` itself): PEFT's keys and configuration, `default` in
 /// the root. A folder that is PEFT's already is copied as it is, so the call can be repeated.
 ///
-/// Refuses extra states, other tuners than LoRA, and merged linears ([`Error::NotConvertible`]); then nothing is written.
+/// Refuses extra states, and adapters that have no form in PEFT ([`Error::NotConvertible`]); then nothing is written.
 pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
     let refuse = |message: String| Err(Error::NotConvertible { path: ckpt.to_owned(), message });
     let meta = std::fs::metadata(ckpt).map_err(|e| Error::io(ckpt, e))?;
@@ -50,16 +53,22 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
         let folder = name.as_ref().map_or(ckpt.to_owned(), |n| ckpt.join(n));
         let adapter = name.clone().unwrap_or_else(|| "default".into());
         let value = json::read(&folder.join(CONFIG))?;
-        let kind = value.get("swift_type").and_then(|k| k.as_str()).unwrap_or("LORA");
-        if !kind.eq_ignore_ascii_case("LORA") {
-            return refuse(format!("adapter {adapter} is {}, not LORA", swift_tuners_nn::error::printable(kind, 40)));
+        let named = value.get("swift_type").and_then(Json::as_str);
+        let conversion = match named {
+            Some(kind) => match registry::find(Dialect::Swift, kind).ok().and_then(|m| m.traits.converts) {
+                Some(conversion) => Some(conversion),
+                None => {
+                    let kind = swift_tuners_nn::error::printable(kind, 40);
+                    return refuse(format!("adapter {adapter} is {kind}, which PEFT does not have"));
+                }
+            },
+            None => None,
+        };
+        let on = |field: &&str| value.get(*field).and_then(Json::as_bool) == Some(true);
+        if let Some(field) = conversion.and_then(|c| c.refused.iter().find(|f| on(f))) {
+            return refuse(format!("adapter {adapter} has {field}"));
         }
-        for field in ["use_qa_lora", "use_merged_linear"] {
-            if value.get(field).and_then(|v| v.as_bool()) == Some(true) {
-                return refuse(format!("adapter {adapter} has {field}"));
-            }
-        }
-        let config = crate::registry::parse(&value, crate::registry::Unknown::Keep)?;
+        let config = registry::parse(&value, Unknown::Keep)?;
         let weights = folder.join(SAFE);
         if !weights.exists() {
             return refuse(if folder.join(BIN).exists() {
@@ -69,15 +78,14 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
             });
         }
         let tensors = safetensors::read(&weights)?;
-        let swift = config.dialect == Dialect::Swift;
         let tensors = tensors
             .into_iter()
-            .map(|(key, array)| (if swift { peft_key(&key, &adapter) } else { key }, array))
+            .map(|(key, array)| (conversion.map_or(key.clone(), |c| peft_key(&key, &adapter, c)), array))
             .collect();
-        let (plain, mut additional) = split_config(&config.fields);
+        let (plain, mut additional) = split_config(&config)?;
         let beside = folder.join("additional_config.json");
-        if !swift && beside.exists() {
-            additional = json::read(&beside)?;
+        if conversion.is_none() && beside.exists() {
+            additional = Some(json::read(&beside)?);
         }
         converted.push(Converted { name: adapter, config: json::sorted(&plain), additional, tensors });
     }
@@ -96,7 +104,9 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
                 std::fs::create_dir(&folder).map_err(|e| Error::io(&folder, e))?;
             }
             json::write(&folder.join(CONFIG), &c.config)?;
-            files::write_file(&folder.join("additional_config.json"), python_line(&c.additional).as_bytes())?;
+            if let Some(additional) = &c.additional {
+                files::write_file(&folder.join("additional_config.json"), python_line(additional).as_bytes())?;
+            }
             super::save::write_tensors(&folder, &c.tensors, true)?;
         }
         Ok(())
@@ -121,18 +131,18 @@ fn other_files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(out)
 }
 
-/// `model.q_proj.lora_A.default.weight` → `base_model.model.model.q_proj.lora_A.weight`. Only the component behind a LoRA
-/// part is the adapter's name: a module may be called the same.
-fn peft_key(key: &str, adapter: &str) -> String {
-    const PARTS: [&str; 5] = ["lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
+/// `model.q_proj.<group>.default.weight` → `base_model.model.model.q_proj.<group>.weight`. Only the component behind a group is the
+/// adapter's name: a module may be called the same.
+fn peft_key(key: &str, adapter: &str, conversion: &Conversion) -> String {
     let components: Vec<&str> = key.split('.').collect();
     let mut out: Vec<&str> = vec!["base_model", "model"];
     let mut i = 0;
     while i < components.len() {
         out.push(components[i]);
-        if PARTS.contains(&components[i]) && components.get(i + 1) == Some(&adapter) {
+        let group = conversion.groups.iter().find(|(group, _)| *group == components[i]);
+        if let Some((_, bare)) = group.filter(|_| components.get(i + 1) == Some(&adapter)) {
             i += 1;
-            if components[i - 1] == "lora_magnitude_vector" && components.get(i + 1) == Some(&"weight") {
+            if *bare && components.get(i + 1) == Some(&"weight") {
                 i += 1;
             }
         }
@@ -143,14 +153,15 @@ fn peft_key(key: &str, adapter: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn only_the_adapter_component_leaves_a_key() {
-        let key = super::peft_key("model.lora_A.q.lora_A.q.weight", "q");
-        assert_eq!(key, "base_model.model.model.lora_A.lora_A.weight");
-        assert_eq!(super::peft_key("q.lora_A.q.weight", "q"), "base_model.model.q.lora_A.weight");
-        assert_eq!(
-            super::peft_key("m.lora_magnitude_vector.d.weight", "d"),
-            "base_model.model.m.lora_magnitude_vector"
-        );
+        let groups = &[("down", false), ("scale", true)];
+        let conversion = Conversion { added: &[], beside: &[], refused: &[], groups };
+        let key = |key: &str, adapter: &str| peft_key(key, adapter, &conversion);
+        assert_eq!(key("model.down.q.down.q.weight", "q"), "base_model.model.model.down.down.weight");
+        assert_eq!(key("q.down.q.weight", "q"), "base_model.model.q.down.weight");
+        assert_eq!(key("m.scale.d.weight", "d"), "base_model.model.m.scale");
     }
 }

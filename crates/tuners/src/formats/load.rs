@@ -302,9 +302,11 @@ fn read_config(path: &Path) -> Result<TunerConfig> {
             return Err(Error::config(additional.display().to_string(), "expected an object"));
         };
         // On its own first, so that an error names the right file.
-        let mut alone = more.clone();
-        alone.insert("peft_type".into(), "LORA".into());
-        registry::parse(&Json::Object(alone), Unknown::Keep).map_err(|e| in_config(&additional, e))?;
+        if let Some(kind) = value.get("peft_type").cloned() {
+            let mut alone = more.clone();
+            alone.insert("peft_type".into(), kind);
+            registry::parse(&Json::Object(alone), Unknown::Keep).map_err(|e| in_config(&additional, e))?;
+        }
         if let Json::Object(fields) = &mut value {
             fields.extend(more);
         }

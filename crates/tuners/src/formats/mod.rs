@@ -8,9 +8,12 @@ pub use convert::save_to_peft_format;
 pub use load::{FromPretrainedOptions, NameSelection};
 pub use save::SaveOptions;
 
+use crate::config::{Dialect, TunerConfig};
+use crate::registry;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 use swift_tuners_nn::checkpoint::json;
+use swift_tuners_nn::Result;
 
 pub const CONFIG: &str = "adapter_config.json";
 pub const SAFE: &str = "adapter_model.safetensors";
@@ -20,20 +23,6 @@ pub const EXTRA: &str = "extra_states";
 pub const CONFIGURATION: &str = "configuration.json";
 /// The field of it that lists adapters in the order of attaching.
 const ORDER: &str = "adapter_order";
-
-/// SWIFT's additions to a LoRA configuration, which a plain PEFT configuration does not know.
-const SWIFT_FIELDS: [&str; 8] = [
-    "swift_type",
-    "model_key_mapping",
-    "lora_dtype",
-    "lorap_lr_ratio",
-    "lorap_emb_lr",
-    "use_qa_lora",
-    "use_merged_linear",
-    "enable_lora",
-];
-/// Those of them that go to `additional_config.json`.
-const ADDITIONAL: [&str; 3] = ["lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"];
 
 /// What became of every tensor of a checkpoint.
 #[derive(Clone, Debug, Default)]
@@ -61,20 +50,22 @@ fn adapter_order(configuration: &Map<String, Json>) -> Vec<String> {
     listed.filter_map(|n| n.as_str().map(str::to_owned)).collect()
 }
 
-/// Splits a configuration into PEFT's own fields and `additional_config.json`.
-fn split_config(fields: &Map<String, Json>) -> (Json, Json) {
-    let mut plain: Map<String, Json> = fields
-        .iter()
-        .filter(|(k, _)| !SWIFT_FIELDS.contains(&k.as_str()))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    // What says `swift_type` need not say `peft_type` as well; LoRA alone of SWIFT's tuners comes here.
+/// Splits a configuration into PEFT's own fields and `additional_config.json`, which only kinds have that SWIFT adds fields to.
+fn split_config(config: &TunerConfig) -> Result<(Json, Option<Json>)> {
+    let Some(conversion) = registry::find(config.dialect, &config.kind)?.traits.converts else {
+        return Ok((config.to_json(), None));
+    };
+    let fields = &config.fields;
+    let own = |k: &str| k != Dialect::Swift.field() && !conversion.added.contains(&k);
+    let mut plain: Map<String, Json> =
+        fields.iter().filter(|(k, _)| own(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    // What says `swift_type` need not say `peft_type` as well.
     if plain.get("peft_type").is_none_or(Json::is_null) {
-        plain.insert("peft_type".into(), "LORA".into());
+        plain.insert("peft_type".into(), config.kind.as_str().into());
     }
     let additional: Map<String, Json> =
-        ADDITIONAL.iter().map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null))).collect();
-    (Json::Object(plain), Json::Object(additional))
+        conversion.beside.iter().map(|&k| (k.to_owned(), fields.get(k).cloned().unwrap_or(Json::Null))).collect();
+    Ok((Json::Object(plain), Some(Json::Object(additional))))
 }
 
 /// As Python's `json.dump` writes it: one line, a space behind colons and commas.
@@ -111,11 +102,11 @@ mod tests {
             [json!({ "swift_type": "LORA", "r": 3 }), json!({ "swift_type": "LORA", "r": 3, "peft_type": null })]
         {
             let config = crate::registry::parse(&given, crate::registry::Unknown::Keep).unwrap();
-            let (plain, additional) = split_config(&config.fields);
+            let (plain, additional) = split_config(&config).unwrap();
             assert_eq!(plain["peft_type"], "LORA");
             assert_eq!(plain.get("swift_type"), None);
             assert_eq!(plain["r"], 3);
-            assert_eq!(additional["lorap_lr_ratio"], 16.);
+            assert_eq!(additional.unwrap()["lorap_lr_ratio"], 16.);
         }
     }
 }

@@ -4,18 +4,22 @@ use super::{adapter_order, configuration, python_line, split_config, BIN, CONFIG
 use crate::config::Dialect;
 use crate::lifecycle::{Flavor, Format, TunedModel};
 use crate::pattern::FullMatch;
+use crate::registry;
 use serde_json::{json, Map, Value as Json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
 use swift_tuners_nn::module::named_parameters;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SaveOptions {
     /// All adapters when absent. Names that do not exist are skipped and returned.
     pub names: Option<Vec<String>>,
-    /// Writes LoRAs of a SwiftModel as PEFT does.
+    /// Writes a SwiftModel's adapters as PEFT does, where they have a form there.
     pub peft_format: bool,
+    /// A folder with what the adapter started with: it is then saved for the weights from before its initialisation, where that
+    /// changed them (PEFT's `path_initial_model_for_weight_conversion`).
+    pub initial: Option<PathBuf>,
     /// safetensors, or PyTorch's `.bin`.
     pub safe: bool,
     /// Bytes that one file of a base model may have.
@@ -47,7 +51,7 @@ impl TunedModel {
         let peft = self.flavor == Flavor::Peft || options.peft_format;
         let mut written = Vec::new();
         for name in chosen {
-            written.push(self.written(&name, peft)?);
+            written.push(self.written(&name, peft, options.initial.as_deref())?);
         }
         let extra = self.extra_states()?;
         // Tuners without modules of their own train the base itself: it is what there is to save.
@@ -98,21 +102,35 @@ impl TunedModel {
         fields
     }
 
-    fn written(&self, name: &str, peft: bool) -> Result<Written> {
+    fn written(&self, name: &str, peft: bool, initial: Option<&Path>) -> Result<Written> {
         let adapter = &self.adapters()[name];
         let traits = adapter.traits;
-        // PEFT's own go its way; of SWIFT's LoRA alone has a form there.
-        let convertible = adapter.config.kind == "LORA" && !adapter.config.flag("use_merged_linear")?;
+        // PEFT's own go its way; of SWIFT's some have a form there.
+        let convertible = match traits.converts {
+            Some(conversion) => conversion.refuses(&adapter.config)?.is_none(),
+            None => false,
+        };
         let own = adapter.config.dialect == Dialect::Peft;
         let format = if own || peft && convertible { Format::Peft } else { Format::Swift };
-        let tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;
+        let mut tensors = traits.has_tensors.then(|| self.tensors(name, format)).transpose()?;
+        let mut config = adapter.config.clone();
+        if let Some(initial) = initial {
+            let restored = registry::find(config.dialect, &config.kind)?.restored.filter(|_| format == Format::Peft);
+            let (Some(restored), Some(all)) = (restored, tensors.take()) else {
+                let message = format!("adapter {name} is of a kind whose initialisation changes no weights");
+                return Err(Error::NotConvertible { path: initial.to_owned(), message });
+            };
+            let before = safetensors::read(&initial.join(SAFE))?;
+            let (changed, all) = restored(&config, all, &before)?;
+            config = changed;
+            tensors = Some(all);
+        }
         let (config, additional) = if format == Format::Peft {
-            let (mut plain, additional) = split_config(&adapter.config.fields);
+            let (mut plain, additional) = split_config(&config)?;
             plain["inference_mode"] = true.into();
-            // Python's SWIFT puts its additions to LoRA's fields beside them.
-            (plain, (adapter.config.kind == "LORA").then_some(additional))
+            (plain, additional)
         } else {
-            (adapter.config.to_json(), None)
+            (config.to_json(), None)
         };
         let config = json_files::sorted(&config);
         Ok(Written {

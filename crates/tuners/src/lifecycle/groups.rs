@@ -36,7 +36,7 @@ impl TunedModel {
         let mut taken: HashSet<&String> = HashSet::new();
         let mut plus = Vec::new();
         for (name, adapter) in &self.adapters {
-            if let Some(ratio) = adapter.config.float("lorap_lr_ratio")?.filter(|_| adapter.config.kind == "LORA") {
+            if let Some(ratio) = adapter.config.float("lorap_lr_ratio")? {
                 plus.push((name, ratio, adapter.config.float("lorap_emb_lr")?.unwrap_or(1e-6)));
             }
         }

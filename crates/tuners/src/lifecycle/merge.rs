@@ -46,6 +46,7 @@ impl TunedModel {
             // SWIFT merges what it can.
             self.refuse_unmergeable(&ids)?;
         }
+        self.refuse_special(&ids)?;
         self.each(|node| node.merge(&ids))
     }
 
@@ -77,6 +78,7 @@ impl TunedModel {
     pub fn merge_and_unload(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
         let merged = self.chosen(thread, names)?;
+        self.refuse_special(&merged)?;
         let removed: Vec<AdapterId> = match names {
             Some(_) => merged.to_vec(),
             None => self.adapters.values().map(|a| a.id).collect(),
@@ -145,7 +147,18 @@ impl TunedModel {
         })
     }
 
+    /// Fails for an adapter that cannot be merged though others of its kind can.
+    fn refuse_special(&self, ids: &[AdapterId]) -> Result<()> {
+        for (name, adapter) in self.adapters.iter().filter(|(_, a)| ids.contains(&a.id)) {
+            if let Some(why) = adapter.unmergeable {
+                return Err(Error::UnsupportedTuner(format!("{name} cannot be merged: {why}")));
+            }
+        }
+        Ok(())
+    }
+
     fn refuse_unmergeable(&self, ids: &[AdapterId]) -> Result<()> {
+        self.refuse_special(ids)?;
         for (name, adapter) in self.adapters.iter().filter(|(_, a)| ids.contains(&a.id)) {
             if !adapter.traits.merges {
                 return Err(Error::UnsupportedTuner(format!(

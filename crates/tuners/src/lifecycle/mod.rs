@@ -27,7 +27,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters};
+use swift_tuners_nn::module::{
+    for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters, Node,
+};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 
@@ -88,6 +90,10 @@ pub struct Adapter {
     pub(crate) traits: Traits,
     /// [`Attachment::shared`]
     shared: Vec<String>,
+    /// [`Attachment::unmergeable`]
+    pub(crate) unmergeable: Option<&'static str>,
+    /// [`Attachment::penalised`]
+    pub(crate) penalised: bool,
     /// Whether it was attached or loaded for training.
     trainable: Arc<AtomicBool>,
 }
@@ -123,6 +129,8 @@ pub struct TunedModel {
     offload_dir: Mutex<Option<PathBuf>>,
     /// Found again by a walk over the tree, which switching must not repeat; emptied by whatever changes the tree.
     own: Mutex<HashMap<AdapterId, Arc<Vec<OwnParam>>>>,
+    /// [`Attach::replaced`], while a call may fail.
+    replaced: Vec<(String, Vec<Node>)>,
 }
 
 /// A parameter that belongs to one adapter alone.
@@ -171,6 +179,7 @@ impl TunedModel {
             next_id: 0,
             offload_dir: Mutex::default(),
             own: Mutex::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -245,12 +254,16 @@ impl TunedModel {
         // A panic inside (a bug) must not leave half a change behind either: the boundary would catch it and go on.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(self)));
         self.own.lock().clear();
+        let replaced = std::mem::take(&mut self.replaced);
         if matches!(result, Ok(Ok(_))) {
             return result.expect("just matched");
         }
         // Every id that was given out since, also of an adapter whose attaching broke off in the middle.
         let new: Vec<AdapterId> = (before.next_id..self.next_id).map(AdapterId).collect();
         self.remove_from_tree(&new);
+        for (path, items) in replaced.into_iter().rev() {
+            self.put_back(&path, items);
+        }
         for (param, place, requires_grad) in before.params {
             param.put_back(place);
             if param.requires_grad() != requires_grad {
@@ -268,6 +281,16 @@ impl TunedModel {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    fn put_back(&mut self, path: &str, items: Vec<Node>) {
+        let mut items = Some(items);
+        for_each_list_mut(&mut self.model.root, &mut |found, list| {
+            if let Some(items) = items.take_if(|_| found == path) {
+                list.items = items;
+                list.number_blocks();
+            }
+        });
     }
 
     fn remove_from_tree(&mut self, ids: &[AdapterId]) {
@@ -401,22 +424,25 @@ impl TunedModel {
             return Err(Error::config("peft_type", why));
         }
         let others = self.adapters.values().map(|a| &a.config).collect();
-        let attachment = (method.attach)(&mut Attach {
-            model: &mut self.model,
-            id,
-            name,
-            config,
-            others,
-            init,
-            folder: options.folder.as_deref(),
-        })?;
+        let folder = options.folder.as_deref();
+        let (model, replaced) = (&mut self.model, &mut self.replaced);
+        let attachment = (method.attach)(&mut Attach { model, id, name, config, others, init, folder, replaced })?;
         let first = self.adapters.is_empty();
-        let Attachment { mut config, bias, shared } = attachment;
+        let Attachment { mut config, bias, shared, unmergeable, penalised } = attachment;
         // As resolved, and once: later adapters look at it.
         config.typed = (method.read)(&config)?;
         self.adapters.insert(
             name.to_owned(),
-            Adapter { id, config, bias, traits: method.traits, shared, trainable: Arc::default() },
+            Adapter {
+                id,
+                config,
+                bias,
+                traits: method.traits,
+                shared,
+                unmergeable,
+                penalised,
+                trainable: Arc::default(),
+            },
         );
         self.flavor = flavor;
         match flavor {

@@ -121,7 +121,7 @@ impl Slot {
 
     /// Never trained.
     pub fn is_buffer(&self) -> bool {
-        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Constant | Role::Made, .. })
+        matches!(self.place, Place::Own { role: Role::Buffer { .. } | Role::Constant | Role::Frozen | Role::Made, .. })
     }
 
     pub fn is_saved_copy(&self) -> bool {
@@ -177,14 +177,21 @@ impl TunedModel {
         let rows = |node: &Node| node.tuner::<TokenRows>().is_some_and(|t| t.adapters().contains(&id));
         let embeddings_targeted = embeddings_targeted && !nodes.iter().any(|(_, node)| rows(node));
         for (path, node) in nodes {
-            let mut put = |place: Place, shared: bool, param: &Param, saved: Option<(usize, Vec<u32>)>| {
-                out.push(Slot { module: path.clone(), prefix, place, shared, param: param.clone(), saved })
-            };
-            for tuner in &node.tuners {
+            for (at, tuner) in node.tuners.iter().enumerate() {
                 let parts = tuner.parts(id);
                 if parts.is_empty() {
                     continue;
                 }
+                let module = match tuner.parameter() {
+                    Some(_) => {
+                        let outer = node.tuners[at + 1..].iter().filter(|t| t.parameter().is_some()).count();
+                        format!("{path}{}", ".base_layer".repeat(outer))
+                    }
+                    None => path.clone(),
+                };
+                let mut put = |place: Place, shared: bool, param: &Param, saved: Option<(usize, Vec<u32>)>| {
+                    out.push(Slot { module: module.clone(), prefix, place, shared, param: param.clone(), saved })
+                };
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
                 for Part { name, role, param, shared, saved, .. } in parts {
                     put(Place::Own { name, role }, shared, param, saved);
@@ -193,7 +200,7 @@ impl TunedModel {
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
-                if !tuner.merges() {
+                if !tuner.merges() || tuner.parameter().is_some() {
                     continue;
                 }
                 let base = |leaf: &str| format!("base_layer.{leaf}");
@@ -211,7 +218,15 @@ impl TunedModel {
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, p, None);
+                    let place = Place::Own { name: PartName::Plain(leaf), role: Role::Trained };
+                    out.push(Slot {
+                        module: path.clone(),
+                        prefix,
+                        place,
+                        shared: false,
+                        param: p.clone(),
+                        saved: None,
+                    });
                 }
             }
         }

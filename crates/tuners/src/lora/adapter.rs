@@ -1,16 +1,23 @@
-//! LoRA at one layer: a low-rank update, with DoRA's magnitudes or a bias where they are asked for.
+//! LoRA at one layer: a low-rank update, or what a variant makes of it.
 
 use super::init;
-use super::{LoraFields, Start};
+use super::invocation;
+use super::variant::{Arrow, Asked, Blocks, Kasa, Sampler, Variant, Velora};
+use super::{LoraFields, PeftLoraConfig, Start};
 use crate::layer::{add_wide, Active, LayerAdapter};
 use crate::site::{Call, Input, Site};
+use std::ops::Range;
 use swift_tuners_nn::combine::Combining;
-use swift_tuners_nn::module::{Next, Part, PartName, Rate, WeightKind, Weights};
+use swift_tuners_nn::module::{Next, Part, PartName, Rate, Role, WeightKind, Weights};
 use swift_tuners_nn::ops::{self, Conv2dShape, LoraTerm, WeightLayout};
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
-/// `ΔW = s B A`; with magnitudes m `W' = m / ‖W + s B A‖ (W + s B A)`, the norm of each output being a constant for the gradient
-/// (section 4.3 of arXiv 2402.09353).
+use super::block_diagonal::Factor;
+
+/// MonteCLoRA's module in Python.
+const SAMPLER: &str = "lora_monteclora_sampler";
+
+/// `ΔW = s B A`.
 #[derive(Clone)]
 pub struct Lora {
     /// `[r, in]`; embeddings `[r, vocabulary]`, convolutions `[r, in, height, width]`
@@ -19,8 +26,7 @@ pub struct Lora {
     pub b: Param,
     /// Bias of B (`lora_bias`), `[out]`.
     pub b_bias: Option<Param>,
-    /// DoRA's magnitudes, `[out]`; convolutions `[1, out, 1, 1]`.
-    pub magnitude: Option<Param>,
+    pub variant: Variant,
     pub scaling: f64,
     pub dropout: f64,
     embedding: bool,
@@ -28,8 +34,15 @@ pub struct Lora {
 
 impl Lora {
     /// The adapter of one layer; PiSSA and OLoRA replace the layer's weight by what is left of it.
-    pub fn new(c: &LoraFields, site: &Site, init: &mut crate::init::Init) -> Result<Self> {
+    pub fn new(
+        c: &LoraFields,
+        peft: Option<&PeftLoraConfig>,
+        site: &Site,
+        init: &mut crate::init::Init,
+    ) -> Result<Self> {
         let (r, scaling) = c.rank_and_scaling(&site.path)?;
+        let asked = Asked::of(c, peft)?;
+        asked.require(site)?;
         if c.lora_bias && !site.bias {
             return Err(Error::config("lora_bias", format!("{} has no bias to merge it into", site.path)));
         }
@@ -48,33 +61,93 @@ impl Lora {
             }
         }
         let embedding = site.kind == WeightKind::Embedding;
-        let (a, b, b_bias) = init::matrices(c, site, r, scaling, init)?;
-        let mut lora = Self { a, b, b_bias, magnitude: None, scaling, dropout: c.lora_dropout.0, embedding };
-        if c.use_dora {
-            lora.magnitude = Some(lora.first_magnitude(site, init.dtype)?);
+        let (a, b, b_bias) = init::matrices(c, peft, site, r, scaling, init)?;
+        let mut lora = Self { a, b, b_bias, variant: Variant::Plain, scaling, dropout: c.lora_dropout.0, embedding };
+        lora.variant = match asked {
+            Asked::Plain => Variant::Plain,
+            Asked::Dora => Variant::Dora(lora.first_magnitude(site, init.dtype)?),
+            Asked::Mica => {
+                lora.b.set_requires_grad(false);
+                Variant::Mica
+            }
+            Asked::Blocks => {
+                let config = peft.and_then(|p| p.use_bdlora.as_ref());
+                match config.map(|c| Blocks::of(c, site, r)).transpose()?.flatten() {
+                    Some(blocks) => {
+                        let factor = if blocks.factor == Factor::A { &mut lora.a } else { &mut lora.b };
+                        *factor = blocks.first(site, r, init)?;
+                        Variant::Blocks(blocks)
+                    }
+                    None => Variant::Plain,
+                }
+            }
+            Asked::Activated => Variant::Activated(None),
+            Asked::Kasa => {
+                let config = peft.and_then(|p| p.kasa_config.clone()).unwrap_or_default();
+                Variant::Kasa(Kasa::new(&config, site, r, init)?)
+            }
+            Asked::Velora => {
+                let config = peft.and_then(|p| p.velora_config.clone()).unwrap_or_default();
+                Variant::Velora(Velora::new(&config, site, init)?)
+            }
+            Asked::MonteCarlo => {
+                let config = peft.and_then(|p| p.monteclora_config.clone()).unwrap_or_default();
+                Variant::MonteCarlo(Box::new(Sampler::new(&config, r, init)?))
+            }
+            Asked::Arrow => Variant::Arrow(Arrow::new(&peft.and_then(|p| p.arrow_config.clone()).unwrap_or_default())),
+        };
+        if let Some(group) = peft.and_then(|p| p.pooled(site)) {
+            lora.pool(group, asked, site, r, init)?;
         }
         Ok(lora)
     }
 
-    /// The norms that the layer has now, so that DoRA starts as the layer it tunes.
-    fn first_magnitude(&self, site: &Site, dtype: candle_core::DType) -> Result<Param> {
-        let shape = if site.convolution().is_some() { vec![1, site.outputs, 1, 1] } else { vec![site.outputs] };
-        let (of, site_, lora) = (shape.clone(), site.clone(), self.clone());
-        Ok(Param::pending(&shape, dtype, &site.device, true, move || {
-            let norms = lora.norms(&site_.matrix()?)?;
-            Ok(norms.reshape(of.as_slice())?)
-        }))
+    /// QALoRA's A, which is drawn after the whole one.
+    fn pool(&mut self, group: usize, asked: Asked, site: &Site, r: usize, init: &mut crate::init::Init) -> Result<()> {
+        if asked != Asked::Plain || !site.is_linear() || site.inputs % group != 0 {
+            let why = format!(
+                "groups of {group} inputs are for plain LoRA on layers that they divide, not for {}",
+                site.path
+            );
+            return Err(Error::config("use_qalora", why));
+        }
+        let shape = [r, site.inputs / group];
+        self.a = init.param(&shape, move |g| Ok(g.layer(&shape, false)?.0))?;
+        self.variant = Variant::Pooled(group);
+        Ok(())
     }
 
-    /// A and B as matrices of this weight's type.
-    fn factors(&self, w: &Array) -> Result<(Array, Array)> {
-        let wide = |p: &Param| -> Result<Array> { Ok(p.array()?.to_dtype(w.dtype())?.flatten_from(1)?) };
-        Ok((wide(&self.a)?, wide(&self.b)?))
+    /// A and B as they multiply.
+    fn factors(&self, cx: &Context) -> Result<(Tensor, Tensor)> {
+        let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
+        Ok(match &self.variant {
+            Variant::Blocks(blocks) if blocks.factor == Factor::A => (blocks.expanded(&a)?, b),
+            Variant::Blocks(blocks) => (a, blocks.expanded(&b)?),
+            Variant::Kasa(kasa) => (a, b.mul(&kasa.diagonal.value(cx.grad)?)?),
+            Variant::MonteCarlo(sampler) if cx.training => (sampler.sampled(cx, &a)?, b),
+            Variant::Pooled(group) => {
+                // A mean of a group times the number of groups is its sum times their ratio.
+                let (r, groups) = (a.dim(0), a.last_dim());
+                let each = a.unsqueeze(2)?.broadcast_to(&[r, groups, *group])?.reshape((r, groups * group))?;
+                (each.affine(groups as f64 / *group as f64, 0.)?, b)
+            }
+            _ => (a, b),
+        })
+    }
+
+    /// The same as matrices of this weight's type.
+    pub(super) fn matrices(&self, w: &Array) -> Result<(Array, Array)> {
+        let (a, b) = self.factors(&Context { grad: false, ..Context::default() })?;
+        let wide = |t: Tensor| -> Result<Array> { Ok(t.into_data().to_dtype(w.dtype())?.flatten_from(1)?) };
+        Ok((wide(a)?, wide(b)?))
     }
 
     /// Whether B has fewer inputs than A outputs: each group of outputs reads its own rows of A.
     fn groups(&self) -> usize {
-        self.a.shape()[0] / self.b.shape()[1].max(1)
+        match self.variant {
+            Variant::Blocks(_) => 1,
+            _ => self.a.shape()[0] / self.b.shape()[1].max(1),
+        }
     }
 
     /// `w + s B A`. Fails on a convolution in groups, whose weight has no place for what A reads of other groups.
@@ -82,30 +155,26 @@ impl Lora {
         if self.groups() > 1 {
             return Err(Error::Invalid("LoRA on a convolution in groups cannot be merged".into()));
         }
-        let (a, b) = self.factors(w)?;
+        let (a, b) = self.matrices(w)?;
         ops::add_product(w, &b, &a, self.scaling)
     }
 
-    /// `‖w + s B A‖` per output, `[out]`.
-    fn norms(&self, w: &Array) -> Result<Array> {
-        let (a, b) = self.factors(w)?;
-        ops::updated_row_norms(w, &a, &b, self.scaling)
+    pub(super) fn term(&self, cx: &Context) -> Result<LoraTerm> {
+        let (a, b) = self.factors(cx)?;
+        Ok(LoraTerm::new(a, b, self.scaling))
     }
 
-    /// `m / ‖W + s B A‖`, shaped as m.
-    fn factor(&self, cx: &Context, magnitude: &Param, weights: &Weights<'_>) -> Result<Tensor> {
-        let norms = self.norms(&weights.matrix()?)?;
-        let m = magnitude.value(cx.grad)?;
-        let norms: Tensor = norms.to_dtype(m.dtype())?.reshape(m.dims())?.into();
-        m.div(&norms)
-    }
-
-    fn term(&self, cx: &Context) -> Result<LoraTerm> {
-        Ok(LoraTerm::new(self.a.value(cx.grad)?, self.b.value(cx.grad)?, self.scaling))
-    }
-
-    fn drops(&self, cx: &Context) -> bool {
+    pub(super) fn drops(&self, cx: &Context) -> bool {
         cx.training && self.dropout > 0.
+    }
+
+    /// The rows of an input of these dimensions that it acts on, where those are not all.
+    fn rows(&self, cx: &Context, dims: &[usize]) -> Result<Option<Vec<Range<usize>>>> {
+        match &self.variant {
+            Variant::Activated(Some(id)) => invocation::adapted(cx, *id, dims).map(Some),
+            Variant::Activated(None) => Ok(Some(Vec::new())),
+            _ => Ok(None),
+        }
     }
 
     /// `B(A(x)) + b` without the scaling, for what dropout has left of x.
@@ -128,8 +197,13 @@ impl Lora {
                 let outer = Conv2dShape { groups: self.groups(), ..Conv2dShape::default() };
                 ops::conv2d(&inner, &self.b.value(cx.grad)?, bias.as_ref(), outer)
             }
+            (Input::Tensor(x), None) if self.compresses(cx) => {
+                let Variant::Velora(velora) = &self.variant else { unreachable!("what compresses") };
+                let inner = velora.product(x, &self.a.value(cx.grad)?)?;
+                ops::linear(&inner, &self.b.value(cx.grad)?, None, WeightLayout::OutIn)
+            }
             (Input::Tensor(x), None) => {
-                let term = LoraTerm { scaling: 1., ..self.term(cx)? };
+                let term = LoraTerm { scaling: 1., rows: self.rows(cx, x.dims())?, ..self.term(cx)? };
                 let y = ops::lora_linear(x, None, &[term])?;
                 match &self.b_bias {
                     Some(b) => y.add(&b.value(cx.grad)?),
@@ -139,81 +213,81 @@ impl Lora {
         }
     }
 
-    /// What the base layer gives without its bias: over the dropped input where something was dropped.
-    fn without_bias(&self, call: &Call<'_>, dropped: &Input, y: &Tensor) -> Result<Tensor> {
-        let cx = call.cx;
-        match (dropped, call.site.convolution(), call.weights) {
-            (Input::Tensor(x), None, Weights::Linear { weight, layout, .. }) if self.drops(cx) => {
-                ops::linear(x, &weight.value(cx.grad)?.to_dtype(x.dtype())?, None, layout)
-            }
-            (Input::Tensor(x), Some(shape), weights) if self.drops(cx) => {
-                ops::conv2d(x, &weights.weight().value(cx.grad)?.to_dtype(x.dtype())?, None, shape)
-            }
-            (_, _, weights) => match weights.bias() {
-                Some(bias) => y.sub(&call.per_channel(&bias.value(cx.grad)?)?),
-                None => Ok(y.clone()),
-            },
-        }
+    /// Whether VeLoRA keeps its input compressed in this pass.
+    fn compresses(&self, cx: &Context) -> bool {
+        matches!(self.variant, Variant::Velora(_)) && cx.training && cx.grad
     }
 
-    /// A single DoRA over a plain layer: `m / ‖W + s B A‖ · x (W + s B A)ᵀ + bias`, the product in one kernel.
-    fn lone_dora(&self, call: &Call<'_>, x: &Tensor) -> Result<Option<Tensor>> {
-        let cx = call.cx;
-        let (Some(magnitude), Weights::Linear { weight, bias, layout }) = (&self.magnitude, call.weights) else {
-            return Ok(None);
-        };
-        let same = [self.a.dtype(), weight.dtype(), magnitude.dtype()].iter().all(|d| *d == x.dtype());
-        if self.drops(cx) || !same {
-            return Ok(None);
-        }
-        let factor = self.factor(cx, magnitude, &call.weights)?;
-        let y = ops::lora_linear(x, Some((&weight.weight(cx.grad)?, None, layout)), &[self.term(cx)?])?.mul(&factor)?;
-        Ok(Some(match bias {
-            Some(b) => y.add(&b.value(cx.grad)?)?,
-            None => y,
-        }))
+    /// Whether it is a term of [`ops::lora_linear`] over inputs of this type.
+    fn is_term(&self, cx: &Context, x: &Tensor) -> bool {
+        let linear = !matches!(self.variant, Variant::Dora(_) | Variant::Arrow(_)) && !self.compresses(cx);
+        linear && self.b_bias.is_none() && !self.drops(cx) && self.a.dtype() == x.dtype()
     }
 }
 
 impl LayerAdapter for Lora {
-    const GROUPS: &'static [&'static str] =
-        &["lora_dropout", "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"];
+    const GROUPS: &'static [&'static str] = &[
+        "lora_dropout",
+        "lora_A",
+        "lora_B",
+        "lora_embedding_A",
+        "lora_embedding_B",
+        "lora_magnitude_vector",
+        "lora_diag",
+        SAMPLER,
+        "lora_velora_embed",
+    ];
+    const OPTIONAL: &'static [&'static str] = &["lora_diag", SAMPLER, "lora_velora_embed"];
     const FUSED_ROWS: bool = true;
 
     fn parts(&self) -> Vec<Part<'_>> {
+        let up = if matches!(self.variant, Variant::Mica) { Role::Frozen } else { Role::Trained };
         let mut parts = if self.embedding {
             let part = |group, param| Part::trained(group, param).rate(Rate::Embedding);
-            vec![part("lora_embedding_A", &self.a), part("lora_embedding_B", &self.b)]
+            vec![part("lora_embedding_A", &self.a), part("lora_embedding_B", &self.b).role(up)]
         } else {
-            vec![Part::leaf("lora_A", ".weight", &self.a), Part::leaf("lora_B", ".weight", &self.b).rate(Rate::Up)]
+            let b = Part::leaf("lora_B", ".weight", &self.b).rate(Rate::Up).role(up);
+            vec![Part::leaf("lora_A", ".weight", &self.a), b]
         };
         parts.extend(self.b_bias.iter().map(|b| Part::leaf("lora_B", ".bias", b).rate(Rate::Up)));
-        parts.extend(self.magnitude.iter().map(|m| {
+        parts.extend(self.magnitude().map(|m| {
             let name = PartName::Grouped { group: "lora_magnitude_vector", leaf: ".weight".into(), saved: "".into() };
             Part::of(name, m)
         }));
+        let saved = Role::Buffer { saved: true };
+        match &self.variant {
+            Variant::Kasa(kasa) => parts.push(Part::trained("lora_diag", &kasa.diagonal)),
+            Variant::Velora(velora) => parts.push(Part::trained("lora_velora_embed", &velora.direction).role(saved)),
+            Variant::MonteCarlo(s) => parts.extend([
+                Part::leaf(SAMPLER, ".std_prior", &s.std_prior),
+                Part::leaf(SAMPLER, ".expert_weights_prior", &s.expert_weights_prior),
+                Part::leaf(SAMPLER, ".gaussian_var_prior", &s.gaussian_var_prior).role(saved),
+                Part::leaf(SAMPLER, ".expert_weights", &s.expert_weights).role(saved),
+            ]),
+            _ => {}
+        }
         parts
     }
 
     fn apply(&self, call: &Call<'_>, x: &Input, y: Tensor) -> Result<Tensor> {
         let cx = call.cx;
+        if let Variant::Arrow(arrow) = &self.variant {
+            return add_wide(&y, &cx.dropout(&arrow.delta(cx, x.tensor()?)?, self.dropout)?);
+        }
         let dropped = match x {
             Input::Tensor(x) => Input::Tensor(cx.dropout(x, self.dropout)?.to_dtype(self.a.dtype())?),
             Input::Ids(ids) => Input::Ids(ids.clone()),
         };
         let delta = self.low_rank(call, &dropped)?.affine(self.scaling, 0.)?;
-        let Some(magnitude) = &self.magnitude else { return add_wide(&y, &delta) };
-        let factor = self.factor(cx, magnitude, &call.weights)?;
-        let plain = self.without_bias(call, &dropped, &y)?.to_dtype(factor.dtype())?;
-        add_wide(&y, &factor.affine(1., -1.)?.mul(&plain)?.add(&factor.mul(&delta)?)?)
+        match self.magnitude() {
+            Some(magnitude) => self.rescaled(call, magnitude, &dropped, &y, &delta),
+            None => add_wide(&y, &delta),
+        }
     }
 
     fn merged_weight(&self, _: &Call<'_>, w: Array) -> Result<Array> {
         let sum = self.updated(&w)?;
-        let Some(magnitude) = &self.magnitude else { return Ok(sum) };
-        let norms = sum.sqr()?.sum(1)?.sqrt()?;
-        let factor = (magnitude.array()?.flatten_all()?.to_dtype(sum.dtype())? / norms)?;
-        Ok(sum.broadcast_mul(&factor.unsqueeze(1)?)?)
+        self.magnitude().map_or_else(|| Ok(sum.clone()), |m| Self::at_magnitude(m, &sum))
     }
 
     fn merged_bias(&self, _: &Call<'_>, _: &dyn Fn() -> Result<Array>, bias: Option<&Array>) -> Result<Option<Array>> {
@@ -221,19 +295,29 @@ impl LayerAdapter for Lora {
         Ok(Some((bias + (own.array()?.to_dtype(bias.dtype())? * self.scaling)?)?))
     }
 
+    fn penalty(&self, cx: &Context) -> Result<Option<Tensor>> {
+        match &self.variant {
+            Variant::Kasa(kasa) => {
+                let (a, b) = (self.a.value(cx.grad)?, self.b.value(cx.grad)?);
+                kasa.penalty(&a, &b, &kasa.diagonal.value(cx.grad)?).map(Some)
+            }
+            Variant::MonteCarlo(sampler) => sampler.penalty(cx),
+            _ => Ok(None),
+        }
+    }
+
     fn combined(of: &[(&Self, f64)], how: &mut Combining) -> Result<Option<Vec<Array>>> {
         super::combine::factors(of, how)
     }
 
-    /// Plain adapters of a plain layer go through one kernel, each over its own rows where rows differ.
+    /// Adapters of a plain layer go through one kernel, each over its own rows where rows differ.
     fn fused(active: &[Active<'_, Self>], call: &Call<'_>, x: &Input, next: &Next<'_>) -> Result<Option<Tensor>> {
         let cx = call.cx;
         let (Input::Tensor(x), Weights::Linear { weight, bias, layout }, Some(_)) = (x, call.weights, next.bare(cx))
         else {
             return Ok(None);
         };
-        let plain = |a: &Lora| a.magnitude.is_none() && a.b_bias.is_none() && !a.drops(cx) && a.a.dtype() == x.dtype();
-        if !active.iter().all(|a| plain(a.adapter)) {
+        if !active.iter().all(|a| a.adapter.is_term(cx, x)) {
             return match active {
                 [lone] if cx.rows.is_none() => lone.adapter.lone_dora(call, x),
                 _ => Ok(None),
@@ -241,12 +325,18 @@ impl LayerAdapter for Lora {
         }
         let mut terms = active.iter().map(|a| a.adapter.term(cx)).collect::<Result<Vec<_>>>()?;
         let batch = x.dims().first().copied().unwrap_or(0);
-        if let Some(runs) = cx.row_runs(batch)? {
-            // A row of the batch is as many of the product's rows.
-            let width = x.data().elem_count() / (batch * x.last_dim()).max(1);
-            for (term, Active { id, .. }) in terms.iter_mut().zip(active) {
+        let runs = cx.row_runs(batch)?;
+        // A row of the batch is as many of the product's rows.
+        let width = x.data().elem_count() / (batch * x.last_dim()).max(1);
+        for (term, Active { id, adapter }) in terms.iter_mut().zip(active) {
+            term.rows = adapter.rows(cx, x.dims())?;
+            if let Some(runs) = &runs {
                 let own = runs.iter().filter(|run| run.adapter == Some(*id));
-                term.rows = Some(own.map(|run| run.rows.start * width..run.rows.end * width).collect());
+                let own = own.map(|run| run.rows.start * width..run.rows.end * width).collect::<Vec<_>>();
+                term.rows = Some(match &term.rows {
+                    Some(rows) => rows.iter().filter(|r| own.iter().any(|o| o.contains(&r.start))).cloned().collect(),
+                    None => own,
+                });
             }
         }
         let (w, bias) = (weight.weight(cx.grad)?, bias.map(|b| b.value(cx.grad)).transpose()?);

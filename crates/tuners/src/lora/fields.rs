@@ -1,7 +1,10 @@
 //! The fields of LoRA's configurations: what both of Python's worlds have, and each one's own.
 
+use super::loftq::LoftQConfig;
+use super::variant::{self, ArrowConfig, BdLoraConfig, KasaConfig, MontecloraConfig, VeloraConfig};
 use crate::config::Dialect;
 use crate::fields::{FieldType, Patterns, Probability, Unsupported};
+use crate::site::Site;
 use crate::target;
 use crate::tokens::TokenIndices;
 use candle_core::DType;
@@ -39,15 +42,6 @@ crate::config! {
         megatron_core: Json = Json::from("megatron.core");
         /// Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name).
         trainable_token_indices: Option<TokenIndices> = None;
-        loftq_config: EmptyObject = EmptyObject;
-        eva_config: Unsupported = Unsupported;
-        corda_config: Unsupported = Unsupported;
-        alora_invocation_tokens: Unsupported = Unsupported;
-        use_qalora: Off = Off;
-        qalora_group_size: Json = Json::from(16);
-        layer_replication: Unsupported = Unsupported;
-        target_parameters: Unsupported = Unsupported;
-        arrow_config: Unsupported = Unsupported;
     }
 }
 
@@ -58,11 +52,64 @@ crate::config! {
         ..lora: LoraFields;
         /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
         lorap_lr_ratio: Option<f64> = None;
+        /// Tokens from whose last occurrence on a row is adapted; a row without them stays as it is. Greenewald et al. 2025
+        /// (arXiv 2504.12397).
+        alora_invocation_tokens: Option<Vec<u64>> = None;
+        /// Parameters that are adapted where they are read, by the ends of their names, such as a layer's stacked experts.
+        target_parameters: Option<Vec<String>> = None;
+        /// Ranges `[first, last + 1]` of layers that a new stack is made of, over shared weights with adapters of their own.
+        layer_replication: Option<Vec<Vec<usize>>> = None;
+        /// Block-diagonal factors. Konopik et al. 2025 (arXiv 2510.23346).
+        use_bdlora: Option<BdLoraConfig> = None;
+        /// The weight rounded to a few bits, and a LoRA that starts with what that lost; with `initLoraWeights: 'loftq'`. Li et al.
+        /// 2023 (arXiv 2310.08659).
+        loftq_config: Given<LoftQConfig> = Given(None);
+        eva_config: Unsupported = Unsupported;
+        corda_config: Unsupported = Unsupported;
+        /// On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717).
+        use_qalora: bool = false;
+        /// Inputs of a group.
+        qalora_group_size: usize = 16, in 1..;
+        /// Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157).
+        arrow_config: Option<ArrowConfig> = None;
         lora_ga_config: Unsupported = Unsupported;
-        velora_config: Unsupported = Unsupported;
-        monteclora_config: Unsupported = Unsupported;
-        use_bdlora: Unsupported = Unsupported;
-        kasa_config: Unsupported = Unsupported;
+        /// Training keeps inputs compressed. Miles et al. 2024 (arXiv 2405.17991).
+        velora_config: Option<VeloraConfig> = None;
+        /// Training samples around A. Sengupta et al. 2024 (arXiv 2411.04358).
+        monteclora_config: Option<MontecloraConfig> = None;
+        /// Drops the weight's smallest singular values. Wang et al. 2024 (arXiv 2412.06071).
+        kasa_config: Option<KasaConfig> = None;
+    }
+}
+
+impl PeftLoraConfig {
+    /// Inputs of a group where QALoRA acts: on packed weights, as PEFT's acts on GPTQ's alone.
+    pub fn pooled(&self, site: &Site) -> Option<usize> {
+        (self.use_qalora && site.weight().packing().is_some()).then_some(self.qalora_group_size)
+    }
+}
+
+/// An object that is empty where none is given.
+#[derive(Clone, Debug)]
+pub struct Given<T>(pub Option<T>);
+
+impl<T: FieldType> FieldType for Given<T> {
+    const WANTED: &'static str = T::WANTED;
+    fn typescript() -> String {
+        T::typescript()
+    }
+    fn of(value: &Json) -> Option<Self> {
+        Self::read("", value).ok()
+    }
+    fn json(&self) -> Json {
+        self.0.as_ref().map_or_else(|| Json::Object(Default::default()), T::json)
+    }
+    fn read(name: &str, value: &Json) -> Result<Self> {
+        match value {
+            Json::Null => Ok(Self(None)),
+            Json::Object(map) if map.is_empty() => Ok(Self(None)),
+            _ => T::read(name, value).map(|given| Self(Some(given))),
+        }
     }
 }
 
@@ -73,6 +120,15 @@ crate::config! {
         ..lora: LoraFields;
         peft_type: Option<String> = Some("LORA".to_owned());
         model_key_mapping: Unsupported = Unsupported;
+        loftq_config: EmptyObject = EmptyObject;
+        eva_config: Unsupported = Unsupported;
+        corda_config: Unsupported = Unsupported;
+        alora_invocation_tokens: Unsupported = Unsupported;
+        use_qalora: Off = Off;
+        qalora_group_size: Json = Json::from(16);
+        layer_replication: Unsupported = Unsupported;
+        target_parameters: Unsupported = Unsupported;
+        arrow_config: Unsupported = Unsupported;
         /// LoRA+'s factor on B's learning rate. Hayou et al. 2024 (arXiv 2402.12354).
         lorap_lr_ratio: Option<f64> = Some(16.);
         use_qa_lora: Off = Off;
@@ -95,14 +151,20 @@ pub enum Start {
     Orthogonal,
     /// Meng et al. 2024 (arXiv 2404.02948).
     Pissa,
+    /// The same by a randomised decomposition with this many iterations.
+    PissaFast(usize),
+    /// Li et al. 2023 (arXiv 2310.08659).
+    LoftQ,
+    /// B spans what the weight does least, and stays; A is zero. arXiv 2604.01694.
+    Mica,
     /// Büyükakyüz 2024 (arXiv 2406.01775).
     Olora,
 }
 
 impl FieldType for Start {
-    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa or olora";
+    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora, mica or loftq";
     fn typescript() -> String {
-        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'".into()
+        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'".into()
     }
     fn of(value: &Json) -> Option<Self> {
         match value {
@@ -113,8 +175,10 @@ impl FieldType for Start {
                 "orthogonal" => Some(Self::Orthogonal),
                 "pissa" => Some(Self::Pissa),
                 "olora" => Some(Self::Olora),
+                "mica" => Some(Self::Mica),
+                "loftq" => Some(Self::LoftQ),
                 "true" => Some(Self::Default),
-                _ => None,
+                other => other.strip_prefix("pissa_niter_")?.parse().ok().map(Self::PissaFast),
             },
             _ => None,
         }
@@ -126,7 +190,10 @@ impl FieldType for Start {
             Self::Gaussian => "gaussian".into(),
             Self::Orthogonal => "orthogonal".into(),
             Self::Pissa => "pissa".into(),
+            Self::PissaFast(iterations) => format!("pissa_niter_{iterations}").into(),
             Self::Olora => "olora".into(),
+            Self::Mica => "mica".into(),
+            Self::LoftQ => "loftq".into(),
         }
     }
 }
@@ -246,8 +313,31 @@ impl SwiftLoraConfig {
     }
 }
 
+/// What the fields of PEFT's class do not allow together.
+pub fn check_peft(c: &PeftLoraConfig) -> Result<()> {
+    check(&c.lora, c.lorap_lr_ratio, None)?;
+    if c.lora.init_lora_weights == Start::LoftQ && c.loftq_config.0.is_none() {
+        return Err(Error::config("loftq_config", "missing: init_lora_weights is loftq"));
+    }
+    if let Some(arrow) = &c.arrow_config {
+        arrow.check()?;
+    }
+    variant::check(c)?;
+    super::parameter::check(c)?;
+    super::replication::check(c)
+}
+
+/// What the fields of SWIFT's classes do not allow together.
+pub fn check_swift(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
+    if matches!(lora.init_lora_weights, Start::Mica | Start::LoftQ) {
+        return Err(Error::config("init_lora_weights", "mica and loftq are PEFT's alone"));
+    }
+    refuse_tokens(lora)?;
+    check(lora, lorap_lr_ratio, blocks)
+}
+
 /// What the fields do not allow together.
-pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
+fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
     if lora.use_dora && (lora.lora_bias || blocks.is_some()) {
         return Err(Error::config("use_dora", "does not go with lora_bias or use_merged_linear"));
     }
@@ -266,7 +356,7 @@ pub fn check(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bo
 }
 
 /// Only PEFT's own models take single rows beside their layers.
-pub fn refuse_tokens(lora: &LoraFields) -> Result<()> {
+fn refuse_tokens(lora: &LoraFields) -> Result<()> {
     if lora.trainable_token_indices.is_some() {
         return Err(Error::config("trainable_token_indices", "belongs to a PeftModel"));
     }

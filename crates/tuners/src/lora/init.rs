@@ -1,11 +1,12 @@
 //! First values of LoRA's matrices.
 
-use super::{LoraFields, Start};
+use super::loftq::loftq;
+use super::{LoraFields, PeftLoraConfig, Start};
 use crate::init::Init;
 use crate::site::Site;
 use candle_core::Device;
 use swift_tuners_nn::init::torch::Generator;
-use swift_tuners_nn::linalg::{qr, svd};
+use swift_tuners_nn::linalg::{qr, svd, svd_lowrank};
 use swift_tuners_nn::module::WeightKind;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -13,6 +14,7 @@ use swift_tuners_nn::{Array, Error, Param, Result};
 /// then replace. PiSSA and OLoRA put what is left of the layer's weight into it.
 pub fn matrices(
     c: &LoraFields,
+    peft: Option<&PeftLoraConfig>,
     site: &Site,
     r: usize,
     scaling: f64,
@@ -27,6 +29,12 @@ pub fn matrices(
             return Ok((a, init.param(&shape_b, move |g| g.randn(&b))?, None));
         }
         init.discard(|g| Ok((g.randn(&a)?, g.randn(&b)?)))?;
+        if start == Start::LoftQ {
+            return Err(Error::config("init_lora_weights", format!("loftq: {} is an embedding", site.path)));
+        }
+        if start == Start::Mica {
+            return Ok((init.constant(&shape_a, 0.)?, minor(site, r, &shape_b, init)?, None));
+        }
         let a = init.constant(&shape_a, 0.)?;
         return Ok((a, init.param(&shape_b, move |g| g.randn(&b))?, None));
     }
@@ -77,10 +85,25 @@ pub fn matrices(
             })?;
             (a, b)
         }
-        Start::Pissa | Start::Olora => {
+        Start::Mica => (init.constant(&shape_a, 0.)?, minor(site, r, &shape_b, init)?),
+        Start::Pissa | Start::PissaFast(_) | Start::Olora | Start::LoftQ => {
             let weight = site.matrix()?;
-            let (a, b) = if start == Start::Pissa { pissa(&weight, r, scaling)? } else { olora(&weight, r)? };
-            let rest = (&weight - (b.matmul(&a)? * scaling)?)?;
+            let mut rounded = None;
+            let (a, b) = match start {
+                Start::LoftQ => {
+                    let config = peft.and_then(|p| p.loftq_config.0.clone()).unwrap_or_default();
+                    let (a, b, w) = loftq(&config, site, r)?;
+                    rounded = Some(w);
+                    (a, b)
+                }
+                Start::Olora => olora(&weight, r)?,
+                Start::PissaFast(iterations) => {
+                    let (u, s, vt) = init.draw(|g| svd_lowrank(&weight, r, iterations, g))?;
+                    balanced(&u, s, &vt, scaling)?
+                }
+                _ => pissa(&weight, r, scaling)?,
+            };
+            let rest = rounded.map_or_else(|| Ok::<_, Error>((&weight - (b.matmul(&a)? * scaling)?)?), Ok)?;
             let stored = site.kind.weight(&rest, &site.shape)?.to_dtype(site.base_dtype)?;
             site.weight().replace(stored.to_device(&site.device)?);
             let param = |x: &Array, shape: &[usize]| -> Result<Param> {
@@ -120,8 +143,28 @@ fn orthogonal(g: &mut Generator, r: usize, inputs: usize, outputs: usize) -> Res
 /// Factors of the r largest singular triplets, divided by the scaling.
 fn pissa(weight: &Array, r: usize, scaling: f64) -> Result<(Array, Array)> {
     let (u, s, vt) = svd(weight, r)?;
+    balanced(&u, s, &vt, scaling)
+}
+
+fn balanced(u: &Array, s: Array, vt: &Array, scaling: f64) -> Result<(Array, Array)> {
     let root = (s / scaling)?.sqrt()?;
     Ok((vt.broadcast_mul(&root.unsqueeze(1)?)?, u.broadcast_mul(&root.unsqueeze(0)?)?))
+}
+
+/// The r left singular vectors that belong to the smallest singular values, `[out, r]`.
+fn minor(site: &Site, r: usize, shape: &[usize], init: &mut Init) -> Result<Param> {
+    let most = site.outputs.min(site.inputs);
+    if r > most {
+        return Err(Error::config(
+            "r",
+            format!("mica: {r} is larger than the {most} singular values of {}", site.path),
+        ));
+    }
+    let of = site.clone();
+    init.param(shape, move |_| {
+        let (u, _, _) = svd(&of.matrix()?, most)?;
+        Ok(u.narrow(1, most - r, r)?.contiguous()?)
+    })
 }
 
 /// The first r columns of Q and rows of R.

@@ -3,11 +3,23 @@
 //! Hu et al. 2021 (arXiv 2106.09685); Python's `peft.tuners.lora` and `swift.tuners.lora`.
 
 mod adapter;
+mod arrow;
+mod block_diagonal;
 mod combine;
+mod dora;
 mod fields;
 mod init;
+mod invocation;
+mod kasa;
+mod loftq;
 mod merged_linear;
+mod monteclora;
+mod parameter;
+mod replication;
+mod restored;
 mod tied;
+mod variant;
+mod velora;
 
 pub use adapter::Lora;
 pub use fields::{Alpha, EmptyObject, LoraFields, Off, PeftLoraConfig, Start, SwiftLoraConfig};
@@ -17,25 +29,35 @@ use crate::bank::Bank;
 use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
+use crate::layer::Layer;
 use crate::layers::{self, LayerKind};
-use crate::method::{Attach, Attachment, Combinations, Kind, Traits};
+use crate::method::{Attach, Attachment, Combinations, Conversion, Kind, Restored, Traits};
 use crate::site::Site;
 use crate::tokens;
 use candle_core::DType;
 use merged_linear::SwiftMergedLinear;
 use std::marker::PhantomData;
-use swift_tuners_nn::{Model, Result};
+use swift_tuners_nn::module::for_each_node_mut;
+use swift_tuners_nn::{Error, Model, Result};
+use variant::Variant;
 
 /// A configuration that holds LoRA's fields.
 pub trait HasLora: Fields + Clone {
     const DIALECT: Dialect;
     fn lora(&self) -> &LoraFields;
+    /// What PEFT's class has beside them.
+    fn peft(&self) -> Option<&PeftLoraConfig> {
+        None
+    }
 }
 
 impl HasLora for PeftLoraConfig {
     const DIALECT: Dialect = Dialect::Peft;
     fn lora(&self) -> &LoraFields {
         &self.lora
+    }
+    fn peft(&self) -> Option<&PeftLoraConfig> {
+        Some(self)
     }
 }
 
@@ -45,6 +67,30 @@ impl HasLora for SwiftLoraConfig {
         &self.lora
     }
 }
+
+const TRAITS: Traits = Traits { converts: Some(&CONVERSION), ..Traits::LAYER };
+
+/// SWIFT adds fields to PEFT's class, and names to its keys.
+static CONVERSION: Conversion = Conversion {
+    added: &[
+        "model_key_mapping",
+        "lora_dtype",
+        "lorap_lr_ratio",
+        "lorap_emb_lr",
+        "use_qa_lora",
+        "use_merged_linear",
+        "enable_lora",
+    ],
+    beside: &["lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"],
+    refused: &["use_qa_lora", "use_merged_linear"],
+    groups: &[
+        ("lora_A", false),
+        ("lora_B", false),
+        ("lora_embedding_A", false),
+        ("lora_embedding_B", false),
+        ("lora_magnitude_vector", true),
+    ],
+};
 
 const ABOUT: &str = "A low-rank update of chosen layers. Hu et al. 2021 (arXiv 2106.09685).";
 
@@ -56,16 +102,46 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     const DIALECT: Dialect = C::DIALECT;
     const CLASS: &'static str = "LoraConfig";
     const ABOUT: &'static str = ABOUT;
+    const TRAITS: Traits = TRAITS;
     const COMBINATION: Option<Combinations> = Some(combine::COMBINATIONS);
+    const RESTORED: Option<Restored> = Some(restored::restored);
     type Config = C;
     type Adapter = Lora;
 
     fn check(config: &C) -> Result<()> {
-        fields::check(config.lora(), None, None)?;
-        if C::DIALECT == Dialect::Swift {
-            fields::refuse_tokens(config.lora())?;
+        match config.peft() {
+            Some(peft) => fields::check_peft(peft),
+            None => fields::check_swift(config.lora(), None, None),
         }
-        Ok(())
+    }
+
+    fn prepare(config: &C, a: &mut Attach<'_>) -> Result<()> {
+        let Some(peft) = config.peft() else { return Ok(()) };
+        // KaSA changes the weights that other adapters see.
+        let truncates = |c: &&TunerConfig| c.get("kasa_config").is_some();
+        if a.others.iter().any(|c| truncates(&c) != peft.kasa_config.is_some()) {
+            return Err(Error::config("kasa_config", "all adapters of a model use KaSA, or none"));
+        }
+        replication::replicate(peft, a)
+    }
+
+    fn may_name_none(config: &C) -> bool {
+        config.peft().is_some_and(PeftLoraConfig::has_parameters)
+    }
+
+    fn unmergeable(config: &C) -> Option<&'static str> {
+        let peft = config.peft()?;
+        if peft.layer_replication.is_some() {
+            return Some("its layers share their weights");
+        }
+        if peft.arrow_config.is_some() {
+            return Some("it chooses other adapters for each token");
+        }
+        peft.invocation().map(|_| "it acts on a part of each row")
+    }
+
+    fn penalised(config: &C) -> bool {
+        config.peft().is_some_and(|c| c.kasa_config.is_some() || c.monteclora_config.is_some())
     }
 
     fn more_targets(config: &C, model: &Model, found: &mut Vec<String>) {
@@ -79,7 +155,7 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     }
 
     fn new(config: &C, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Lora> {
-        Lora::new(config.lora(), site, init)
+        Lora::new(config.lora(), config.peft(), site, init)
     }
 
     fn finish(config: &C, a: &mut Attach<'_>) -> Result<()> {
@@ -91,8 +167,38 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
             let saved = a.config.texts("modules_to_save")?.unwrap_or_default();
             tokens::attach_listed(a, tokens, config.lora().ensure_weight_tying, &saved)?;
         }
-        Ok(())
+        let Some(peft) = config.peft() else { return Ok(()) };
+        if let Some(tokens) = peft.invocation() {
+            invocation::attach(tokens, a);
+        }
+        let id = a.id;
+        let mut places = 0;
+        variants(a, &mut |variant| match variant {
+            Variant::Activated(of) => *of = Some(id),
+            Variant::MonteCarlo(sampler) => {
+                sampler.place = Some((id, places, 0));
+                places += 1;
+            }
+            _ => {}
+        });
+        variants(a, &mut |variant| {
+            if let Variant::MonteCarlo(sampler) = variant {
+                sampler.place = sampler.place.map(|(id, at, _)| (id, at, places));
+            }
+        });
+        arrow::update(a)?;
+        parameter::attach(peft, a)
     }
+}
+
+/// Calls `f` on the variant of every layer of the adapter that is being attached.
+fn variants(a: &mut Attach<'_>, f: &mut dyn FnMut(&mut Variant)) {
+    let id = a.id;
+    for_each_node_mut(&mut a.model.root, &mut |node| {
+        if let Some(lora) = node.tuner_mut::<Layer<Lora>>().and_then(|l| l.adapter_mut(id)) {
+            f(&mut lora.variant);
+        }
+    });
 }
 
 /// PEFT's LoRA.
@@ -106,13 +212,13 @@ impl Kind for SwiftLora {
     const DIALECT: Dialect = Dialect::Swift;
     const CLASS: &'static str = "LoRAConfig";
     const ABOUT: &'static str = ABOUT;
-    const TRAITS: Traits = Traits::LAYER;
+    const TRAITS: Traits = TRAITS;
     const COMBINATION: Option<Combinations> = Some(combine::COMBINATIONS);
+    const RESTORED: Option<Restored> = Some(restored::restored);
     type Config = SwiftLoraConfig;
 
     fn check(config: &SwiftLoraConfig) -> Result<()> {
-        fields::check(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())?;
-        fields::refuse_tokens(&config.lora)
+        fields::check_swift(&config.lora, config.lorap_lr_ratio, config.blocks().as_deref())
     }
 
     fn attach(config: &SwiftLoraConfig, a: &mut Attach<'_>) -> Result<Attachment> {

@@ -51,7 +51,7 @@ impl Kind for LnTuning {
     fn attach(_: &LnTuningConfig, a: &mut Attach<'_>) -> Result<Attachment> {
         let mut resolved = a.config.clone();
         save_heads(a.model, &mut resolved)?;
-        resolve_targets(a.model, defaults(a.model.keys.model_type), &mut resolved)?;
+        resolve_targets(a.model, defaults(a.model.keys.model_type), false, &mut resolved)?;
         let saved = resolved.texts("modules_to_save")?.unwrap_or_default();
         let targets = target::resolve(a.model, &resolved, &saved)?;
         let nodes = named_nodes(&a.model.root).into_iter().filter(|(path, _)| targets.contains(path));

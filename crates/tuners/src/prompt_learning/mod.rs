@@ -23,7 +23,6 @@ pub use p_tuning::PTuning;
 pub use prefix_tuning::PrefixTuning;
 pub use prompt_tuning::PromptTuning;
 
-use crate::bias::Bias;
 use crate::config::{Dialect, TunerConfig};
 use crate::fields::Fields;
 use crate::init::Init;
@@ -92,7 +91,7 @@ impl<P: PromptLearning> Kind for Prompting<P> {
         let encoder = P::new(config, &size, a.model, a.init)?;
         Prompts::push(a, Entry::new(a.name, P::PLACE, size, encoder)?)?;
         modules_to_save::attach(a, &copies)?;
-        Ok(Attachment { config: resolved, bias: Bias::None, shared: Vec::new() })
+        Ok(Attachment::new(&resolved))
     }
 }
 

@@ -328,7 +328,8 @@ fn saving_and_loading_keeps_every_bit() {
             let before = logits(&model, &inference(&model), &inputs)?;
             let temp = Temp::new()?;
             let dir = temp.0.join("saved");
-            model.save_pretrained(&dir, &SaveOptions { names: None, peft_format, safe, max_shard: u64::MAX })?;
+            model
+                .save_pretrained(&dir, &SaveOptions { peft_format, safe, max_shard: u64::MAX, ..Default::default() })?;
             let mut again = case.untuned()?;
             let options = FromPretrainedOptions { strict: true, seed: 99, ..Default::default() };
             if let Err(e) = again.from_pretrained(0, &dir, &options) {

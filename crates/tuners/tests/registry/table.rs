@@ -97,6 +97,66 @@ fn lora(of: impl Fn(Json) -> Json) -> Vec<Case> {
     ]
 }
 
+/// What PEFT's class alone has.
+fn lora_variants(of: impl Fn(Json) -> Json) -> Vec<Case> {
+    let experts = json!({
+        "r": 2, "target_modules": [], "target_parameters": ["mlp.experts.down_proj", "mlp.experts.gate_up_proj", "gate.weight"],
+        "rank_pattern": { "mlp.experts.down_proj": 3 },
+    });
+    let blocks = json!({ "target_modules_bd_a": ["o_proj"], "target_modules_bd_b": ["q_proj"], "nblocks": 2 });
+    let stack =
+        json!({ "r": 2, "target_modules": ["q_proj", "v_proj"], "layer_replication": [[0, 3], [1, 4], [2, 3]] });
+    vec![
+        case("experts", "qwen3-moe", of(experts))
+            .except(Property::Rows, "a parameter is read by all rows")
+            .except(Property::Failing, "parameters alone are something"),
+        case("replicated", "llama", of(stack))
+            .except(Property::Merging, "layers share their weights")
+            .except(Property::Inactive, "the layers stay replicated, as in PEFT"),
+        case(
+            "mica",
+            "llama",
+            of(json!({ "r": 3, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": "mica" })),
+        ),
+        case(
+            "mica-embedding",
+            "llama",
+            of(json!({ "r": 3, "target_modules": ["embed_tokens"], "init_lora_weights": "mica" })),
+        ),
+        case(
+            "blocks",
+            "llama",
+            of(json!({ "r": 4, "target_modules": ["q_proj", "o_proj"], "use_bdlora": blocks, "lora_dropout": 0.2 })),
+        ),
+        case(
+            "kasa",
+            "llama-tied-bias",
+            of(json!({ "r": 3, "target_modules": ["q_proj", "down_proj"], "kasa_config": { "beta": 0.1 } })),
+        )
+        .except(Property::Inactive, "the weights stay truncated, as in PEFT"),
+        case(
+            "velora",
+            "llama",
+            of(json!({ "r": 2, "target_modules": ["q_proj", "down_proj"], "velora_config": { "num_groups": 5 } })),
+        )
+        .not_derived("lora_A", "its input is compressed"),
+        case(
+            "sampled",
+            "gpt2",
+            of(json!({
+                "r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": true,
+                "monteclora_config": { "num_samples": 3, "sample_scaler": 0.2 },
+            })),
+        ),
+        case(
+            "invoked",
+            "llama",
+            of(json!({ "r": 2, "target_modules": ["q_proj", "down_proj"], "alora_invocation_tokens": [150, 3] })),
+        )
+        .except(Property::Merging, "it acts on a part of each row"),
+    ]
+}
+
 fn typed(field: &str, name: &str, mut config: Json) -> Json {
     config[field] = name.into();
     config
@@ -219,6 +279,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(lora(|config| peft("LORA", config)));
     let biases = json!({ "r": 2, "target_modules": ["q_proj"], "bias": "all" });
     all.push(case("all biases", "llama-tied-bias", peft("LORA", biases)).except(Property::Rows, ONE_BIAS));
+    all.extend(lora_variants(|config| peft("LORA", config)));
 
     all.push(case("even", "llama", peft("HRA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case("odd", "llama-tied-bias", peft("HRA", json!({ "r": 3, "target_modules": ["q_proj"] }))));
