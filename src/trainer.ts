@@ -191,7 +191,9 @@ export class Trainer {
     const trainable = native(() => model.native.stateDict(model.prefix, [...names]))
     await writeSafetensors(join(dir, 'trainable.safetensors'), fromStateDict(trainable))
     await writeSafetensors(join(dir, 'optimizer.safetensors'), optimizer.stateDict())
-    if (model instanceof TunedModel) await writeSafetensors(join(dir, 'steps.safetensors'), model.stepState())
+    const steps = model instanceof TunedModel ? model.stepState() : {}
+    if (Object.keys(steps).length > 0) await writeSafetensors(join(dir, 'steps.safetensors'), steps)
+    else await rm(join(dir, 'steps.safetensors'), { force: true })
     await writeFile(join(dir, 'trainer.json.tmp'), JSON.stringify(at))
     await rename(join(dir, 'trainer.json.tmp'), join(dir, 'trainer.json'))
     for (const step of await this.#steps()) {
@@ -213,7 +215,7 @@ export class Trainer {
       const [weights, state] = [await readSafetensors(join(dir, 'trainable.safetensors')), await readSafetensors(join(dir, 'optimizer.safetensors'))]
       optimizer.loadStateDict(state)
       model.loadStateDict(weights, { strict: false })
-      // Checkpoints of earlier versions have none.
+      // Most adapters remember nothing.
       if (model instanceof TunedModel && existsSync(join(dir, 'steps.safetensors'))) {
         await model.loadStepState(await readSafetensors(join(dir, 'steps.safetensors')))
       }

@@ -225,7 +225,7 @@ pub fn attach_listed(a: &mut Attach<'_>, indices: &TokenIndices, ensure_tying: b
             }
         }
     }
-    if modules.iter().any(|m| m.place.path == embedding) && !(differ && !ensure_tying) {
+    if modules.iter().any(|m| m.place.path == embedding) && !differ {
         for place in tied {
             if modules.iter().all(|m| m.place.path != place.path) {
                 modules.push(Rowed { place, tokens: Vec::new(), tied_to: Some(embedding.clone()) });

@@ -213,6 +213,7 @@ mod tests {
         check_gradients(&[a.clone()], |x| x[0].max(1, false));
         let index = Array::new(&[2u32, 0, 2], &Device::Cpu).unwrap();
         check_gradients(&[a.clone()], |x| x[0].index_select(&index, 1));
+        check_gradients(&[a.clone(), values(&[3, 2], 5)], |x| x[0].index_copy(1, &[3, 1], &x[1]));
         let index = Array::new(&[[3u32, 0], [1, 1], [2, 3]], &Device::Cpu).unwrap();
         check_gradients(&[a.clone()], |x| x[0].gather(&index, 1));
         let index = Array::new(&[4u32, 1, 4], &Device::Cpu).unwrap();

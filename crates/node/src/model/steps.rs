@@ -1,6 +1,8 @@
 //! What adapters do at the steps of a training run.
 
 use super::handle::NativeModel;
+use crate::error::guard;
+use crate::job::job;
 use crate::state_dict::NativeStateDict;
 use napi::bindgen_prelude::*;
 use napi::Env;
@@ -11,7 +13,14 @@ impl NativeModel {
     /// Lets adapters act on what the optimizer's step of this number has done.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn after_step<'env>(&self, env: &'env Env, step: f64) -> napi::Result<Object<'env>> {
-        self.edit(env, move |model| model.after_step(step as u64))
+        let shared = guard(|| self.get())?;
+        job(env, move || {
+            // Most have nothing to do, and need not wait for passes of others.
+            if shared.tree.read_recursive().has_steps() {
+                shared.tree.write().after_step(step as u64)?;
+            }
+            Ok(())
+        })
     }
 
     /// What adapters remember from step to step beside parameters.

@@ -6,9 +6,14 @@ use swift_tuners_nn::module::{named_nodes, Changed, Steps};
 use swift_tuners_nn::{Array, Result};
 
 impl TunedModel {
+    /// Whether an adapter does anything at steps.
+    pub fn has_steps(&self) -> bool {
+        self.adapters.values().any(|a| a.traits.steps)
+    }
+
     /// Looking for them walks the tree; a step must not, where there are none.
     fn steps(&self) -> Vec<&dyn Steps> {
-        if !self.adapters.values().any(|a| a.traits.steps) {
+        if !self.has_steps() {
             return Vec::new();
         }
         let root = &self.model.root;

@@ -161,7 +161,7 @@ impl LayerKind for Osf {
                 return Ok(Param::new(x.copy()?, true));
             }
             let shape = x.dims().to_vec();
-            init.param(&x.dims().to_vec(), move |g| g.randn(&shape))
+            init.param(x.dims(), move |g| g.randn(&shape))
         };
         let (u, s, v) = (param(&first[0])?, param(&first[1])?, param(&first[2])?);
         Ok(Self { u, s, v, first, high: kept })
