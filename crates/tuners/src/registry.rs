@@ -22,6 +22,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<swift::PartTuning>(),
     Method::of::<swift::Reft>(),
     Method::of::<lora::PeftLora>(),
+    Method::of::<peft::Adamss>(),
     Method::of::<peft::Beft>(),
     Method::of::<peft::C3a>(),
     Method::of::<peft::Deft>(),
@@ -35,6 +36,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::LoKr>(),
     Method::of::<peft::Miss>(),
     Method::of::<peft::Peanut>(),
+    Method::of::<peft::Psoft>(),
     Method::of::<peft::Road>(),
     Method::of::<peft::Vera>(),
 ];

@@ -1,5 +1,6 @@
 //! Factorisations, in f64 on the CPU.
 
+use crate::init::torch::Generator;
 use crate::tensor::Array;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -17,6 +18,26 @@ pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
     let u = from_faer(svd.U().subcols(0, rank), DType::F32)?;
     let vt = from_faer(svd.V().subcols(0, rank).transpose(), DType::F32)?;
     Ok((u, Array::from_vec(s, rank, &Device::Cpu)?, vt))
+}
+
+/// The largest `rank` singular triplets, nearly: those of `x` in a subspace that starts at random and is iterated `iterations`
+/// times. `torch.svd_lowrank(x, rank, iterations)`; signs apart.
+///
+/// Halko et al. 2009 (arXiv 0909.4061), algorithms 4.4 and 5.1.
+pub fn svd_lowrank(x: &Array, rank: usize, iterations: usize, g: &mut Generator) -> Result<(Array, Array, Array)> {
+    let (m, n) = x.dims2()?;
+    let x = x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    let tall = if m < n { x.t()?.contiguous()? } else { x };
+    let wide = tall.t()?.contiguous()?;
+    let (mut q, _) = qr(&tall.matmul(&g.randn(&[m.min(n), rank])?)?)?;
+    for _ in 0..iterations {
+        (q, _) = qr(&wide.matmul(&q)?)?;
+        (q, _) = qr(&tall.matmul(&q)?)?;
+    }
+    let inner = q.t()?.contiguous()?.matmul(&tall)?;
+    let (u, s, vt) = svd(&inner, inner.dim(0)?.min(inner.dim(1)?))?;
+    let u = q.matmul(&u)?;
+    Ok(if m < n { (vt.t()?.contiguous()?, s, u.t()?.contiguous()?) } else { (u, s, vt) })
 }
 
 /// The thin QR decomposition, in f64 inside: `x [m, n]` → `q [m, k]`, `r [k, n]` with `k = min(m, n)`.
@@ -42,4 +63,23 @@ pub(super) fn to_faer(x: &Array) -> Result<Mat<f64>> {
 pub(super) fn from_faer(m: MatRef<'_, f64>, dtype: DType) -> Result<Array> {
     let values: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
     Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?.to_dtype(dtype)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, values};
+
+    #[test]
+    fn a_matrix_of_low_rank_is_its_principal_part() {
+        for (m, n) in [(9, 6), (5, 8)] {
+            let x = values(&[m, 2], 1).matmul(&values(&[2, n], 2)).unwrap().to_dtype(DType::F32).unwrap();
+            let (u, s, vt) = svd_lowrank(&x, 3, 2, &mut Generator::new(7)).unwrap();
+            assert_eq!((u.dims(), vt.dims()), (&[m, 3][..], &[3, n][..]));
+            let again = u.broadcast_mul(&s).unwrap().matmul(&vt).unwrap();
+            assert_close(&again, &x, 1e-5);
+            let (_, exact, _) = svd(&x, 3).unwrap();
+            assert_close(&s, &exact, 1e-5);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! PEFT's own tuners, a file each.
 
+mod adamss;
 mod beft;
 mod c3a;
 mod deft;
@@ -14,9 +15,11 @@ mod lokr;
 mod lycoris;
 mod miss;
 mod peanut;
+mod psoft;
 mod road;
 mod vera;
 
+pub use adamss::Adamss;
 pub use beft::Beft;
 pub use c3a::C3a;
 pub use deft::Deft;
@@ -30,5 +33,6 @@ pub use loha::LoHa;
 pub use lokr::LoKr;
 pub use miss::Miss;
 pub use peanut::Peanut;
+pub use psoft::Psoft;
 pub use road::Road;
 pub use vera::Vera;
