@@ -16,6 +16,7 @@ pub struct Site {
     pub outputs: usize,
     pub inputs: usize,
     pub bias: bool,
+    bias_param: Option<Param>,
     /// Whether no adapter of the same kind is here yet.
     pub first: bool,
     /// Of the base.
@@ -39,6 +40,7 @@ impl Site {
             outputs,
             inputs,
             bias: weights.bias().is_some(),
+            bias_param: weights.bias().cloned(),
             first: true,
             base_dtype: weight.dtype(),
             device: weight.device(),
@@ -80,6 +82,11 @@ impl Site {
     /// The base's weight now, `[outputs, inputs]` in f32 or wider.
     pub fn matrix(&self) -> Result<Array> {
         self.kind.matrix(&self.weight.array()?)
+    }
+
+    /// The base's bias now, `[outputs]`.
+    pub fn bias(&self) -> Result<Option<Array>> {
+        self.bias_param.as_ref().map(Param::array).transpose()
     }
 
     pub fn weight(&self) -> &Param {

@@ -69,3 +69,22 @@ pub(super) fn from_faer(m: MatRef<'_, f64>, dtype: DType) -> Result<Array> {
     let values: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
     Ok(Array::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu)?.to_dtype(dtype)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, values};
+
+    #[test]
+    fn a_matrix_of_low_rank_is_its_principal_part() {
+        for (m, n) in [(9, 6), (5, 8)] {
+            let x = values(&[m, 2], 1).matmul(&values(&[2, n], 2)).unwrap().to_dtype(DType::F32).unwrap();
+            let (u, s, vt) = svd_lowrank(&x, 3, 2, &mut Generator::new(7)).unwrap();
+            assert_eq!((u.dims(), vt.dims()), (&[m, 3][..], &[3, n][..]));
+            let again = u.broadcast_mul(&s).unwrap().matmul(&vt).unwrap();
+            assert_close(&again, &x, 1e-5);
+            let (_, exact, _) = svd(&x, 3).unwrap();
+            assert_close(&s, &exact, 1e-5);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! PEFT's own tuners, a file each.
 
 mod adalora;
+mod adamss;
 mod adaption_prompt;
 mod beft;
 mod boft;
@@ -23,6 +24,7 @@ mod oft;
 mod osf;
 mod peanut;
 mod poly;
+mod psoft;
 mod road;
 mod shira;
 mod supertuning;
@@ -33,6 +35,7 @@ mod wavelets;
 mod xlora;
 
 pub use adalora::AdaLora;
+pub use adamss::Adamss;
 pub use adaption_prompt::AdaptionPrompt;
 pub use beft::Beft;
 pub use boft::Boft;
@@ -53,6 +56,7 @@ pub use oft::Oft;
 pub use osf::Osf;
 pub use peanut::Peanut;
 pub use poly::Poly;
+pub use psoft::Psoft;
 pub use road::Road;
 pub use shira::Shira;
 pub use supertuning::Supertuning;

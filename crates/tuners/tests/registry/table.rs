@@ -420,6 +420,24 @@ pub fn cases() -> Vec<Case> {
     }
     all.push(road("pairs", "llama", json!({ "group_size": 2, "target_modules": ["v_proj"], "init_weights": false })));
 
+    let psoft = |name, base, config| case(name, base, peft("PSOFT", config));
+    all.push(psoft("rotation", "llama-tied-bias", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] })));
+    let series = json!({
+        "r": 3, "psoft_alpha": 6, "target_modules": ["q_proj", "v_proj"], "ab_svd_init": "pissa_init", "psoft_dropout": 0.3,
+        "use_cayley_neumann": true, "cayley_neumann_eps": 0.1, "psoft_mag_a": false, "psoft_svd": "lowrank",
+    });
+    all.push(psoft("series", "llama", series));
+    let free = json!({ "r": 3, "target_modules": ["q_proj"], "psoft_orth": false, "psoft_mag_b": false, "init_weights": false });
+    all.push(psoft("free", "llama", free));
+
+    let adamss = |name, base, config| case(name, base, peft("ADAMSS", config));
+    let clusters = json!({ "r": 6, "num_subspaces": 3, "subspace_rank": 2, "target_modules": ["q_proj", "down_proj"] });
+    all.push(adamss("clusters", "llama", clusters));
+    let dynamic = json!({
+        "r": 80, "num_subspaces": 4, "subspace_rank": 3, "target_modules": ["q_proj"], "use_dynamic_rank": true, "init_weights": false,
+    });
+    all.push(adamss("dynamic", "llama-tied-bias", dynamic));
+
     all.push(case("linear", "llama", peft("VERA", json!({ "r": 4, "target_modules": ["q_proj", "down_proj"] }))));
     all.push(case(
         "dropout",
