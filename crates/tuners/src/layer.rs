@@ -4,7 +4,7 @@ use crate::site::{Call, Input, Site};
 use candle_core::DType;
 use std::sync::Arc;
 use swift_tuners_nn::combine::Combining;
-use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::module::{Args, Next, Part, Role, Rows, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Result, Tensor};
 
@@ -16,6 +16,8 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     const GROUPS: &'static [&'static str];
     /// What the wrapped layer is called; nothing where the tuner takes the layer's own place.
     const BASE_NAME: Option<&'static str> = Some("base_layer");
+    /// Whether it can go into the weight.
+    const MERGES: bool = true;
     /// Whether [`LayerAdapter::fused`] takes batches whose rows differ.
     const FUSED_ROWS: bool = false;
 
@@ -253,11 +255,10 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
             }
             for (name, adapter) in &self.entries {
                 for part in adapter.parts() {
-                    let full = match part.name {
-                        PartName::Grouped { group: g, leaf, .. } if g == group => format!("{group}.{name}{leaf}"),
-                        PartName::Nameless { group: g } if g == group => group.to_owned(),
-                        _ => continue,
-                    };
+                    if !part.name.is_in(group) {
+                        continue;
+                    }
+                    let full = part.name.in_memory(name);
                     match part.role {
                         Role::Trained | Role::Copied => v.param(&full, part.param),
                         Role::Buffer { saved } => v.buffer(&full, part.param, saved),
@@ -284,7 +285,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
     }
 
     fn merges(&self) -> bool {
-        true
+        D::MERGES
     }
 
     fn merged_weight(&self, adapter: AdapterId, weights: &Weights<'_>, w: Array) -> Result<Array> {

@@ -40,9 +40,16 @@ cases! {
         two_active
     }
     fourierft "fourierft-" { basic pattern }
+    frod "frod-" { basic }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
     loha "loha-" { basic conv conv_effective patterns }
+    lily "lily-" { basic }
+    pvera "pvera-" { basic }
+    randlora "randlora-" { basic mlp sparse }
+    tinylora "tinylora-" { basic }
+    unilora "unilora-" { basic no_indices }
+    vblora "vblora-" { basic topk_only }
     shira "shira-" { basic }
     supertuning "supertuning-" { basic bottom no_indices supra }
     waveft "waveft-" { basic family no_idwt }
@@ -229,13 +236,14 @@ impl Replay {
         for key in keys {
             if let Some(name) = key.strip_prefix("projection.") {
                 self.close(&key, "indices", Some(&model.parameter(name)?.array()?))?;
-            } else if let Some(module) = key.strip_prefix("indices.") {
-                let name = |group: &str| format!("base_model.model.{module}.{group}");
-                let wanted = [name("indices"), name("waveft_indices")];
-                let slots = model.slots("default")?.into_iter();
-                let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
-                self.close(&key, "indices", found.map(|s| s.param.array()).transpose()?.as_ref())?;
+                continue;
             }
+            let Some((group @ ("indices" | "frod_U"), module)) = key.split_once('.') else { continue };
+            let name = |group: &str| format!("base_model.model.{module}.{group}");
+            let wanted = [name(group), name("waveft_indices")];
+            let slots = model.slots("default")?.into_iter();
+            let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
+            self.close(&key, group, found.map(|s| s.param.array()).transpose()?.as_ref())?;
         }
         Ok(())
     }

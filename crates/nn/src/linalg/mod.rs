@@ -4,10 +4,12 @@ mod factor;
 mod gram_schmidt;
 mod reflection;
 mod rotation;
+mod solve;
 
 pub use factor::{qr, svd, unique_q};
 pub use gram_schmidt::gram_schmidt;
 pub use reflection::{reflect_all, reflect_each};
+pub use solve::{eigenvectors, full_v, inverse, quotient};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use crate::context::AdapterId;
 use crate::param::Param;
+use crate::tensor::Array;
+use crate::Result;
 
 /// One tensor of an adapter at one place.
 pub struct Part<'a> {
@@ -10,6 +12,8 @@ pub struct Part<'a> {
     pub rate: Rate,
     /// Another place's tensor, which has a name here as well.
     pub shared: bool,
+    /// What PEFT's files hold in its place.
+    pub excerpt: Option<Excerpt>,
     pub param: &'a Param,
 }
 
@@ -18,12 +22,37 @@ pub struct Part<'a> {
 pub enum PartName {
     /// `<group>.<adapter><leaf>` in memory and in SWIFT's files, `<group><saved>` in PEFT's, which leave the adapter's name out.
     Grouped { group: &'static str, leaf: &'static str, saved: &'static str },
+    /// One of several tensors beside the model, `<group>.<key>` in PEFT's files: `<group>.<key>.<adapter>` in memory, or
+    /// `<group>.<adapter>.<key>` where the adapter's name does not come last.
+    Keyed { group: &'static str, key: String, adapter_last: bool },
     /// `<group>` in memory, `<group>.<adapter>` in files: SWIFT's merged linear, whose own names would clash there.
     Nameless { group: &'static str },
     /// `<before><adapter><after>` everywhere, such as `adapter_default.linear1.weight`.
     Named { before: &'static str, after: String },
     /// Without the adapter's name.
     Plain(String),
+}
+
+impl PartName {
+    /// Whether it is in the module that is called so.
+    pub fn is_in(&self, module: &str) -> bool {
+        match self {
+            Self::Grouped { group, .. } | Self::Keyed { group, .. } | Self::Nameless { group } => *group == module,
+            Self::Named { .. } | Self::Plain(_) => false,
+        }
+    }
+
+    /// What an adapter's tensor is called below its module.
+    pub fn in_memory(&self, adapter: &str) -> String {
+        match self {
+            Self::Grouped { group, leaf, .. } => format!("{group}.{adapter}{leaf}"),
+            Self::Keyed { group, key, adapter_last: true } => format!("{group}.{key}.{adapter}"),
+            Self::Keyed { group, key, adapter_last: false } => format!("{group}.{adapter}.{key}"),
+            Self::Nameless { group } => (*group).to_owned(),
+            Self::Named { before, after } => format!("{before}{adapter}{after}"),
+            Self::Plain(name) => name.clone(),
+        }
+    }
 }
 
 /// What becomes of a tensor.
@@ -36,6 +65,18 @@ pub enum Role {
     Buffer { saved: bool },
     /// Of a whole module's copy, which trains while its adapter is active.
     Copied,
+}
+
+/// A part of a tensor, which a file holds in its place under the tensor's key with these endings.
+#[derive(Clone, Copy)]
+pub struct Excerpt {
+    pub endings: &'static [&'static str],
+    /// How much of it is kept.
+    pub keep: usize,
+    /// A tensor for each ending, of the value and [`Excerpt::keep`].
+    pub take: fn(&Array, usize) -> Result<Vec<Array>>,
+    /// A value of this shape of them. Fails with [`Error::Argument`](crate::Error::Argument) where they are none.
+    pub restore: fn(&[&Array], &[usize]) -> Result<Array>,
 }
 
 /// LoRA+'s part of a tensor.
@@ -65,7 +106,7 @@ impl<'a> Part<'a> {
 
     /// A trained tensor of this name.
     pub fn of(name: PartName, param: &'a Param) -> Self {
-        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, param }
+        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, excerpt: None, param }
     }
 
     pub fn role(self, role: Role) -> Self {
@@ -75,6 +116,10 @@ impl<'a> Part<'a> {
     /// A tensor that all layers share: kept once, and met under each of its names.
     pub fn shared(self) -> Self {
         Self { shared: true, ..self }
+    }
+
+    pub fn excerpt(self, excerpt: Option<Excerpt>) -> Self {
+        Self { excerpt, ..self }
     }
 
     pub fn rate(self, rate: Rate) -> Self {

@@ -129,8 +129,16 @@ impl TunedModel {
         let mut out: Vec<(String, Array)> = Vec::new();
         for slot in self.slots(name)?.into_iter().filter(|s| s.is_saved(format)) {
             let key = slot.key(format, name);
-            if out.iter().all(|(k, _)| *k != key) {
-                out.push((key, self.value(&slot.param)?));
+            if out.iter().any(|(k, _)| *k == key) {
+                continue;
+            }
+            let value = self.value(&slot.param)?;
+            match slot.excerpt(format) {
+                Some(excerpt) => {
+                    let parts = (excerpt.take)(&value, excerpt.keep)?;
+                    out.extend(excerpt.endings.iter().zip(parts).map(|(end, part)| (format!("{key}{end}"), part)));
+                }
+                None => out.push((key, value)),
             }
         }
         Ok(out)

@@ -3,7 +3,7 @@
 use super::TunedModel;
 use crate::bias::Bias;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Part, PartName, Role};
+use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Excerpt, Part, PartName, Role};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -40,6 +40,7 @@ pub struct Slot {
     place: Place,
     /// It is written elsewhere; some of Python's files have it here as well.
     shared: bool,
+    excerpt: Option<Excerpt>,
     pub param: Param,
 }
 
@@ -50,6 +51,10 @@ impl Slot {
             Place::Own { name: PartName::Grouped { group, leaf, saved }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}{leaf}"),
                 Format::Peft => format!("{group}{saved}"),
+            },
+            Place::Own { name: name @ PartName::Keyed { group, key, .. }, .. } => match format {
+                Format::Swift => name.in_memory(adapter),
+                Format::Peft => format!("{group}.{key}"),
             },
             Place::Own { name: PartName::Nameless { group }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}"),
@@ -75,7 +80,8 @@ impl Slot {
 
     /// Grouped tensors of the root stand beside the model, not inside it.
     fn is_model_wide(&self) -> bool {
-        self.module.is_empty() && matches!(self.place, Place::Own { name: PartName::Grouped { .. }, .. })
+        let beside = |name: &PartName| matches!(name, PartName::Grouped { .. } | PartName::Keyed { .. });
+        self.module.is_empty() && matches!(&self.place, Place::Own { name, .. } if beside(name))
     }
 
     /// Other keys under which Python's versions write the same tensor.
@@ -97,6 +103,11 @@ impl Slot {
             _ => Vec::new(),
         };
         tails.iter().map(|tail| self.at(format, tail)).collect()
+    }
+
+    /// What files of this format hold in its place.
+    pub fn excerpt(&self, format: Format) -> Option<Excerpt> {
+        self.excerpt.filter(|_| format == Format::Peft)
     }
 
     /// Whether this belongs to the adapter alone (and not to the base).
@@ -149,8 +160,8 @@ impl TunedModel {
             .texts("target_modules")?
             .is_some_and(|t| t.iter().any(|t| t == "embed_tokens" || t == "lm_head"));
         for (path, node) in saved_nodes(&self.model.root) {
-            let mut put = |place: Place, shared: bool, param: &Param| {
-                out.push(Slot { module: path.clone(), place, shared, param: param.clone() })
+            let mut put = |place: Place, shared: bool, excerpt: Option<Excerpt>, param: &Param| {
+                out.push(Slot { module: path.clone(), place, shared, excerpt, param: param.clone() })
             };
             for tuner in &node.tuners {
                 let parts = tuner.parts(id);
@@ -158,10 +169,10 @@ impl TunedModel {
                     continue;
                 }
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, param, shared, .. } in parts {
-                    put(Place::Own { name, role }, shared, param);
+                for Part { name, role, param, shared, excerpt, .. } in parts {
+                    put(Place::Own { name, role }, shared, excerpt, param);
                 }
-                let mut push = |place: Place, param: &Param| put(place, false, param);
+                let mut push = |place: Place, param: &Param| put(place, false, None, param);
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
@@ -183,13 +194,13 @@ impl TunedModel {
             }
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
-                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, p);
+                    put(Place::Own { name: PartName::Plain(leaf), role: Role::Trained }, false, None, p);
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), place, shared: false, param: param.clone() })
+            out.push(Slot { module: String::new(), place, shared: false, excerpt: None, param: param.clone() })
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();
