@@ -4,7 +4,7 @@ use crate::site::{Call, Input, Site};
 use candle_core::DType;
 use std::sync::Arc;
 use swift_tuners_nn::combine::Combining;
-use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Rows, Steps, Tuner, Value, Visitor, Weights};
+use swift_tuners_nn::module::{Args, Next, Part, Role, Rows, Steps, Tuner, Value, Visitor, Weights};
 use swift_tuners_nn::ops::{self, WeightLayout};
 use swift_tuners_nn::{AdapterId, Array, Context, Error, Result, Tensor};
 
@@ -18,6 +18,8 @@ pub trait LayerAdapter: Clone + Send + Sync + 'static {
     const OPTIONAL: &'static [&'static str] = &[];
     /// What the wrapped layer is called; nothing where the tuner takes the layer's own place.
     const BASE_NAME: Option<&'static str> = Some("base_layer");
+    /// Whether it can go into the weight.
+    const MERGES: bool = true;
     /// Whether [`LayerAdapter::fused`] takes batches whose rows differ.
     const FUSED_ROWS: bool = false;
     /// Whether the map of the adapter that was activated first acts on the input first. Mostly it is the last: the product of all stands
@@ -276,18 +278,17 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
     fn visit<'a>(&'a self, v: &mut dyn Visitor<'a>) {
         for &group in D::GROUPS {
             let nameless = D::BASE_NAME.is_none();
-            let is_here = |p: &Part<'_>| matches!(p.name, PartName::Grouped { group: g, .. } if g == group);
+            let is_here = |p: &Part<'_>| p.name.is_in(group);
             let used = || self.entries.iter().any(|(_, adapter)| adapter.parts().iter().any(is_here));
             if !nameless && (!D::OPTIONAL.contains(&group) || used()) {
                 v.scope(group);
             }
             for (name, adapter) in &self.entries {
                 for part in adapter.parts() {
-                    let full = match part.name {
-                        PartName::Grouped { group: g, leaf, .. } if g == group => format!("{group}.{name}{leaf}"),
-                        PartName::Nameless { group: g } if g == group => group.to_owned(),
-                        _ => continue,
-                    };
+                    if !part.name.is_in(group) {
+                        continue;
+                    }
+                    let full = part.name.in_memory(name);
                     match part.role {
                         Role::Buffer { saved } => v.buffer(&full, part.param, saved),
                         Role::Made => {}
@@ -315,7 +316,7 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
     }
 
     fn merges(&self) -> bool {
-        true
+        D::MERGES
     }
 
     fn merged_weight(&self, adapter: AdapterId, weights: &Weights<'_>, w: Array) -> Result<Array> {

@@ -53,11 +53,13 @@ cases! {
     deft "deft-" { para qr relu }
     delora "delora-" { basic patterns }
     fourierft "fourierft-" { basic pattern }
+    frod "frod-" { basic }
     glora "glora-" { constant lora none vector }
     gralora "gralora-" { basic hybrid }
     hira "hira-" { basic patterns }
     hra "hra-" { basic conv gram_schmidt }
     ia3 "ia3-" { basic bias classifier conv1d conv2d t5 weighted }
+    lily "lily-" { basic }
     ln_tuning "ln-tuning-" { basic layernorm }
     loha "loha-" { basic conv conv_effective patterns }
     lokr "lokr-" { basic conv conv_effective decompose_both factor lycoris_init }
@@ -71,10 +73,15 @@ cases! {
     prefix_tuning "prefix-tuning-" { basic basic_projection classifier classifier_projection t5 t5_projection }
     prompt_tuning "prompt-tuning-" { basic classifier t5 }
     psoft "psoft-" { basic pissa }
+    pvera "pvera-" { basic }
+    randlora "randlora-" { basic mlp sparse }
     road "road-" { mixed_batch road_1 road_2 road_4 }
     shira "shira-" { basic }
     supertuning "supertuning-" { basic bottom no_indices supra }
+    tinylora "tinylora-" { basic }
     trainable_tokens "trainable-tokens-" { basic tied }
+    unilora "unilora-" { basic no_indices }
+    vblora "vblora-" { basic topk_only }
     vera "vera-" { basic conv1d mixed_shapes no_projection }
     waveft "waveft-" { basic family no_idwt }
     xlora "xlora-" { basic }
@@ -277,13 +284,14 @@ impl Replay {
         for key in keys {
             if let Some(name) = key.strip_prefix("projection.") {
                 self.close(&key, "indices", Some(&model.parameter(name)?.array()?))?;
-            } else if let Some(module) = key.strip_prefix("indices.") {
-                let name = |group: &str| format!("base_model.model.{module}.{group}");
-                let wanted = [name("indices"), name("waveft_indices")];
-                let slots = model.slots("default")?.into_iter();
-                let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
-                self.close(&key, "indices", found.map(|s| s.param.array()).transpose()?.as_ref())?;
+                continue;
             }
+            let Some((group @ ("indices" | "frod_U"), module)) = key.split_once('.') else { continue };
+            let name = |group: &str| format!("base_model.model.{module}.{group}");
+            let wanted = [name(group), name("waveft_indices")];
+            let slots = model.slots("default")?.into_iter();
+            let found = slots.filter(|s| wanted.contains(&s.key(Format::Peft, "default"))).last();
+            self.close(&key, group, found.map(|s| s.param.array()).transpose()?.as_ref())?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! Random initial values: [`Rng`], a counter-based generator whose values are ours, and [`torch`], whose values are PyTorch's.
-//! Either gives the same values for the same seed on every machine.
+//! Random initial values: [`Rng`], a counter-based generator whose values are ours, and [`torch`] and [`numpy`], whose values are
+//! those of Python's libraries. Each gives the same values for the same seed on every machine.
 
+pub mod numpy;
 pub mod torch;
 
 use crate::tensor::Array;

@@ -11,6 +11,7 @@ mod kronecker;
 mod pair_rotation;
 mod reflection;
 mod rotation;
+mod solve;
 
 pub use circulant::block_circulant;
 pub use factor::{qr, svd, svd_lowrank, unique_q};
@@ -23,6 +24,7 @@ pub use kronecker::kronecker_product;
 pub use pair_rotation::rotate_pairs;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
+pub use solve::{eigenvectors, full_v, inverse, quotient};
 
 #[cfg(test)]
 mod testing {

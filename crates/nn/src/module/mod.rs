@@ -20,7 +20,7 @@ pub use args::Args;
 pub use door::{Module, Rows, Tuner, TunerObject, Visitor, VisitorMut, FORWARD};
 pub use field::Field;
 pub use node::{Next, Node, NodeId, NodeList};
-pub use part::{Own, Part, PartName, Rate, Role};
+pub use part::{Excerpt, Own, Part, PartName, Rate, Role};
 pub use recompute::checkpointed;
 pub use steps::{Changed, Steps};
 pub use value::{Ints, Position, RopeValue, Value};

@@ -2,6 +2,8 @@
 
 use crate::context::AdapterId;
 use crate::param::Param;
+use crate::tensor::Array;
+use crate::Result;
 use std::borrow::Cow;
 
 /// One tensor of an adapter at one place.
@@ -11,6 +13,8 @@ pub struct Part<'a> {
     pub rate: Rate,
     /// Another place's tensor, which has a name here as well.
     pub shared: bool,
+    /// What PEFT's files hold in its place.
+    pub excerpt: Option<Excerpt>,
     pub param: &'a Param,
     /// The slices along a dimension that a file holds; nothing where it holds all.
     pub saved: Option<(usize, Vec<u32>)>,
@@ -23,6 +27,9 @@ pub enum PartName {
     Grouped { group: &'static str, leaf: Cow<'static, str>, saved: Cow<'static, str> },
     /// `<group>.<adapter>.<path>` in memory, `<group>.<path>` in PEFT's files: of a module inside of a tuner.
     Inside { group: &'static str, path: String },
+    /// One of several tensors beside the model, `<group>.<key>` in PEFT's files: `<group>.<key>.<adapter>` in memory, or
+    /// `<group>.<adapter>.<key>` where the adapter's name does not come last.
+    Keyed { group: &'static str, key: String, adapter_last: bool },
     /// `<group>` in memory, `<group>.<adapter>` in files: SWIFT's merged linear, whose own names would clash there.
     Nameless { group: &'static str },
     /// `<before><adapter><after>` everywhere, such as `adapter_default.linear1.weight`.
@@ -31,6 +38,32 @@ pub enum PartName {
     Plain(String),
     /// Beside the wrapped model: `name` in memory, `key` in files, where the adapter's name is left out.
     Beside { name: String, key: String },
+}
+
+impl PartName {
+    /// Whether it is in the module that is called so.
+    pub fn is_in(&self, module: &str) -> bool {
+        match self {
+            Self::Grouped { group, .. }
+            | Self::Inside { group, .. }
+            | Self::Keyed { group, .. }
+            | Self::Nameless { group } => *group == module,
+            Self::Named { .. } | Self::Plain(_) | Self::Beside { .. } => false,
+        }
+    }
+
+    /// What an adapter's tensor is called below its module.
+    pub fn in_memory(&self, adapter: &str) -> String {
+        match self {
+            Self::Grouped { group, leaf, .. } => format!("{group}.{adapter}{leaf}"),
+            Self::Inside { group, path } => format!("{group}.{adapter}.{path}"),
+            Self::Keyed { group, key, adapter_last: true } => format!("{group}.{key}.{adapter}"),
+            Self::Keyed { group, key, adapter_last: false } => format!("{group}.{adapter}.{key}"),
+            Self::Nameless { group } => (*group).to_owned(),
+            Self::Named { before, after } => format!("{before}{adapter}{after}"),
+            Self::Plain(name) | Self::Beside { name, .. } => name.clone(),
+        }
+    }
 }
 
 /// What becomes of a tensor.
@@ -51,6 +84,18 @@ pub enum Role {
     Source,
     /// What is made of [`Role::Source`]; in files alone.
     Made,
+}
+
+/// A part of a tensor, which a file holds in its place under the tensor's key with these endings.
+#[derive(Clone, Copy)]
+pub struct Excerpt {
+    pub endings: &'static [&'static str],
+    /// How much of it is kept.
+    pub keep: usize,
+    /// A tensor for each ending, of the value and [`Excerpt::keep`].
+    pub take: fn(&Array, usize) -> Result<Vec<Array>>,
+    /// A value of this shape of them. Fails with [`Error::Argument`](crate::Error::Argument) where they are none.
+    pub restore: fn(&[&Array], &[usize]) -> Result<Array>,
 }
 
 /// LoRA+'s part of a tensor.
@@ -81,7 +126,7 @@ impl<'a> Part<'a> {
 
     /// A trained tensor of this name.
     pub fn of(name: PartName, param: &'a Param) -> Self {
-        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, param, saved: None }
+        Self { name, role: Role::Trained, rate: Rate::Base, shared: false, excerpt: None, param, saved: None }
     }
 
     pub fn role(self, role: Role) -> Self {
@@ -91,6 +136,10 @@ impl<'a> Part<'a> {
     /// A tensor that all layers share: kept once, and met under each of its names.
     pub fn shared(self) -> Self {
         Self { shared: true, ..self }
+    }
+
+    pub fn excerpt(self, excerpt: Option<Excerpt>) -> Self {
+        Self { excerpt, ..self }
     }
 
     pub fn rate(self, rate: Rate) -> Self {

@@ -6,7 +6,7 @@ use crate::init::Init;
 use crate::lifecycle::{Flavor, Format, PrepareOptions, Slot, TunedModel};
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::{json, safetensors, torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
@@ -112,7 +112,22 @@ impl TunedModel {
             ..Default::default()
         };
         let mut filled = vec![false; slots.len()];
-        for (key, tensor) in &found.tensors {
+        let mut read: HashSet<String> = HashSet::new();
+        for (i, slot) in slots.iter().enumerate() {
+            let Some(excerpt) = slot.excerpt(format) else { continue };
+            let key = slot.key(format, &found.saved);
+            let keys: Vec<String> = excerpt.endings.iter().map(|end| format!("{key}{end}")).collect();
+            let parts: Vec<&Array> = keys.iter().filter_map(|k| found.tensors.get(k)).collect();
+            if parts.len() < keys.len() {
+                continue;
+            }
+            let restored = (excerpt.restore)(&parts, &slot.param.shape());
+            restored.and_then(|value| slot.param.take(&value)).map_err(|e| in_tensor(&found.file, &key, e))?;
+            filled[i] = true;
+            report.loaded.extend(keys.iter().cloned());
+            read.extend(keys);
+        }
+        for (key, tensor) in found.tensors.iter().filter(|(key, _)| !read.contains(*key)) {
             match by_key.get(key) {
                 Some(&i) => {
                     check_tensor(&found.file, key, tensor, &slots[i].param, &mut report)?;

@@ -147,13 +147,20 @@ impl TunedModel {
         let mut out: Vec<(String, Array)> = Vec::new();
         for slot in self.slots(name)?.into_iter().filter(|s| s.is_saved(format)) {
             let key = slot.key(format, name);
-            if out.iter().all(|(k, _)| *k != key) {
-                let mut value = self.value(&slot.param)?;
-                if let Some((dim, kept)) = &slot.saved {
-                    let kept = Array::from_slice(kept, kept.len(), value.device())?;
-                    value = value.index_select(&kept, *dim)?;
+            if out.iter().any(|(k, _)| *k == key) {
+                continue;
+            }
+            let mut value = self.value(&slot.param)?;
+            if let Some((dim, kept)) = &slot.saved {
+                let kept = Array::from_slice(kept, kept.len(), value.device())?;
+                value = value.index_select(&kept, *dim)?;
+            }
+            match slot.excerpt(format) {
+                Some(excerpt) => {
+                    let parts = (excerpt.take)(&value, excerpt.keep)?;
+                    out.extend(excerpt.endings.iter().zip(parts).map(|(end, part)| (format!("{key}{end}"), part)));
                 }
-                out.push((key, value));
+                None => out.push((key, value)),
             }
         }
         Ok(out)

@@ -37,7 +37,7 @@ impl TunedModel {
         named_nodes(&self.model.root).iter().any(|(_, n)| holds(n.merged()))
     }
 
-    /// Merges the active (or named) adapters into every layer whose tuner can. Merging again changes nothing; a layer with
+    /// Merges the active (or named) adapters into every layer whose tuner can; PEFT's that cannot are refused. Merging again changes nothing; a layer with
     /// merged adapters runs its weight only. A failure leaves all weights as they were.
     pub fn merge(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;

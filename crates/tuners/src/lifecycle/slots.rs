@@ -4,7 +4,9 @@ use super::{Flavor, TunedModel};
 use crate::bias::Bias;
 use crate::tokens::TokenRows;
 use std::collections::HashSet;
-use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes, Node, Part, PartName, Role, Tuner};
+use swift_tuners_nn::module::{
+    all_parameters, own_parameters, saved_nodes, Excerpt, Node, Part, PartName, Role, Tuner,
+};
 use swift_tuners_nn::{Param, Result};
 
 /// The two ways of naming an adapter's tensors on disk.
@@ -43,12 +45,18 @@ pub struct Slot {
     place: Place,
     /// It is written elsewhere; some of Python's files have it here as well.
     shared: bool,
+    excerpt: Option<Excerpt>,
     pub param: Param,
     /// [`Part::saved`]
     pub saved: Option<(usize, Vec<u32>)>,
 }
 
 impl Slot {
+    fn new(module: &str, prefix: &'static str, place: Place, param: &Param) -> Self {
+        let (shared, excerpt, saved) = (false, None, None);
+        Self { module: module.to_owned(), prefix, place, shared, excerpt, param: param.clone(), saved }
+    }
+
     /// The key in a file.
     pub fn key(&self, format: Format, adapter: &str) -> String {
         let tail = match &self.place {
@@ -59,6 +67,10 @@ impl Slot {
             Place::Own { name: PartName::Inside { group, path }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}.{path}"),
                 Format::Peft => format!("{group}.{path}"),
+            },
+            Place::Own { name: name @ PartName::Keyed { group, key, .. }, .. } => match format {
+                Format::Swift => name.in_memory(adapter),
+                Format::Peft => format!("{group}.{key}"),
             },
             Place::Own { name: PartName::Nameless { group }, .. } => match format {
                 Format::Swift => format!("{group}.{adapter}"),
@@ -85,7 +97,8 @@ impl Slot {
 
     /// Grouped tensors of the root stand beside the model, not inside it.
     fn is_model_wide(&self) -> bool {
-        self.module.is_empty() && matches!(self.place, Place::Own { name: PartName::Grouped { .. }, .. })
+        let beside = |name: &PartName| matches!(name, PartName::Grouped { .. } | PartName::Keyed { .. });
+        self.module.is_empty() && matches!(&self.place, Place::Own { name, .. } if beside(name))
     }
 
     /// Other keys under which Python's versions write the same tensor.
@@ -107,6 +120,11 @@ impl Slot {
             _ => Vec::new(),
         };
         tails.iter().map(|tail| self.at(format, tail)).collect()
+    }
+
+    /// What files of this format hold in its place.
+    pub fn excerpt(&self, format: Format) -> Option<Excerpt> {
+        self.excerpt.filter(|_| format == Format::Peft)
     }
 
     /// Whether this belongs to the adapter alone (and not to the base).
@@ -189,14 +207,13 @@ impl TunedModel {
                     }
                     None => path.clone(),
                 };
-                let mut put = |place: Place, shared: bool, param: &Param, saved: Option<(usize, Vec<u32>)>| {
-                    out.push(Slot { module: module.clone(), prefix, place, shared, param: param.clone(), saved })
-                };
+                let slot = |place: Place, param: &Param| Slot::new(&module, prefix, place, param);
                 let copied = parts.iter().any(|p| p.role == Role::Copied);
-                for Part { name, role, param, shared, saved, .. } in parts {
-                    put(Place::Own { name, role }, shared, param, saved);
+                for Part { name, role, param, shared, saved, excerpt, .. } in parts {
+                    let slot = slot(Place::Own { name, role }, param);
+                    out.push(Slot { shared, saved, excerpt, ..slot });
                 }
-                let mut push = |place: Place, param: &Param| put(place, false, param, None);
+                let mut push = |place: Place, param: &Param| out.push(slot(place, param));
                 if copied {
                     own_parameters(node).into_iter().for_each(|(leaf, p)| push(Place::Original(leaf), p));
                 }
@@ -219,20 +236,13 @@ impl TunedModel {
             if node.inserted_for() == Some(id) {
                 for (leaf, p) in own_parameters(node) {
                     let place = Place::Own { name: PartName::Plain(leaf), role: Role::Trained };
-                    out.push(Slot {
-                        module: path.clone(),
-                        prefix,
-                        place,
-                        shared: false,
-                        param: p.clone(),
-                        saved: None,
-                    });
+                    out.push(Slot::new(&path, prefix, place, p));
                 }
             }
         }
         let mut base = |leaf: String, kind: BaseKind, param: &Param| {
             let place = Place::Base { leaf, kind };
-            out.push(Slot { module: String::new(), prefix, place, shared: false, param: param.clone(), saved: None })
+            out.push(Slot::new("", prefix, place, param))
         };
         if !adapter.shared.is_empty() {
             let own = own_parameters(&self.model.root).into_iter();

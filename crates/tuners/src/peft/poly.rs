@@ -134,6 +134,8 @@ impl Poly {
 impl LayerAdapter for Poly {
     const GROUPS: &'static [&'static str] = &["poly_router", "poly_lora_A", "poly_lora_B"];
 
+    const MERGES: bool = false;
+
     fn parts(&self) -> Vec<Part<'_>> {
         vec![
             Part::leaf("poly_router", ".module_logits", &self.logits),

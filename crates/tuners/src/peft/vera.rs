@@ -2,9 +2,10 @@
 //!
 //! Kopiczko et al. 2023 (arXiv 2310.11454); PEFT's `peft.tuners.vera`.
 
+use super::projections::check_same;
 use crate::bank::Bank;
 use crate::config::TunerConfig;
-use crate::fields::{Fields as _, Probability};
+use crate::fields::Probability;
 use crate::init::Init;
 use crate::layer::LayerAdapter;
 use crate::layers::LayerKind;
@@ -58,18 +59,7 @@ impl LayerKind for Vera {
     type Adapter = Self;
 
     fn resolve(c: &VeraConfig, a: &Attach<'_>, _: &mut TunerConfig) -> Result<()> {
-        for other in a.others.iter().filter(|o| o.kind == Self::NAME) {
-            let other = VeraConfig::of(other)?;
-            if other.projection_prng_key != c.projection_prng_key {
-                let why =
-                    format!("{} differs from {} of another adapter", c.projection_prng_key, other.projection_prng_key);
-                return Err(Error::config("projection_prng_key", why));
-            }
-            if other.save_projection != c.save_projection {
-                return Err(Error::config("save_projection", "must be the same for all adapters of a model"));
-            }
-        }
-        Ok(())
+        check_same(a, c, |c| (c.projection_prng_key, c.save_projection))
     }
 
     fn bank(c: &VeraConfig, sites: &[Site], init: &mut Init) -> Result<Option<Bank>> {
@@ -90,7 +80,7 @@ impl LayerKind for Vera {
             Param::pending(shape, init.dtype, &init.device, false, move || draw(second))
         };
         let role = Role::Buffer { saved: c.save_projection };
-        let bank = Bank::default().with("vera_A", role, frozen(&[r, inputs], false));
+        let bank = Bank::of(sites).with("vera_A", role, frozen(&[r, inputs], false));
         Ok(Some(bank.with("vera_B", role, frozen(&[outputs, r], true))))
     }
 

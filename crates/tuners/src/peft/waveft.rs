@@ -85,18 +85,14 @@ impl LayerKind for WaveFt {
     }
 
     fn bank(_: &WaveFtConfig, sites: &[Site], _: &mut Init) -> Result<Option<Bank>> {
-        // Whole numbers, as all of them are shared out.
-        let mut bank = Bank::default();
-        bank.total = sites.iter().map(|s| s.inputs * s.outputs).sum();
-        bank.layers = sites.len();
-        Ok(Some(bank))
+        Ok(Some(Bank::of(sites)))
     }
 
     fn new(c: &WaveFtConfig, site: &Site, bank: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|_| site.is_linear(), "linear layer")?;
         let n = if let (true, Some(bank)) = (c.proportional_parameters, bank) {
             let share = (site.inputs * site.outputs) as f64 / bank.total as f64;
-            (share * (c.n_frequency * bank.layers) as f64).round_ties_even().max(1.) as usize
+            (share * (c.n_frequency * bank.layers.len()) as f64).round_ties_even().max(1.) as usize
         } else {
             let own = target::pattern_value(&c.n_frequency_pattern.0, "n_frequency_pattern", &site.path)?;
             own.map_or(c.n_frequency, |n| n as usize)
