@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'
 
 const [name, ...rest] = process.argv.slice(2)
-const files = Object.fromEntries(['examples', 'examples/tuners'].flatMap(dir =>
+const files = Object.fromEntries(['examples', 'examples/tuners', 'examples/peft'].flatMap(dir =>
   readdirSync(join(root, dir)).filter(f => f.endsWith('.ts')).map(f => [f.slice(0, -3), `dist/${dir}/${f.slice(0, -3)}.js`])))
 if (!Object.hasOwn(files, name ?? '')) {
   console.log(`${name ? `${name}: no such example\n` : ''}examples: ${Object.keys(files).join(', ')}`)
