@@ -511,6 +511,54 @@ pub fn cases() -> Vec<Case> {
     all.push(case("supra", "llama", sparse(json!({ "r": 2, "lora_alpha": 3.0 }))));
     all.push(case("dropout", "llama", sparse(json!({ "r": 2, "lora_dropout": 0.3, "init_weights": false }))));
 
+    let mixed_shapes = json!(["q_proj", "v_proj", "down_proj", "up_proj"]);
+    let vera = |fields| merged(json!({ "r": 4, "target_modules": mixed_shapes.clone() }), fields);
+    all.push(case("linear", "llama", peft("PVERA", vera(json!({ "d_initial": 0.3 })))));
+    all.push(case("dropout", "llama-tied-bias", peft("PVERA", vera(json!({ "pvera_dropout": 0.3 })))));
+    let unsaved = json!({ "save_projection": false, "projection_prng_key": 5, "init_weights": false });
+    all.push(case("unsaved", "llama", peft("PVERA", vera(unsaved.clone()))));
+    all.push(case("conv1d", "gpt2", peft("PVERA", json!({ "r": 3, "target_modules": ["c_attn", "c_proj"] }))));
+
+    let rand = |fields| peft("RANDLORA", merged(json!({ "r": 24, "target_modules": mixed_shapes.clone() }), fields));
+    all.push(case("dense", "llama", rand(json!({}))));
+    all.push(case("sparse", "llama-tied-bias", rand(json!({ "sparse": true, "randlora_dropout": 0.2 }))));
+    all.push(case("very sparse", "llama", rand(merged(unsaved.clone(), json!({ "very_sparse": true })))));
+    let conv1d = json!({ "r": 16, "target_modules": ["c_attn", "mlp.c_proj"], "randlora_alpha": 20 });
+    all.push(case("conv1d", "gpt2", peft("RANDLORA", conv1d)));
+
+    let bank = |fields| {
+        let small = json!({ "r": 2, "num_vectors": 10, "vector_length": 16, "init_vector_bank_bound": 1.0 });
+        peft("VBLORA", merged(merged(small, json!({ "target_modules": ["q_proj", "v_proj"] })), fields))
+    };
+    all.push(case("linear", "llama", bank(json!({}))));
+    all.push(case("dropout", "llama-tied-bias", bank(json!({ "topk": 2, "vblora_dropout": 0.3 }))));
+    all.push(case("three", "llama", bank(json!({ "topk": 3, "num_vectors": 300 }))));
+    all.push(case("conv1d", "gpt2", bank(json!({ "target_modules": ["c_attn"], "fan_in_fan_out": true }))));
+
+    let uni = |fields| {
+        peft("UNILORA", merged(json!({ "r": 2, "theta_d_length": 30, "target_modules": mixed_shapes.clone() }), fields))
+    };
+    all.push(case("found again", "llama", uni(json!({ "proj_seed": 9 }))));
+    all.push(case("saved places", "llama-tied-bias", uni(json!({ "save_indices": true, "unilora_dropout": 0.2 }))));
+    all.push(case("conv1d", "gpt2", uni(json!({ "target_modules": ["c_attn", "c_proj"], "init_weights": false }))));
+
+    let tiny = |fields| peft("TINYLORA", merged(json!({ "u": 5, "target_modules": mixed_shapes.clone() }), fields));
+    all.push(case("linear", "llama", tiny(json!({}))));
+    all.push(case("tied", "llama-tied-bias", tiny(json!({ "weight_tying": 0.6, "init_weights": "uniform" }))));
+    all.push(case("unsaved", "llama", tiny(json!({ "r": 3, "save_projection": false, "tinylora_dropout": 0.2 }))));
+    all.push(case("conv1d", "gpt2", tiny(json!({ "target_modules": ["c_attn"] }))));
+    all.push(case("embedding", "llama", tiny(json!({ "target_modules": ["embed_tokens", "k_proj"] }))));
+
+    let frod = |fields| peft("FROD", merged(json!({ "target_modules": mixed_shapes.clone() }), fields));
+    all.push(case("linear", "llama", frod(json!({}))));
+    all.push(case("dropout", "llama-tied-bias", frod(json!({ "frod_dropout": 0.2, "init_weights": false }))));
+    all.push(case("unsaved", "llama", frod(json!({ "save_projection": false, "sparse_rate": 0.1 }))));
+    all.push(case("conv1d", "gpt2", frod(json!({ "target_modules": ["c_attn"], "projection_prng_key": 3 }))));
+
+    let lily = |fields| peft("LILY", merged(json!({ "r": 3, "target_modules": mixed_shapes.clone() }), fields));
+    all.push(case("linear", "llama", lily(json!({ "scaling": 0.5 }))));
+    all.push(case("strides", "llama-tied-bias", lily(json!({ "stride_A": 3, "num_B": 4, "init_weights": false }))));
+
     all
 }
 
