@@ -1,5 +1,5 @@
 /** What is measured, shared by the program that compares and the process that measures. */
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AutoModel } from '../index.js'
 
@@ -60,7 +60,11 @@ function step(s: Shape): number {
   return 4 * s.rows * s.tokens * s.weights + 12 * s.rows * s.layers * s.tokens * s.tokens * s.hidden
 }
 
+/** A configuration of each of PEFT's types, in Python's names, which both sides read. */
+export const TYPES: Record<string, Record<string, unknown>> = JSON.parse(readFileSync(join(__dirname, '../../bench/types.json'), 'utf8'))
+
 export const FIGURES: Figure[] = [
+  ...Object.keys(TYPES).map((type): Figure => ({ name: `type ${type}`, model: 'M', unit: 'ms', flops: step(SHAPES.M), repeats: 3 })),
   { name: 'start to first forward', model: 'S', unit: 's', repeats: 1 },
   { name: 'load base', model: 'M', unit: 'ms', repeats: 5 },
   { name: 'load 20 adapters', model: 'M', unit: 'ms', repeats: 2 },

@@ -2,8 +2,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AdamW, AutoModel, LoraConfig, type LoadOptions, type ModelInputs, nn, PeftModel, Swift, Tensor } from '../index.js'
-import { adapterDirectory, ALL_LINEAR, BERT_QV, type Figure, FIGURES, ids, LORA_RANK, QV, SHAPES } from './figures.js'
+import { AdamW, AutoModel, LoraConfig, type LoadOptions, type ModelInputs, nn, PeftConfig, PeftModel, Swift, Tensor } from '../index.js'
+import { adapterDirectory, ALL_LINEAR, BERT_QV, type Figure, FIGURES, ids, LORA_RANK, QV, SHAPES, TYPES } from './figures.js'
 
 const [name, dir] = process.argv.slice(2)
 const figure = FIGURES.find(f => f.name === name) ?? ({ name, model: 'S', unit: 's', repeats: 12 } satisfies Figure)
@@ -29,11 +29,11 @@ const batch = (): ModelInputs => {
   return { inputIds: ids(rows, tokens) }
 }
 
-async function step(config: LoraConfig, options?: LoadOptions): Promise<() => Promise<void>> {
+async function step(config: PeftConfig, options?: LoadOptions): Promise<() => Promise<void>> {
   const model = await Swift.prepareModel(await load(options), config)
   model.train()
   const optimizer = new AdamW(model.parameters(), { lr: 1e-4 })
-  const inputs = batch()
+  const inputs = { ...batch(), ...('nTasks' in config || 'numTasks' in config ? { taskIds: [0, 1, 0, 1] } : {}) }
   const loss = figure.model === 'MiniLM'
     ? async () => (await model.forward(inputs)).lastHiddenState!.sqr().mean()
     : async () => (await model.forward({ ...inputs, labels: inputs.inputIds })).loss!
@@ -86,7 +86,13 @@ async function mergeOnDisk(): Promise<number[]> {
 /** The most memory that this process has had, in MiB. */
 const peak = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024
 
+/** A training step with one of PEFT's types. */
+async function type(name: string): Promise<number[]> {
+  return repeat(await step(PeftConfig.fromJSON({ peft_type: name, ...TYPES[name] })))
+}
+
 const work: Record<string, () => Promise<number[]>> = {
+  ...Object.fromEntries(Object.keys(TYPES).map(name => [`type ${name}`, () => type(name)])),
   // Operations per second of the best of some products, as on PEFT's side.
   'gemm peak': async () => {
     const n = 2048

@@ -72,13 +72,14 @@ def step(config, **options):
     model = get_peft_model(load(**options), config).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     x = ids(*SHAPE)
+    tasks = {'task_ids': torch.tensor([0, 1, 0, 1])} if hasattr(config, 'n_tasks') or hasattr(config, 'num_tasks') else {}
 
     def once():
         optimizer.zero_grad()
         if figure['model'] == 'MiniLM':
             loss = model(input_ids=x).last_hidden_state.square().mean()
         else:
-            loss = model(input_ids=x, labels=x).loss
+            loss = model(input_ids=x, labels=x, **tasks).loss
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -165,6 +166,13 @@ def peak(work):
         return [int(next(line for line in f if line.startswith('VmHWM')).split()[1]) / 1024]
 
 
+def one_of_types():
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'types.json')) as f:
+        fields = json.load(f)[name.removeprefix('type ')]
+    return repeat(step(PEFT_TYPE_TO_CONFIG_MAPPING[name.removeprefix('type ')](**fields)))
+
+
 WORK = {
     'start to first forward': start,
     'load base': lambda: repeat(load),
@@ -193,4 +201,4 @@ WORK = {
     'peak memory: step 200 M, NF4': lambda: peak(lambda: repeat(step(lora(ALL), **nf4()))),
     'peak memory: merge on disk': lambda: peak(merge_on_disk),
 }
-print(json.dumps({'values': WORK[name]()}))
+print(json.dumps({'values': one_of_types() if name.startswith('type ') else WORK[name]()}))

@@ -543,6 +543,126 @@ export class LoraConfig extends PeftConfig {
   }
 }
 
+/** Some entries of an update's Fourier spectrum. Gao et al. 2024 (arXiv 2405.03003). */
+export interface FourierFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of entries of the spectrum that train in each layer. Default 1000. */
+  nFrequency?: number
+  /** The transform is scaled by it. Default 150.0. */
+  scaling?: number
+  /** Seed of the entries' places, which checkpoints do not hold. Default 777. */
+  randomLocSeed?: number
+  /** Numbers of entries by patterns that match the ends of module names. */
+  nFrequencyPattern?: Record<string, number>
+  /** True starts with zeros, so that the adapter begins as nothing. Default false. */
+  initWeights?: boolean
+}
+/** Some entries of an update's Fourier spectrum. Gao et al. 2024 (arXiv 2405.03003). */
+export class FourierFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly nFrequency: number
+  declare readonly scaling: number
+  declare readonly randomLocSeed: number
+  declare readonly nFrequencyPattern: Record<string, number>
+  declare readonly initWeights: boolean
+
+  constructor(fields: FourierFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'FOURIERFT' }, raw))
+  }
+}
+
+/** Coordinates of the weights in bases that layers of one kind share. */
+export interface FrodFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Seed of which coordinates train beside the diagonal, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the bases; without them they are computed again from the base model. Default true. */
+  saveProjection?: boolean
+  /** Default 0.0. */
+  frodDropout?: number
+  /** False starts with random coordinates, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Share of the coordinates beside the diagonal that train. Default 0.01. */
+  sparseRate?: number
+  /** Keeps the inverses stable of which the bases are made. Default 0.001. */
+  regularizationAlpha?: number
+  /** Shows nothing here. Default true. */
+  progressbar?: boolean
+  /** On the CPU, where it has no effect. Default false. */
+  runtimeOffloadBaseWeight?: boolean
+}
+/** Coordinates of the weights in bases that layers of one kind share. */
+export class FrodConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly frodDropout: number
+  declare readonly initWeights: boolean
+  declare readonly sparseRate: number
+  declare readonly regularizationAlpha: number
+  declare readonly progressbar: boolean
+  declare readonly runtimeOffloadBaseWeight: boolean
+
+  constructor(fields: FrodFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'FROD' }, raw))
+  }
+}
+
 /** Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484). */
 export interface HRAFields {
   /** What the model is for; classifiers train their head, too. */
@@ -630,6 +750,57 @@ export class IA3Config extends PeftConfig {
   }
 }
 
+/** Low-rank updates whose outer factors are mixed, by what goes in, of some that layers share. Zhong et al. 2024 (arXiv 2407.09946). */
+export interface LilyFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the updates. Default 32. */
+  r?: number
+  /** How many layers of a kind in a row share one A. Default 1. */
+  strideA?: number
+  /** How many Bs all layers of a kind share. Default 2. */
+  numB?: number
+  /** The update is scaled by it. Default 1.0. */
+  scaling?: number
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Layers of one suffix and size share matrices. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** False starts with random Bs, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Low-rank updates whose outer factors are mixed, by what goes in, of some that layers share. Zhong et al. 2024 (arXiv 2407.09946). */
+export class LilyConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly strideA: number
+  declare readonly numB: number
+  declare readonly scaling: number
+  declare readonly targetModules: string[] | string | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: LilyFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'LILY' }, raw))
+  }
+}
+
 /** A Hadamard product of two low-rank updates. Hyeon-Woo et al. 2021 (arXiv 2108.06098). */
 export interface LoHaFields {
   /** What the model is for; classifiers train their head, too. */
@@ -688,6 +859,1122 @@ export class LoHaConfig extends PeftConfig {
   }
 }
 
+/** VeRA whose inner values are drawn around a learned mean. */
+export interface PveraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the projections; the inner one has twice as many rows, for means and for variances. Default 256. */
+  r?: number
+  /** Seed of the projections, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the projections; without them they are made again from the key. Default true. */
+  saveProjection?: boolean
+  /** Default 0.0. */
+  pveraDropout?: number
+  /** Where the inner vector starts. Default 0.1. */
+  dInitial?: number
+  /** False starts with random vectors, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Draws outside of training, too, where the mean is taken otherwise. Default false. */
+  sampleAtInference?: boolean
+  /** Seed of what is drawn in passes, for each layer. Default: the pass's own random numbers. */
+  generatorSeed?: number | null
+}
+/** VeRA whose inner values are drawn around a learned mean. */
+export class PveraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly pveraDropout: number
+  declare readonly dInitial: number
+  declare readonly initWeights: boolean
+  declare readonly sampleAtInference: boolean
+  declare readonly generatorSeed: number | null
+
+  constructor(fields: PveraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PVERA' }, raw))
+  }
+}
+
+/** Updates of full rank: learned weights of random bases that all layers share. Albert et al. 2025 (arXiv 2502.00987). */
+export interface RandLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of each basis; a layer has as many as its smaller side holds. Default 32. */
+  r?: number
+  /** Seed of the bases, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the bases; without them they are made again from the key. Default true. */
+  saveProjection?: boolean
+  /** Bases of −1, 0 and 1, two thirds of them zero. Default false. */
+  sparse?: boolean
+  /** The same with √d − 1 zeros for each other value. Default false. */
+  verySparse?: boolean
+  /** Default 0.0. */
+  randloraDropout?: number
+  /** The update is scaled by `randlora_alpha / r`. Default 640.0. */
+  randloraAlpha?: number
+  /** False starts with random weights, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Updates of full rank: learned weights of random bases that all layers share. Albert et al. 2025 (arXiv 2502.00987). */
+export class RandLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly sparse: boolean
+  declare readonly verySparse: boolean
+  declare readonly randloraDropout: number
+  declare readonly randloraAlpha: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: RandLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'RANDLORA' }, raw))
+  }
+}
+
+/** Some entries of the weights themselves. Bhardwaj et al. 2024 (arXiv 2406.13175). */
+export interface ShiraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** `r (in + out)` entries train, as many as a LoRA of this rank has. Default 32. */
+  r?: number
+  /** `random`; the places of others come from checkpoints alone. Default 'random'. */
+  maskType?: string
+  /** Seed of the entries' places. Default: PyTorch's own. */
+  randomSeed?: number | null
+  /** False starts with random values, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Some entries of the weights themselves. Bhardwaj et al. 2024 (arXiv 2406.13175). */
+export class ShiraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly maskType: string
+  declare readonly randomSeed: number | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: ShiraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'SHIRA' }, raw))
+  }
+}
+
+/** The largest entries of the weights themselves, and a LoRA beside them. Super-Tuning and Supra (arXiv 2607.09287). */
+export interface SupertuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Share of a weight's entries that stay as they are. Default 0.99. */
+  sparsity?: number
+  /** True trains the entries of largest magnitude, false those of smallest. Default true. */
+  selectTop?: boolean
+  /** Rank of the LoRA beside them (Supra). */
+  r?: number | null
+  /** The LoRA is scaled by `lora_alpha / r`. Default: `2 r`. */
+  loraAlpha?: number | null
+  /** Default 0.0. */
+  loraDropout?: number
+  /** False starts with random values throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Whether checkpoints hold the entries' places; without them they are found again in the base, which must be the same. Default true. */
+  savePrecomputedIndices?: boolean
+}
+/** The largest entries of the weights themselves, and a LoRA beside them. Super-Tuning and Supra (arXiv 2607.09287). */
+export class SupertuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly sparsity: number
+  declare readonly selectTop: boolean
+  declare readonly r: number | null
+  declare readonly loraAlpha: number | null
+  declare readonly loraDropout: number
+  declare readonly initWeights: boolean
+  declare readonly savePrecomputedIndices: boolean
+
+  constructor(fields: SupertuningFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'SUPERTUNING' }, raw))
+  }
+}
+
+/** Low-rank updates of clusters of the weight's rows, inside of its principal subspace. Zheng et al. 2025 (NeurIPS). */
+export interface AdamssFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Dimensions of the principal subspace. Default 100. */
+  r?: number
+  /** Clusters of rows. Default 5. */
+  numSubspaces?: number
+  /** Rank of a cluster's update. Default 1. */
+  subspaceRank?: number
+  /** 'orthogonal' starts with B zero; false or null at random, so that the adapter acts at once. Default 'orthogonal'. */
+  initWeights?: 'orthogonal' | false | null
+  /** Training clusters by their importance is not supported. Default false. */
+  useAsa?: boolean
+  /** Default 50. */
+  asaTargetSubspaces?: number
+  /** Default 50. */
+  initWarmup?: number
+  /** Default 1000. */
+  finalWarmup?: number
+  /** Default 100. */
+  maskInterval?: number
+  /** Default 0.85. */
+  asaImportanceBeta?: number
+  /** Default 0.85. */
+  asaUncertaintyBeta?: number
+  /** Default 3.0. */
+  asaScheduleExponent?: number
+  /** Takes a cluster's rank from the singular values of its rows. Default false. */
+  useDynamicRank?: boolean
+  /** Share of the largest singular value that counts, with `useDynamicRank`. Default 0.1. */
+  svdThreshold?: number
+  /** Seed of the principal subspace. Default 0. */
+  randomSeed?: number
+}
+/** Low-rank updates of clusters of the weight's rows, inside of its principal subspace. Zheng et al. 2025 (NeurIPS). */
+export class AdamssConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly numSubspaces: number
+  declare readonly subspaceRank: number
+  declare readonly initWeights: 'orthogonal' | false | null
+  declare readonly useAsa: boolean
+  declare readonly asaTargetSubspaces: number
+  declare readonly initWarmup: number
+  declare readonly finalWarmup: number
+  declare readonly maskInterval: number
+  declare readonly asaImportanceBeta: number
+  declare readonly asaUncertaintyBeta: number
+  declare readonly asaScheduleExponent: number
+  declare readonly useDynamicRank: boolean
+  declare readonly svdThreshold: number
+  declare readonly randomSeed: number
+
+  constructor(fields: AdamssFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ADAMSS' }, raw))
+  }
+}
+
+/** A bias that is added to what layers give (arXiv 2509.15974). */
+export interface BeftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** False starts with random biases, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A bias that is added to what layers give (arXiv 2509.15974). */
+export class BeftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: BeftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'BEFT' }, raw))
+  }
+}
+
+/** Circulant blocks, each made of one vector. Chen et al. 2024 (arXiv 2407.19342). */
+export interface C3AFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Size of a block, which divides the layers' inputs and outputs. Default 256. */
+  blockSize?: number
+  /** Sizes by patterns that match the ends of module names. */
+  blockSizePattern?: Record<string, number>
+  /** How the vectors start: true is zero, false 'xavier_uniform'. Default 'xavier_uniform'. */
+  initWeights?: true | false | 'gaussian' | 'kaiming_uniform' | 'xavier_uniform'
+}
+/** Circulant blocks, each made of one vector. Chen et al. 2024 (arXiv 2407.19342). */
+export class C3AConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly blockSize: number
+  declare readonly blockSizePattern: Record<string, number>
+  declare readonly initWeights: true | false | 'gaussian' | 'kaiming_uniform' | 'xavier_uniform'
+
+  constructor(fields: C3AFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'C3A' }, raw))
+  }
+}
+
+/** Takes a subspace out of the weight and puts an update there (Decompositional Efficient Fine-Tuning, 2025). */
+export interface DeftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Dimensions of the subspace; at most the layer's outputs. Default 8. */
+  r?: number
+  /** How the subspace's projection is made of the trained matrix. Default 'relu'. */
+  decompositionMethod?: 'relu' | 'qr'
+  /** Scale of a random start (`initWeights: false`). Default 1.0. */
+  initScale?: number
+  /** The update is scaled by `alpha / r`; absent or 0: not scaled. */
+  alpha?: number | null
+  /** Only takes the subspace out, without an update. Default false. */
+  para?: boolean
+  /** Dropout of what the update gets. Default 0.0. */
+  deftDropout?: number
+  /** False starts with a random update, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Takes a subspace out of the weight and puts an update there (Decompositional Efficient Fine-Tuning, 2025). */
+export class DeftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly decompositionMethod: 'relu' | 'qr'
+  declare readonly initScale: number
+  declare readonly alpha: number | null
+  declare readonly para: boolean
+  declare readonly deftDropout: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: DeftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'DEFT' }, raw))
+  }
+}
+
+/** Low-rank updates of bounded norm. Bini et al. 2025 (arXiv 2503.18225). */
+export interface DeloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of the update. Default 8. */
+  r?: number
+  /** Where the bound of the update's norm starts; it trains. Default 15.0. */
+  deloraLambda?: number
+  /** Dropout of what the update gets. Default 0.0. */
+  moduleDropout?: number
+  /** False starts with random matrices, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  rankPattern?: Record<string, number>
+  /** Bounds by patterns that match the ends of module names. */
+  lambdaPattern?: Record<string, number>
+}
+/** Low-rank updates of bounded norm. Bini et al. 2025 (arXiv 2503.18225). */
+export class DeloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly deloraLambda: number
+  declare readonly moduleDropout: number
+  declare readonly initWeights: boolean
+  declare readonly rankPattern: Record<string, number>
+  declare readonly lambdaPattern: Record<string, number>
+
+  constructor(fields: DeloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'DELORA' }, raw))
+  }
+}
+
+/** Scales and shifts of weight and bias, each in one of several forms. Chavan et al. 2023 (arXiv 2306.07967). */
+export interface GloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of what has the form 'lora'. Default 8. */
+  r?: number
+  /** Form of the weight's scale A and shift B. Default 'lora'. */
+  configAB?: 'lora' | 'vector' | 'constant' | 'none'
+  /** Form of C, which the weight maps to a shift of the bias. Default 'lora'. */
+  configC?: 'lora' | 'vector' | 'none'
+  /** Form of the bias's scale D and shift E. Default 'constant'. */
+  configDE?: 'vector' | 'constant' | 'none'
+  /** False starts with random values, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Scales and shifts of weight and bias, each in one of several forms. Chavan et al. 2023 (arXiv 2306.07967). */
+export class GloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly configAB: 'lora' | 'vector' | 'constant' | 'none'
+  declare readonly configC: 'lora' | 'vector' | 'none'
+  declare readonly configDE: 'vector' | 'constant' | 'none'
+  declare readonly initWeights: boolean
+
+  constructor(fields: GloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'GLORA' }, raw))
+  }
+}
+
+/** Low-rank updates of blocks of the weight. Jung et al. 2025 (arXiv 2505.20355). */
+export interface GraloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of a column of blocks; a block has a `graloraK`th of it. Default 32. */
+  r?: number
+  /** Rank of an update of the whole weight beside the blocks'. Default 0. */
+  hybridR?: number
+  /** The update is scaled by `alpha / (r + hybridR)`. Default 64. */
+  alpha?: number
+  /** Default 0.0. */
+  graloraDropout?: number
+  /** Blocks on a side. Default 2. */
+  graloraK?: number
+  /** False starts with random matrices throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Low-rank updates of blocks of the weight. Jung et al. 2025 (arXiv 2505.20355). */
+export class GraloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly hybridR: number
+  declare readonly alpha: number
+  declare readonly graloraDropout: number
+  declare readonly graloraK: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: GraloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'GRALORA' }, raw))
+  }
+}
+
+/** A low-rank matrix that multiplies the weight element by element. Huang et al. 2025 (ICLR). */
+export interface HiraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of what multiplies the weight. Default 32. */
+  r?: number
+  /** Default 0.0. */
+  hiraDropout?: number
+  /** True starts with B zero, 'gaussian' also with A normal, false with random matrices, so that the adapter acts at once. Default true. */
+  initWeights?: true | false | 'gaussian' | null
+  /** Ranks by patterns that match the ends of module names; as in PEFT 0.21 only those of a layer's second adapter and later ones. */
+  rankPattern?: Record<string, number>
+}
+/** A low-rank matrix that multiplies the weight element by element. Huang et al. 2025 (ICLR). */
+export class HiraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly hiraDropout: number
+  declare readonly initWeights: true | false | 'gaussian' | null
+  declare readonly rankPattern: Record<string, number>
+
+  constructor(fields: HiraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'HIRA' }, raw))
+  }
+}
+
+/** A Kronecker product of two small matrices. Yeh et al. 2023 (arXiv 2309.14859). */
+export interface LoKrFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of what is factored. Default 8. */
+  r?: number
+  /** The product is scaled by `alpha / r`. Default 8. */
+  alpha?: number
+  /** Chance that an output of the update is left out in training. Default 0.0. */
+  rankDropout?: number
+  /** Chance that a layer's update is left out in training. Default 0.0. */
+  moduleDropout?: number
+  /** Convolutions larger than 1×1 get a core of their kernel's size (proposition 3 of FedPara). Default false. */
+  useEffectiveConv2d?: boolean
+  /** Factors the left matrix, too, where it is larger than twice the rank. Default false. */
+  decomposeBoth?: boolean
+  /** Size of the left matrix, or the most that it may have; -1: as near to a square as the layer's sizes allow. Default -1. */
+  decomposeFactor?: number
+  /** Scales the outputs that `rankDropout` leaves. Default false. */
+  rankDropoutScale?: boolean
+  /** How the matrices start: true (the left one zero), 'lycoris' (the right one zero), false (all random, so that the adapter acts at once). Default true. */
+  initWeights?: true | 'lycoris' | false
+  rankPattern?: Record<string, number>
+  alphaPattern?: Record<string, number>
+}
+/** A Kronecker product of two small matrices. Yeh et al. 2023 (arXiv 2309.14859). */
+export class LoKrConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly alpha: number
+  declare readonly rankDropout: number
+  declare readonly moduleDropout: number
+  declare readonly useEffectiveConv2d: boolean
+  declare readonly decomposeBoth: boolean
+  declare readonly decomposeFactor: number
+  declare readonly rankDropoutScale: boolean
+  declare readonly initWeights: true | 'lycoris' | false
+  declare readonly rankPattern: Record<string, number>
+  declare readonly alphaPattern: Record<string, number>
+
+  constructor(fields: LoKrFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'LOKR' }, raw))
+  }
+}
+
+/** A small matrix that all shards of a weight share. Kang and Yin 2024 (arXiv 2409.15371). */
+export interface MissFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Inputs of a shard. Default 64. */
+  r?: number
+  /** Default 0.0. */
+  missDropout?: number
+  /** Columns of the matrix with `initWeights: 'mini'`, which repeat over the outputs. Default 1. */
+  miniR?: number
+  /** True starts at zero, false at random, so that the adapter acts at once; 'bat' multiplies shards by the matrix, 'mini' repeats it. Default true. */
+  initWeights?: true | false | 'bat' | 'mini'
+}
+/** A small matrix that all shards of a weight share. Kang and Yin 2024 (arXiv 2409.15371). */
+export class MissConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly missDropout: number
+  declare readonly miniR: number
+  declare readonly initWeights: true | false | 'bat' | 'mini'
+
+  constructor(fields: MissFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'MISS' }, raw))
+  }
+}
+
+/** A small network that makes the update of the weight itself. Zhong et al. 2024 (arXiv 2410.01870). */
+export interface PeanutFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Width of the network. Default 32. */
+  r?: number
+  /** Pairs of inner layers, the second of each with the first one's input added. Default 0. */
+  depth?: number
+  /** Activation, by its name in transformers. Default 'relu'. */
+  actFn?: string
+  /** Scale of the update. Default 1.0. */
+  scaling?: number
+  /** False starts with a random last layer, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A small network that makes the update of the weight itself. Zhong et al. 2024 (arXiv 2410.01870). */
+export class PeanutConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly depth: number
+  declare readonly actFn: string
+  declare readonly scaling: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: PeanutFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PEANUT' }, raw))
+  }
+}
+
+/** A rotation of the weight inside of its own principal subspace. Wu et al. 2025 (arXiv 2505.11235). */
+export interface PsoftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Dimensions of the subspace. Default 32. */
+  r?: number
+  /** The update is scaled by `psoftAlpha / r`. Default 32. */
+  psoftAlpha?: number
+  /** Default 0.0. */
+  psoftDropout?: number
+  /** Where the singular values go: into B, or as roots into both. Default 'psoft_init'. */
+  abSvdInit?: 'psoft_init' | 'pissa_init'
+  /** The whole decomposition, or the principal part of it from a random start. Default 'full'. */
+  psoftSvd?: 'full' | 'lowrank'
+  /** Iterations of 'lowrank'. Default 10. */
+  psoftSvdLowrankNiter?: number
+  /** Seed of 'lowrank'. Default 0. */
+  randomSeed?: number
+  /** Keeps the subspace's map a rotation; false trains all of it. Default true. */
+  psoftOrth?: boolean
+  /** Trains a scale of each dimension that comes out of the map. Default true. */
+  psoftMagB?: boolean
+  /** Trains a scale of each dimension that goes into it. Default true. */
+  psoftMagA?: boolean
+  /** Computes the rotation as a series of `numCayleyNeumannTerms`. Default false. */
+  useCayleyNeumann?: boolean
+  /** Default 5. */
+  numCayleyNeumannTerms?: number
+  /** Bound of the series' argument, between 0 and 1. */
+  cayleyNeumannEps?: number | null
+  /** False starts with random maps, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A rotation of the weight inside of its own principal subspace. Wu et al. 2025 (arXiv 2505.11235). */
+export class PsoftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly psoftAlpha: number
+  declare readonly psoftDropout: number
+  declare readonly abSvdInit: 'psoft_init' | 'pissa_init'
+  declare readonly psoftSvd: 'full' | 'lowrank'
+  declare readonly psoftSvdLowrankNiter: number
+  declare readonly randomSeed: number
+  declare readonly psoftOrth: boolean
+  declare readonly psoftMagB: boolean
+  declare readonly psoftMagA: boolean
+  declare readonly useCayleyNeumann: boolean
+  declare readonly numCayleyNeumannTerms: number
+  declare readonly cayleyNeumannEps: number | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: PsoftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PSOFT' }, raw))
+  }
+}
+
+/** Rotates and scales pairs of what layers give. Liao et al. 2024 (arXiv 2409.00119). */
+export interface RoadFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** How many values turn a pair: one angle and one scale ('road_1'), those of each output ('road_2'), or each output's own for both of its terms ('road_4'). Default 'road_1'. */
+  variant?: 'road_1' | 'road_2' | 'road_4'
+  /** Outputs of a group, whose halves are paired: an even number that divides the layers' outputs. Default 64. */
+  groupSize?: number
+  /** False starts with random rotations, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Rotates and scales pairs of what layers give. Liao et al. 2024 (arXiv 2409.00119). */
+export class RoadConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly variant: 'road_1' | 'road_2' | 'road_4'
+  declare readonly groupSize: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: RoadFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ROAD' }, raw))
+  }
+}
+
+/** A few numbers that weigh random mixtures of a weight's largest singular directions. */
+export interface TinyLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of singular directions; a layer has at most those that its weight has. Default 2. */
+  r?: number
+  /** Length of each vector, which is all that trains. Default 64. */
+  u?: number
+  /** Share of the layers that have no vector of their own: at 1 all share one. Default 0.0. */
+  weightTying?: number
+  /** Seed of the mixtures. Default 42. */
+  projectionSeed?: number
+  /** Whether checkpoints hold the mixtures; without them they are made again from the seed. Default true. */
+  saveProjection?: boolean
+  /** Vectors that start uniform do so within it. Default 0.02. */
+  initVBound?: number
+  /** Default 0.0. */
+  tinyloraDropout?: number
+  /** True starts with zeros, so that the adapter begins as nothing; `uniform` with random numbers. Default true. */
+  initWeights?: boolean | 'uniform'
+}
+/** A few numbers that weigh random mixtures of a weight's largest singular directions. */
+export class TinyLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly u: number
+  declare readonly weightTying: number
+  declare readonly projectionSeed: number
+  declare readonly saveProjection: boolean
+  declare readonly initVBound: number
+  declare readonly tinyloraDropout: number
+  declare readonly initWeights: boolean | 'uniform'
+
+  constructor(fields: TinyLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'TINYLORA' }, raw))
+  }
+}
+
+/** A LoRA of all layers whose entries are those of one short vector. Li et al. 2025 (arXiv 2506.00799). */
+export interface UniLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the update. Default 4. */
+  r?: number
+  /** Seed of where each entry of the matrices is in the vector. Default 42. */
+  projSeed?: number
+  /** Length of the vector, which is all that trains. Default 256. */
+  thetaDLength?: number
+  /** Default 0.0. */
+  uniloraDropout?: number
+  /** The vector starts uniform within it. Default 0.02. */
+  initThetaDBound?: number
+  /** False starts with a standard normal vector. Default true. */
+  initWeights?: boolean
+  /** Whether checkpoints hold where the entries are; without it they are found again from the seed. Default false. */
+  saveIndices?: boolean
+}
+/** A LoRA of all layers whose entries are those of one short vector. Li et al. 2025 (arXiv 2506.00799). */
+export class UniLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projSeed: number
+  declare readonly thetaDLength: number
+  declare readonly uniloraDropout: number
+  declare readonly initThetaDBound: number
+  declare readonly initWeights: boolean
+  declare readonly saveIndices: boolean
+
+  constructor(fields: UniLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'UNILORA' }, raw))
+  }
+}
+
+/** LoRA mixed of few vectors from a bank that all layers share. Li et al. 2024 (arXiv 2405.15179). */
+export interface VBLoRAFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the update. Default 4. */
+  r?: number
+  /** Vectors of the bank. Default 256. */
+  numVectors?: number
+  /** Their length, which inputs and outputs of all layers are multiples of. Default 256. */
+  vectorLength?: number
+  /** How many vectors each part of a matrix is mixed of. Default 2. */
+  topk?: number
+  /** Checkpoints hold the chosen vectors and their shares in place of all logits: for inference only. Default false. */
+  saveOnlyTopkWeights?: boolean
+  /** Default 0.0. */
+  vbloraDropout?: number
+  /** The bank starts uniform within it. Default 0.02. */
+  initVectorBankBound?: number
+  /** Standard deviation of the first logits. Default 0.1. */
+  initLogitsStd?: number
+}
+/** LoRA mixed of few vectors from a bank that all layers share. Li et al. 2024 (arXiv 2405.15179). */
+export class VBLoRAConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly numVectors: number
+  declare readonly vectorLength: number
+  declare readonly topk: number
+  declare readonly saveOnlyTopkWeights: boolean
+  declare readonly vbloraDropout: number
+  declare readonly initVectorBankBound: number
+  declare readonly initLogitsStd: number
+
+  constructor(fields: VBLoRAFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'VBLORA' }, raw))
+  }
+}
+
 /** Learned vectors between random projections that all layers share. Kopiczko et al. 2023 (arXiv 2310.11454). */
 export interface VeraFields {
   /** What the model is for; classifiers train their head, too. */
@@ -742,6 +2029,462 @@ export class VeraConfig extends PeftConfig {
 
   constructor(fields: VeraFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'VERA' }, raw))
+  }
+}
+
+/** Attention to trained tokens beside a layer's own, behind a gate that starts at zero (LLaMA-Adapter). Zhang et al. 2023 (arXiv 2303.16199). */
+export interface AdaptionPromptFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** What attention modules are called; by default as the model type has it. */
+  targetModules?: string | null
+  /** Trained tokens per layer. */
+  adapterLen: number
+  /** How many of the last layers get them. */
+  adapterLayers: number
+}
+/** Attention to trained tokens beside a layer's own, behind a gate that starts at zero (LLaMA-Adapter). Zhang et al. 2023 (arXiv 2303.16199). */
+export class AdaptionPromptConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string | null
+  declare readonly adapterLen: number
+  declare readonly adapterLayers: number
+
+  constructor(fields: AdaptionPromptFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ADAPTION_PROMPT' }, raw))
+  }
+}
+
+/** LoRAs as skills, which a router mixes for each task; passes take `taskIds`. Ponti et al. 2022 (arXiv 2202.13914). */
+export interface PolyFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of a skill. Default 8. */
+  r?: number
+  /** Default 'poly'. */
+  polyType?: 'poly'
+  /** Default 1. */
+  nTasks?: number
+  /** Default 4. */
+  nSkills?: number
+  /** Parts of the features that are routed by themselves. Default 1. */
+  nSplits?: number
+  /** False starts with random matrices throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** LoRAs as skills, which a router mixes for each task; passes take `taskIds`. Ponti et al. 2022 (arXiv 2202.13914). */
+export class PolyConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly polyType: 'poly'
+  declare readonly nTasks: number
+  declare readonly nSkills: number
+  declare readonly nSplits: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: PolyFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'POLY' }, raw))
+  }
+}
+
+/** LoRA experts, which a classifier of hidden states weighs for each token and layer. Buehler and Buehler 2024 (arXiv 2402.07148). */
+export interface XLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** The model's; by default as it is. */
+  hiddenSize?: number | null
+  /** Folders of the LoRA experts, by their names: they are loaded with the adapter, and paths may be relative to its folder. */
+  adapters?: unknown | null
+  /** Scalings of a token sum to one. Default true. */
+  enableSoftmax?: boolean
+  /** The same over the chosen experts alone, with `topKLora`. Default false. */
+  enableSoftmaxTopk?: boolean
+  /** Scalings of each layer's own. Default false. */
+  layerwiseScalings?: boolean
+  /** Linear layers of the classifier. Default 1. */
+  xloraDepth?: number
+  /** Its inner width. Default 2048. */
+  xloraSize?: number
+  /** Default 0.2. */
+  xloraDropoutP?: number
+  /** Trains the experts, too. Default false. */
+  useTrainableAdapters?: boolean
+  /** Default 1.0. */
+  softmaxTemperature?: number
+  /** Only the experts with the largest scalings count. */
+  topKLora?: number | null
+  /** What every expert counts in the pass that the classifier looks at. Default 0.0. */
+  scalingPassValue?: number
+  /** Multiplies what the experts add. Default 1.0. */
+  globalScalingWeight?: number
+}
+/** LoRA experts, which a classifier of hidden states weighs for each token and layer. Buehler and Buehler 2024 (arXiv 2402.07148). */
+export class XLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly hiddenSize: number | null
+  declare readonly adapters: unknown | null
+  declare readonly enableSoftmax: boolean
+  declare readonly enableSoftmaxTopk: boolean
+  declare readonly layerwiseScalings: boolean
+  declare readonly xloraDepth: number
+  declare readonly xloraSize: number
+  declare readonly xloraDropoutP: number
+  declare readonly useTrainableAdapters: boolean
+  declare readonly softmaxTemperature: number
+  declare readonly topKLora: number | null
+  declare readonly scalingPassValue: number
+  declare readonly globalScalingWeight: number
+
+  constructor(fields: XLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'XLORA' }, raw))
+  }
+}
+
+/** Trained embeddings before the sequence. Lester et al. 2021 (arXiv 2104.08691). */
+export interface PromptTuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** How many virtual tokens stand before the sequence. */
+  numVirtualTokens: number
+  /** `'RANDOM'`, `'SAMPLE_VOCAB'`: embeddings of random words of the model, `'TEXT'`: those of a text. Default 'RANDOM'. */
+  promptTuningInit?: 'TEXT' | 'SAMPLE_VOCAB' | 'RANDOM'
+  /** The text, for `'TEXT'`. */
+  promptTuningInitText?: string | null
+  /** Whose tokenizer reads the text, for `'TEXT'`. */
+  tokenizerNameOrPath?: string | null
+  /** For Python's tokenizer. */
+  tokenizerKwargs?: unknown | null
+}
+/** Trained embeddings before the sequence. Lester et al. 2021 (arXiv 2104.08691). */
+export class PromptTuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number
+  declare readonly promptTuningInit: 'TEXT' | 'SAMPLE_VOCAB' | 'RANDOM'
+  declare readonly promptTuningInitText: string | null
+  declare readonly tokenizerNameOrPath: string | null
+  declare readonly tokenizerKwargs: unknown | null
+
+  constructor(fields: PromptTuningFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PROMPT_TUNING' }, raw))
+  }
+}
+
+/** Prompts that all tasks share, times a low-rank matrix of each task's own; passes take `taskIds`. Wang et al. 2023 (arXiv 2303.02861). */
+export interface MultitaskPromptTuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** How many virtual tokens stand before the sequence. */
+  numVirtualTokens: number
+  /** `'RANDOM'`, `'TEXT'`, or from a source's checkpoint: `'AVERAGE_SOURCE_TASKS'`, `'EXACT_SOURCE_TASK'`, `'ONLY_SOURCE_SHARED'`. Default 'RANDOM'. */
+  promptTuningInit?: 'TEXT' | 'RANDOM' | 'AVERAGE_SOURCE_TASKS' | 'EXACT_SOURCE_TASK' | 'ONLY_SOURCE_SHARED'
+  /** The text, for `'TEXT'`. */
+  promptTuningInitText?: string | null
+  /** Whose tokenizer reads the text, for `'TEXT'`. */
+  tokenizerNameOrPath?: string | null
+  /** For Python's tokenizer. */
+  tokenizerKwargs?: unknown | null
+  /** The source's checkpoint (safetensors, or PyTorch's). */
+  promptTuningInitStateDictPath?: string | null
+  /** The source's task, for `'EXACT_SOURCE_TASK'`. Default 0. */
+  promptTuningInitTask?: number
+  /** Rank of a task's matrix. Default 1. */
+  numRanks?: number
+  /** Default 1. */
+  numTasks?: number
+}
+/** Prompts that all tasks share, times a low-rank matrix of each task's own; passes take `taskIds`. Wang et al. 2023 (arXiv 2303.02861). */
+export class MultitaskPromptTuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number
+  declare readonly promptTuningInit: 'TEXT' | 'RANDOM' | 'AVERAGE_SOURCE_TASKS' | 'EXACT_SOURCE_TASK' | 'ONLY_SOURCE_SHARED'
+  declare readonly promptTuningInitText: string | null
+  declare readonly tokenizerNameOrPath: string | null
+  declare readonly tokenizerKwargs: unknown | null
+  declare readonly promptTuningInitStateDictPath: string | null
+  declare readonly promptTuningInitTask: number
+  declare readonly numRanks: number
+  declare readonly numTasks: number
+
+  constructor(fields: MultitaskPromptTuningFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'MULTITASK_PROMPT_TUNING' }, raw))
+  }
+}
+
+/** Virtual tokens that a small network makes (P-tuning). Liu et al. 2021 (arXiv 2103.10385). */
+export interface PromptEncoderFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** How many virtual tokens stand before the sequence. */
+  numVirtualTokens: number
+  /** `'MLP'`, or `'LSTM'`. Default 'MLP'. */
+  encoderReparameterizationType?: 'MLP' | 'LSTM'
+  /** By default a token's width. */
+  encoderHiddenSize?: number | null
+  /** Of an LSTM; an MLP always has three. Default 2. */
+  encoderNumLayers?: number
+  /** Between the layers of an LSTM. Default 0.0. */
+  encoderDropout?: number
+}
+/** Virtual tokens that a small network makes (P-tuning). Liu et al. 2021 (arXiv 2103.10385). */
+export class PromptEncoderConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number
+  declare readonly encoderReparameterizationType: 'MLP' | 'LSTM'
+  declare readonly encoderHiddenSize: number | null
+  declare readonly encoderNumLayers: number
+  declare readonly encoderDropout: number
+
+  constructor(fields: PromptEncoderFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'P_TUNING' }, raw))
+  }
+}
+
+/** The embeddings of examples before the sequence, each moved within a small distance. Blau et al. 2024 (arXiv 2410.17222). */
+export interface CPTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** Follows from `cptTokenIds`. */
+  numVirtualTokens?: number | null
+  /** The tokens of the examples. */
+  cptTokenIds?: number[] | null
+  /** For Python's collators. */
+  cptMask?: number[] | null
+  /** What each token is, modulo 4: 1 input template, 2 input, 3 output template, 0 answer; the quotient counts examples. */
+  cptTokensTypeMask?: number[] | null
+  /** `'decay'`: earlier examples count less in the loss. Default 'none'. */
+  optWeightedLossType?: 'none' | 'decay'
+  /** How much less than the next one. Default 1.0. */
+  optLossDecayFactor?: number
+  /** How far an input's embedding may move, at a width of 2048. Default 0.1. */
+  optProjectionEpsilon?: number
+  /** The same for a template's. Default 0.1. */
+  optProjectionFormatEpsilon?: number
+  /** Of no effect, as in Python. */
+  tokenizerNameOrPath?: string | null
+}
+/** The embeddings of examples before the sequence, each moved within a small distance. Blau et al. 2024 (arXiv 2410.17222). */
+export class CPTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number | null
+  declare readonly cptTokenIds: number[] | null
+  declare readonly cptMask: number[] | null
+  declare readonly cptTokensTypeMask: number[] | null
+  declare readonly optWeightedLossType: 'none' | 'decay'
+  declare readonly optLossDecayFactor: number
+  declare readonly optProjectionEpsilon: number
+  declare readonly optProjectionFormatEpsilon: number
+  declare readonly tokenizerNameOrPath: string | null
+
+  constructor(fields: CPTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'CPT' }, raw))
+  }
+}
+
+/** Trained keys and values before those of every layer. Li and Liang 2021 (arXiv 2101.00190). */
+export interface PrefixTuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** How many virtual tokens stand before the sequence. */
+  numVirtualTokens: number
+  /** `'zero'` starts with keys and values of zero; absent, with random ones. */
+  initWeights?: 'zero' | null
+  /** Of the projection; by default a token's width. */
+  encoderHiddenSize?: number | null
+  /** Makes the prefix with a network of two layers. Default false. */
+  prefixProjection?: boolean
+}
+/** Trained keys and values before those of every layer. Li and Liang 2021 (arXiv 2101.00190). */
+export class PrefixTuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number
+  declare readonly initWeights: 'zero' | null
+  declare readonly encoderHiddenSize: number | null
+  declare readonly prefixProjection: boolean
+
+  constructor(fields: PrefixTuningFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PREFIX_TUNING' }, raw))
+  }
+}
+
+/** A key-value cache as parameters, the first tokens of which stay as they are. Eyuboglu et al. 2025 (arXiv 2506.06266). */
+export interface CartridgeFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Width of a token; by default the model's. */
+  tokenDim?: number | null
+  /** 2 for encoder-decoders, otherwise 1; by default what the model is. */
+  numTransformerSubmodules?: number | null
+  /** By default the model's. */
+  numAttentionHeads?: number | null
+  /** By default the model's. */
+  numLayers?: number | null
+  /** How many virtual tokens stand before the sequence. */
+  numVirtualTokens: number
+  /** How many of the first tokens never train. Default 1. */
+  numFrozenTokens?: number
+}
+/** A key-value cache as parameters, the first tokens of which stay as they are. Eyuboglu et al. 2025 (arXiv 2506.06266). */
+export class CartridgeConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly tokenDim: number | null
+  declare readonly numTransformerSubmodules: number | null
+  declare readonly numAttentionHeads: number | null
+  declare readonly numLayers: number | null
+  declare readonly numVirtualTokens: number
+  declare readonly numFrozenTokens: number
+
+  constructor(fields: CartridgeFields, raw?: symbol) {
+    super(complete(fields, { peft_type: 'CARTRIDGE' }, raw))
   }
 }
 
@@ -980,7 +2723,7 @@ export interface AdaLoraFields {
   /** Default 0.0. */
   loraDropout?: number
   /** False starts with random triplets, so that the adapter acts at once. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   /** Adapts a tied output projection together with a saved embedding. Default false. */
   ensureWeightTying?: boolean
   /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
@@ -1018,7 +2761,7 @@ export class AdaLoraConfig extends PeftConfig {
   declare readonly rankPattern: Record<string, boolean[]> | null
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | 'olora'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
   declare readonly ensureWeightTying: boolean
   declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly r: number
@@ -1069,6 +2812,72 @@ export class OSFConfig extends PeftConfig {
   }
 }
 
+/** Some coefficients of an update's wavelet transform. Bilican et al. 2025 (arXiv 2505.12532). */
+export interface WaveFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of coefficients that train in each layer. Default 2592. */
+  nFrequency?: number
+  /** The transform is scaled by it. Default 25.0. */
+  scaling?: number
+  /** `db1` to `db10`, `sym2` to `sym10` or `coif1` to `coif4`. Default 'db1'. */
+  waveletFamily?: string
+  /** False takes the coefficients as entries of the update itself. Default true. */
+  useIdwt?: boolean
+  /** Seed of the coefficients' places, which checkpoints do not hold. Default 777. */
+  randomLocSeed?: number
+  /** Numbers of coefficients by patterns that match the ends of module names. */
+  nFrequencyPattern?: Record<string, number>
+  /** Shares out as many coefficients as all layers have together by the sizes of their weights. Default false. */
+  proportionalParameters?: boolean
+  /** False starts with random coefficients, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Some coefficients of an update's wavelet transform. Bilican et al. 2025 (arXiv 2505.12532). */
+export class WaveFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly nFrequency: number
+  declare readonly scaling: number
+  declare readonly waveletFamily: string
+  declare readonly useIdwt: boolean
+  declare readonly randomLocSeed: number
+  declare readonly nFrequencyPattern: Record<string, number>
+  declare readonly proportionalParameters: boolean
+  declare readonly initWeights: boolean
+
+  constructor(fields: WaveFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'WAVEFT' }, raw))
+  }
+}
+
 register({
   swift: {
     LORA: LoRAConfig,
@@ -1085,16 +2894,49 @@ register({
   },
   peft: {
     LORA: LoraConfig,
+    FOURIERFT: FourierFTConfig,
+    FROD: FrodConfig,
     HRA: HRAConfig,
     IA3: IA3Config,
+    LILY: LilyConfig,
     LOHA: LoHaConfig,
+    PVERA: PveraConfig,
+    RANDLORA: RandLoraConfig,
+    SHIRA: ShiraConfig,
+    SUPERTUNING: SupertuningConfig,
+    ADAMSS: AdamssConfig,
+    BEFT: BeftConfig,
+    C3A: C3AConfig,
+    DEFT: DeftConfig,
+    DELORA: DeloraConfig,
+    GLORA: GloraConfig,
+    GRALORA: GraloraConfig,
+    HIRA: HiraConfig,
+    LOKR: LoKrConfig,
+    MISS: MissConfig,
+    PEANUT: PeanutConfig,
+    PSOFT: PsoftConfig,
+    ROAD: RoadConfig,
+    TINYLORA: TinyLoraConfig,
+    UNILORA: UniLoraConfig,
+    VBLORA: VBLoRAConfig,
     VERA: VeraConfig,
+    ADAPTION_PROMPT: AdaptionPromptConfig,
+    POLY: PolyConfig,
+    XLORA: XLoraConfig,
+    PROMPT_TUNING: PromptTuningConfig,
+    MULTITASK_PROMPT_TUNING: MultitaskPromptTuningConfig,
+    P_TUNING: PromptEncoderConfig,
+    CPT: CPTConfig,
+    PREFIX_TUNING: PrefixTuningConfig,
+    CARTRIDGE: CartridgeConfig,
     OFT: OFTConfig,
     BOFT: BOFTConfig,
     LN_TUNING: LNTuningConfig,
     TRAINABLE_TOKENS: TrainableTokensConfig,
     ADALORA: AdaLoraConfig,
     OSF: OSFConfig,
+    WAVEFT: WaveFTConfig,
   },
-  names: { applyGS: 'apply_GS', deltaT: 'deltaT' },
+  names: { applyGS: 'apply_GS', configAB: 'config_A_B', configC: 'config_C', configDE: 'config_D_E', deltaT: 'deltaT', numB: 'num_B', strideA: 'stride_A' },
 })
