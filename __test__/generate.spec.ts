@@ -1,6 +1,7 @@
+import { join } from 'node:path'
 import test from 'ava'
 import { type Model, type ModelInputs, ReftConfig, Swift } from '../index.js'
-import { base, failsWith } from './support.js'
+import { base, failsWith, fixtures, readJson } from './support.js'
 
 const NEW = 6
 
@@ -85,3 +86,21 @@ test('inputs that decoding cannot carry are refused by name', async t => {
   await failsWith(t, 'ERR_SHAPE', () => decoded(model, { inputIds: PROMPT, decoderInputIds: PROMPT }))
   await failsWith(t, 'ERR_SHAPE', () => decoded(model, { attentionMask: PROMPT }))
 })
+
+/** What transformers' generate gives greedily, by case, the prompt (of a decoder) or the start token before it. */
+const generated: Record<string, number[][]> = readJson(join(fixtures, 'generate.json'))
+for (const [name, rows] of Object.entries(generated)) {
+  test.serial(`${name} generates as in Python`, async t => {
+    const [case_, kind] = name.split(' ')
+    const seq2seq = /t5/.test(case_)
+    const left = kind === 'left'
+    const model = case_.includes('tuning') || case_.includes('_') || case_.includes('cartridge')
+      ? await Swift.fromPretrained(await base(readJson(join(fixtures, 'peft', case_, 'case.json')).base), join(fixtures, 'peft', case_, 'checkpoint'))
+      : await base('t5')
+    const inputIds = left ? [[0, 0, 42, 9, 88], [5, 6, 77, 31, 12]] : [[3, 17, 42, 9, 88], [5, 6, 77, 31, 12]]
+    const attentionMask = left ? [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]] : name === 't5-left' ? [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]] : undefined
+    const steps: number[][] = []
+    for await (const step of model.generate({ inputIds, attentionMask }, { maxNewTokens: 8, eosTokenId: [] })) steps.push(step)
+    t.deepEqual(rows.map((_, row) => steps.map(step => step[row])), rows.map(row => row.slice(seq2seq ? 1 : 5)))
+  })
+}

@@ -69,7 +69,7 @@ export declare class NativeModel {
   saveMerged(directory: string, names: Array<string> | undefined | null, safe: boolean, maxShard: number, thread: number, cancel: NativeCancelFlag): Promise<void>
   fromPretrained(directory: string, options: NativeFromPretrainedOptions, thread: number, cancel: NativeCancelFlag): Promise<void>
   loadReports(): Array<NativeLoadReport>
-  savePretrained(directory: string, names: Array<string> | undefined | null, peftFormat: boolean, safe: boolean, maxShard: number, cancel: NativeCancelFlag): Promise<string[]>
+  savePretrained(directory: string, names: Array<string> | undefined | null, peftFormat: boolean, initial: string | undefined | null, safe: boolean, maxShard: number, cancel: NativeCancelFlag): Promise<string[]>
   paramGroups(lr: number, weightDecay: number): Array<NativeParamGroup>
   galoreGroups(targets: Array<string>, weightDecay: number, each: boolean): Array<NativeGaLoreGroup>
   report(): string
@@ -235,6 +235,9 @@ export declare function completeConfig(json: string, strict: boolean): string
 /** Every code that an error of this side may have. */
 export declare function errorCodes(): Array<string>
 
+/** The inputs that hold integers, by their TypeScript names. */
+export declare function integerInputs(): Array<string>
+
 /** Loads a model directory on a thread of its own. */
 export declare function loadModel(directory: string, dtype: string | undefined | null, device: string, quantization: NativeQuantization | undefined | null, uniqueThread: boolean, cancel: NativeCancelFlag, onProgress?: OnProgress | undefined | null): Promise<NativeModel>
 
@@ -343,6 +346,8 @@ export interface NativePrepareOptions {
   extraStateKeys: Array<string>
   inferenceMode: boolean
   seed: number
+  /** The tokens of the texts that configurations start from. */
+  texts?: Record<string, Array<number>>
 }
 
 /** GaLore's settings of a group. */
