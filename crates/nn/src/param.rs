@@ -362,9 +362,8 @@ mod tests {
     #[test]
     fn indices_stay_integers_and_within_their_range() {
         let cpu = Device::Cpu;
-        let p = Param::indices(&[2, 2], DType::I32, &cpu, [3, 5], || {
-            Ok(Array::new(&[[0i64, 2], [4, 0]], &Device::Cpu)?)
-        });
+        let p =
+            Param::indices(&[2, 2], DType::I32, &cpu, [3, 5], || Ok(Array::new(&[[0i64, 2], [4, 0]], &Device::Cpu)?));
         p.settle().unwrap();
         assert_eq!(p.dtype(), DType::I32);
         p.set_requires_grad(true);

@@ -58,7 +58,8 @@ impl Bank {
     }
 
     pub fn find(&self, group: &str, wanted: &str) -> Result<&Param> {
-        let is = |name: &PartName| matches!(name, PartName::Keyed { group: g, key, .. } if *g == group && key == wanted);
+        let is =
+            |name: &PartName| matches!(name, PartName::Keyed { group: g, key, .. } if *g == group && key == wanted);
         let found = self.shared.iter().find(|s| is(&s.name));
         found.map(|s| &s.param).ok_or_else(|| Error::Invalid(format!("this adapter shares no {group}.{wanted}")))
     }

@@ -9,8 +9,8 @@ mod solve;
 pub use factor::{qr, svd, unique_q};
 pub use gram_schmidt::gram_schmidt;
 pub use reflection::{reflect_all, reflect_each};
-pub use solve::{eigenvectors, full_v, inverse, quotient};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};
+pub use solve::{eigenvectors, full_v, inverse, quotient};
 
 #[cfg(test)]
 mod testing {

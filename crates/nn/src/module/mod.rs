@@ -23,7 +23,7 @@ pub use part::{Excerpt, Own, Part, PartName, Rate, Role};
 pub use recompute::checkpointed;
 pub use value::{Ints, Position, RopeValue, Value};
 pub use walk::{
-    all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, own_parameters,
-    names_beside, saved_nodes, saved_state, walk, Item,
+    all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, names_beside,
+    own_parameters, saved_nodes, saved_state, walk, Item,
 };
 pub use weights::{WeightKind, Weights};

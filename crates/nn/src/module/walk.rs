@@ -10,7 +10,10 @@ pub enum Item<'a> {
     Module(Option<&'a Node>),
     Param(&'a Param),
     /// A tensor that is no parameter in PyTorch's sense. `saved`: it is part of the state.
-    Buffer { param: &'a Param, saved: bool },
+    Buffer {
+        param: &'a Param,
+        saved: bool,
+    },
 }
 
 /// How a walk sees tuners.

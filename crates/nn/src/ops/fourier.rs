@@ -32,7 +32,11 @@ fn composed(values: &Tensor, at: &Positions) -> Result<Tensor> {
         let wave = |a: usize| {
             index.iter().map(move |&i| {
                 let turn = (a * i as usize % size) as f64 / size as f64 * std::f64::consts::TAU;
-                if sine { turn.sin() } else { turn.cos() }
+                if sine {
+                    turn.sin()
+                } else {
+                    turn.cos()
+                }
             })
         };
         let all: Vec<f64> = (0..size).flat_map(wave).collect();
@@ -90,11 +94,8 @@ fn forward<T: Real + FftNum>(spectrum: &[T], at: &Positions) -> Vec<T> {
                 for (i, (row, _)) in lines.iter().enumerate() {
                     let z = waves[i * columns + b] * half;
                     let mirrored = (rows - row) % rows;
-                    let (a, b) = if side == 0 {
-                        (z, z.conj())
-                    } else {
-                        (Complex::new(-z.im, z.re), Complex::new(z.im, z.re))
-                    };
+                    let (a, b) =
+                        if side == 0 { (z, z.conj()) } else { (Complex::new(-z.im, z.re), Complex::new(z.im, z.re)) };
                     line[*row] = line[*row] + a;
                     line[mirrored] = line[mirrored] + b;
                 }

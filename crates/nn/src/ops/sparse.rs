@@ -99,13 +99,7 @@ fn turn<T: Real>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
 }
 
 /// Row r of the result is the sum of `weights[i] · x[from[i]]` over the entries i of r; all rows have `width` numbers.
-fn gathered<T: Real>(
-    x: &[T],
-    weights: &[T],
-    from: &[u32],
-    (order, start): (&[u32], &[u32]),
-    width: usize,
-) -> Vec<T> {
+fn gathered<T: Real>(x: &[T], weights: &[T], from: &[u32], (order, start): (&[u32], &[u32]), width: usize) -> Vec<T> {
     let rows = start.len() - 1;
     let mut out = vec![T::ZERO; rows * width];
     let target = Shared(out.as_mut_ptr());

@@ -141,7 +141,8 @@ fn composed(values: &Tensor, patches: &Patches) -> Result<Tensor> {
         }
     }
     let (n, device) = (of.len(), values.device());
-    let by: Tensor = Array::from_vec(by, n, &candle_core::Device::Cpu)?.to_dtype(values.dtype())?.to_device(device)?.into();
+    let by: Tensor =
+        Array::from_vec(by, n, &candle_core::Device::Cpu)?.to_dtype(values.dtype())?.to_device(device)?.into();
     let parts = values.index_select(&Array::from_vec(of, n, device)?, 0)?.mul(&by)?;
     parts.scatter_rows(&Array::from_vec(to, n, device)?, rows * columns)?.reshape((rows, columns))
 }

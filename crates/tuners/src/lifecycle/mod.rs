@@ -26,9 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use swift_tuners_nn::module::{
-    for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters,
-};
+use swift_tuners_nn::module::{for_each_list_mut, for_each_node_mut, named_parameters, names_beside, own_parameters};
 use swift_tuners_nn::param::Place;
 use swift_tuners_nn::{AdapterId, Array, Error, Model, Param, Result};
 

@@ -179,8 +179,7 @@ impl LayerKind for Frod {
             });
             let before = widths.clone();
             let shape = [2, count(n, rate)];
-            let places =
-                Param::indices(&shape, DType::I64, &Device::Cpu, [n, n], move || places(&before, rate, key));
+            let places = Param::indices(&shape, DType::I64, &Device::Cpu, [n, n], move || places(&before, rate, key));
             let size = Param::indices(&[2], DType::I64, &Device::Cpu, [n + 1; 2], move || {
                 Ok(Array::new(&[n as i64; 2], &Device::Cpu)?)
             });
@@ -199,7 +198,8 @@ impl LayerKind for Frod {
         let (v, places) = (bank.find(BASIS, &kind)?.clone(), bank.find(PLACES, &kind)?.clone());
         init.discard(|_| v.settle())?;
         let (n, nnz, fresh) = (site.inputs, places.shape()[1], c.init_weights);
-        let s = if fresh { init.constant(&[nnz], 0.)? } else { init.param(&[nnz], move |g| g.normal(&[nnz], 0., 0.1))? };
+        let s =
+            if fresh { init.constant(&[nnz], 0.)? } else { init.param(&[nnz], move |g| g.normal(&[nnz], 0., 0.1))? };
         // Of the basis that is there in the end, which may be a checkpoint's.
         let once = Arc::new(OnceLock::<(Array, Array)>::new());
         let made = {

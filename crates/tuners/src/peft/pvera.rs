@@ -79,7 +79,8 @@ impl LayerKind for Pvera {
         let (a, b) = ([2 * c.r, largest(|s| s.inputs)], [largest(|s| s.outputs), c.r]);
         let key = c.projection_prng_key;
         let role = Role::Buffer { saved: c.save_projection };
-        let first = Param::pending(&a, init.dtype, &init.device, false, move || Generator::new(key).kaiming_uniform(&a, 0.));
+        let first =
+            Param::pending(&a, init.dtype, &init.device, false, move || Generator::new(key).kaiming_uniform(&a, 0.));
         let second = Param::pending(&b, init.dtype, &init.device, false, move || {
             let mut g = Generator::new(key);
             g.skip_uniforms(a[0] * a[1]);
@@ -137,7 +138,8 @@ impl Pvera {
 }
 
 impl LayerAdapter for Pvera {
-    const GROUPS: &'static [&'static str] = &["pvera_dropout", "pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B"];
+    const GROUPS: &'static [&'static str] =
+        &["pvera_dropout", "pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B"];
 
     fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = vec![Part::trained("pvera_lambda_b", &self.b), Part::trained("pvera_lambda_d", &self.d)];

@@ -204,7 +204,8 @@ impl LayerAdapter for RandLora {
         &["randlora_dropout", "randlora_lambda", "randlora_gamma", "randlora_A", "randlora_B"];
 
     fn parts(&self) -> Vec<Part<'_>> {
-        let mut parts = vec![Part::trained("randlora_lambda", &self.lambda), Part::trained("randlora_gamma", &self.gamma)];
+        let mut parts =
+            vec![Part::trained("randlora_lambda", &self.lambda), Part::trained("randlora_gamma", &self.gamma)];
         parts.extend(self.bank.parts("randlora_A"));
         parts.extend(self.bank.parts("randlora_B"));
         parts

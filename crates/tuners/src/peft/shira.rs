@@ -54,11 +54,7 @@ impl LayerKind for Shira {
         let (outputs, inputs) = (site.outputs, site.inputs);
         let n = c.r * (outputs + inputs);
         check_count("r", site, n)?;
-        let weight = if c.init_weights {
-            init.constant(&[n], 0.)?
-        } else {
-            init.param(&[n], move |g| g.randn(&[n]))?
-        };
+        let weight = if c.init_weights { init.constant(&[n], 0.)? } else { init.param(&[n], move |g| g.randn(&[n]))? };
         let seed = c.random_seed.map_or(DEFAULT_SEED, |seed| seed as u64);
         let mask = c.mask_type.clone();
         let indices = Param::indices(&[2, n], DType::I32, &Device::Cpu, [outputs, inputs], move || {

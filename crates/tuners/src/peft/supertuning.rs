@@ -123,8 +123,13 @@ impl Supertuning {
 }
 
 impl LayerAdapter for Supertuning {
-    const GROUPS: &'static [&'static str] =
-        &["supertuning_values", "supertuning_indices", "supertuning_lora_A", "supertuning_lora_B", "supertuning_lora_dropout"];
+    const GROUPS: &'static [&'static str] = &[
+        "supertuning_values",
+        "supertuning_indices",
+        "supertuning_lora_A",
+        "supertuning_lora_B",
+        "supertuning_lora_dropout",
+    ];
 
     fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = vec![

@@ -150,7 +150,10 @@ fn take(logits: &Array, topk: usize) -> Result<Vec<Array>> {
         let sum: f64 = powers.iter().sum();
         shares.extend(powers[..topk - 1].iter().map(|p| (p / sum) as f32));
     }
-    Ok(vec![places, Array::from_vec(shares, with_last(logits.dims(), topk - 1), &Device::Cpu)?.to_dtype(logits.dtype())?])
+    Ok(vec![
+        places,
+        Array::from_vec(shares, with_last(logits.dims(), topk - 1), &Device::Cpu)?.to_dtype(logits.dtype())?,
+    ])
 }
 
 /// Logits that give these shares: the others are −∞.

@@ -283,7 +283,11 @@ pub fn cases() -> Vec<Case> {
     all.push(case("haar", "llama", wave(json!({ "n_frequency_pattern": { "v_proj": 7 } }))));
     all.push(case("filters", "llama", wave(json!({ "wavelet_family": "db7", "init_weights": false }))));
     let shared_out = json!({ "wavelet_family": "coif2", "proportional_parameters": true });
-    all.push(case("shared out", "llama", wave(merged(json!({ "target_modules": ["k_proj", "down_proj"] }), shared_out))));
+    all.push(case(
+        "shared out",
+        "llama",
+        wave(merged(json!({ "target_modules": ["k_proj", "down_proj"] }), shared_out)),
+    ));
     all.push(case("entries", "llama-tied-bias", wave(json!({ "use_idwt": false }))));
     all.push(case("conv1d", "gpt2", peft("WAVEFT", json!({ "n_frequency": 30, "wavelet_family": "sym3" }))));
 
