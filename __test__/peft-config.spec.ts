@@ -37,7 +37,7 @@ test('what PEFT refuses is refused, and what this version does not do is not ign
     [{ r: 0 }, /r: expected a number in 1\.\., found 0/],
   ]
   for (const [fields, message] of cases) t.regex((await refused(() => new LoraConfig(fields))).message, message)
-  t.regex((await refused(() => PeftConfig.fromJSON({ peft_type: 'LORA', kasa_config: { beta: 1 } }))).message, /kasa_config/)
+  t.regex((await refused(() => PeftConfig.fromJSON({ peft_type: 'LORA', megatron_config: { hidden: 1 } }))).message, /megatron_config/)
   t.notThrows(() => new LoraConfig({ layersPattern: '' }))
 })
 

@@ -6,7 +6,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import * as lib from '../index.js'
-import { type Model, type ModelInputs, PeftModel, readSafetensors, Swift, SwiftModel, type Tensor } from '../index.js'
+import { type Model, type ModelInputs, PeftModel, readSafetensors, Swift, SwiftModel, Tensor } from '../index.js'
 import { base as loadBase, readJson, temp } from './support.js'
 
 type Json = any // eslint-disable-line @typescript-eslint/no-explicit-any
@@ -53,8 +53,9 @@ class Checks {
   }
 }
 
-async function inputsOf(dir: string): Promise<{ inputs: ModelInputs; rows: (expected: Tensor) => boolean[] | undefined }> {
+async function inputsOf(dir: string, extra: Record<string, number[]> = {}): Promise<{ inputs: ModelInputs; rows: (expected: Tensor) => boolean[] | undefined }> {
   const inputs: Record<string, Tensor> = {}
+  for (const [name, values] of Object.entries(extra)) inputs[camel(name)] = Tensor.from(values, undefined, { dtype: 'i64' })
   for (const [name, tensor] of Object.entries(await readSafetensors(join(dir, 'inputs.safetensors')))) inputs[camel(name)] = tensor
   const mask = inputs.attentionMask && Array.from(inputs.attentionMask.dataSync() as BigInt64Array, Number).map(Boolean)
   // Only positions with attention_mask 1 are worth comparing.
@@ -76,7 +77,7 @@ async function lossOf(model: Model, inputs: ModelInputs): Promise<Tensor> {
 export async function replayTuner(dir: string): Promise<{ problems: Problems; count: number }> {
   const c: Json = readJson(join(dir, 'case.json'))
   const expected = await readSafetensors(join(dir, 'expected.safetensors'))
-  const { inputs, rows } = await inputsOf(dir)
+  const { inputs, rows } = await inputsOf(dir, c.extra_forward ?? undefined)
   const checks = new Checks()
   const tolerances: Json = typeof c.tolerance === 'object' ? c.tolerance : { logits: c.tolerance }
   const tolerance = (group: string) => tolerances[group] ?? TOLERANCE[group] ?? tolerances.logits ?? 2e-5
@@ -92,7 +93,7 @@ export async function replayTuner(dir: string): Promise<{ problems: Problems; co
   /** `merged.logits` of PEFT cases are those of the checkpoint alone, also where Python keeps more in memory than it saves. */
   const load = async (memory = true) => {
     const model = await Swift.fromPretrained(await loadBase(c.base), join(dir, c.checkpoint), { adapterName, inferenceMode: false })
-    for (const file of memory ? [c.trainable_file, 'weights.safetensors'] : []) {
+    for (const file of memory ? [c.trainable_file, c.classifier_file, 'weights.safetensors'] : []) {
       if (file && existsSync(join(dir, file))) model.loadStateDict(await readSafetensors(join(dir, file)), { strict: false })
     }
     if (model instanceof PeftModel) model.setAdapter(c.active)
