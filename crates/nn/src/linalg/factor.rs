@@ -45,6 +45,17 @@ pub fn svd_lowrank(x: &Array, rank: usize, iterations: usize, g: &mut Generator)
     Ok(if wide { (vt.t()?.contiguous()?, s, u.t()?.contiguous()?) } else { (u, s, vt) })
 }
 
+/// Moore's and Penrose's inverse in f64, singular values below `cut` times the largest taken for zero (`torch.linalg.pinv`).
+pub fn pseudo_inverse(x: &Array, cut: f64) -> Result<Array> {
+    let m = to_faer(x)?;
+    let svd = m.thin_svd().map_err(|_| Error::Argument("the singular value decomposition did not converge".into()))?;
+    let s: Vec<f64> = (0..m.nrows().min(m.ncols())).map(|i| svd.S()[i]).collect();
+    let most = s.iter().fold(0f64, |m, &v| m.max(v));
+    let inverse = |v: f64| if v > cut * most { 1. / v } else { 0. };
+    let scaled = Mat::from_fn(m.ncols(), s.len(), |i, j| svd.V()[(i, j)] * inverse(s[j]));
+    from_faer((scaled * svd.U().transpose()).as_ref(), DType::F64)
+}
+
 /// The thin QR decomposition, in f64 inside: `x [m, n]` → `q [m, k]`, `r [k, n]` with `k = min(m, n)`.
 pub fn qr(x: &Array) -> Result<(Array, Array)> {
     let m = to_faer(x)?;

@@ -5,7 +5,7 @@ mod gram_schmidt;
 mod reflection;
 mod rotation;
 
-pub use factor::{qr, svd, svd_lowrank, unique_q};
+pub use factor::{pseudo_inverse, qr, svd, svd_lowrank, unique_q};
 pub use gram_schmidt::gram_schmidt;
 pub use reflection::{reflect_all, reflect_each};
 pub use rotation::{block_diagonal_product, cayley, cayley_neumann, skew_from_upper};

@@ -14,6 +14,7 @@ mod kasa;
 mod loftq;
 mod merged_linear;
 mod monteclora;
+mod pairs;
 mod parameter;
 mod replication;
 mod restored;
@@ -23,6 +24,7 @@ mod velora;
 
 pub use adapter::Lora;
 pub use fields::{LoraFields, PeftLoraConfig, Start, SwiftLoraConfig};
+pub use pairs::FactorPair;
 
 use crate::bank::Bank;
 use crate::config::{Dialect, TunerConfig};
