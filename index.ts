@@ -25,4 +25,5 @@ export {
   Adafactor, type AdafactorOptions, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type GaLoreConfig, LoraFA, Muon, Optimizer,
   QGaLoreAdamW, SGD,
 } from './src/optimizer.js'
+export { type DataOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

@@ -147,7 +147,8 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
             if node.has_merged() {
                 return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
             }
-            sites.push(Site::of(node, &path)?);
+            let measured = a.measured.get(&path).cloned().unwrap_or_default();
+            sites.push(Site::of(node, &path)?.with(measured));
             places.push(place());
         } else if copied.iter().any(|m| target::has_suffix(&path, m)) {
             copies.push(place());

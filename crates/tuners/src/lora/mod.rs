@@ -6,16 +6,20 @@ mod adapter;
 mod arrow;
 mod block_diagonal;
 mod combine;
+mod corda;
 mod dora;
+mod eva;
 mod fields;
 mod init;
 mod invocation;
 mod kasa;
 mod loftq;
+mod lora_ga;
 mod merged_linear;
 mod monteclora;
 mod pairs;
 mod parameter;
+mod pca;
 mod replication;
 mod restored;
 mod tied;
@@ -23,6 +27,7 @@ mod variant;
 mod velora;
 
 pub use adapter::Lora;
+pub use eva::Eva;
 pub use fields::{LoraFields, PeftLoraConfig, Start, SwiftLoraConfig};
 pub use pairs::FactorPair;
 
