@@ -22,7 +22,8 @@ export {
 } from './src/peft-model.js'
 export { type FromPretrainedOptions, type PrepareOptions, Swift } from './src/swift.js'
 export {
-  Adafactor, type AdafactorOptions, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type GaLoreConfig, Muon, Optimizer,
+  Adafactor, type AdafactorOptions, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type GaLoreConfig, LoraFA, Muon, Optimizer,
   QGaLoreAdamW, SGD,
 } from './src/optimizer.js'
+export { type DataOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

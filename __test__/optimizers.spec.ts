@@ -101,6 +101,16 @@ for (const [name, make] of Object.entries(full)) {
   })
 }
 
+test('LoRA-FA freezes every A and learns with B alone', async t => {
+  const model = await Swift.prepareModel(await base(), new LoraConfig({ r: 4, targetModules: ['q_proj', 'down_proj'] }))
+  const optimizer = new LoraFA(model, { lr: 5e-3 })
+  t.true(model.namedParameters().filter(p => p.name.includes('lora_A')).every(p => !p.requiresGrad))
+  t.true(optimizer.paramGroups.flatMap(g => g.params).every(p => p.name.includes('lora_B')))
+  const losses: number[] = []
+  for await (const step of new Trainer({ model, optimizer, train: batches, seed: 3 }).run({ epochs: 4 })) losses.push(step.loss)
+  t.true(losses.at(-1)! < losses[0] - 0.02, String(losses))
+})
+
 test('LISA trains so many layers at a time, embeddings and head always, and resumes as it would have gone on', async t => {
   const lisa = { activatedLayers: 2, stepInterval: 3 }
   const trainable = (m: Model) => m.namedParameters().filter(p => p.requiresGrad).map(p => p.name)

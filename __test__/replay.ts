@@ -129,14 +129,32 @@ export async function replayTuner(dir: string): Promise<{ problems: Problems; co
     checks.close(`rows ${adapterNames.join()}`, main(out), e, tolerance('logits'), rows(e))
   }
 
-  const saved = temp()
-  await model.savePretrained(saved)
-  const again = await Swift.fromPretrained(await loadBase(c.base), saved, { adapterName, inferenceMode: false, strict: true })
-  if (again instanceof PeftModel) again.setAdapter(c.active)
-  await logits('saved and loaded', again.eval(), 'tuned.logits')
+  if (expected['alora.input_ids']) {
+    const out = await model.forward({ inputIds: expected['alora.input_ids'] })
+    checks.close('invoked', main(out), expected['alora.logits'], tolerance('logits'))
+  }
+  // What is trained is written for the weights from before its initialisation.
+  if (existsSync(join(dir, 'trained'))) {
+    const trained = await PeftModel.fromPretrained(await loadBase(c.base), join(dir, 'trained'))
+    await logits('trained', trained.eval(), 'tuned.logits')
+    const plain = temp()
+    await trained.savePretrained(plain, { pathInitialModelForWeightConversion: join(dir, 'initial') })
+    const restored = await PeftModel.fromPretrained(await loadBase(c.base), plain, { strict: true })
+    await logits('restored', restored.eval(), 'converted.logits')
+  }
+
+  // Some initialisations depend on random numbers that no checkpoint holds.
+  if (c.reloads !== false) {
+    const saved = temp()
+    await model.savePretrained(saved)
+    const again = await Swift.fromPretrained(await loadBase(c.base), saved, { adapterName, inferenceMode: false, strict: true })
+    if (again instanceof PeftModel) again.setAdapter(c.active)
+    await logits('saved and loaded', again.eval(), 'tuned.logits')
+  }
 
   if (want('loss')) {
     model.train(c.training_mode === 'train')
+    if (want('penalty')) checks.close('penalty', (await model.forward(inputs)).adapterLoss, want('penalty')!, tolerance('loss'))
     const loss = await lossOf(model, inputs)
     checks.close('loss', [loss.item()], want('loss')!, tolerance('loss'))
     await loss.backward()

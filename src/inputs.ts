@@ -52,6 +52,11 @@ export interface ModelOutput {
   sample?: Tensor
   /** Scalar; `loss.backward()` adds to the model's gradients. */
   loss?: Tensor
+  /**
+   * What active adapters want added to the loss, where they do (KaSA's and MonteCLoRA's regularisers, which PEFT's users add by hand, too):
+   * `loss.add(adapterLoss)`.
+   */
+  adapterLoss?: Tensor
 }
 
 /** Fields that hold integers when given as arrays. */
@@ -105,5 +110,7 @@ export function modelOutput(out: NativeOutput): ModelOutput {
   if (hidden) result.lastHiddenState = hidden
   if (sample) result.sample = sample
   if (loss) result.loss = loss
+  const adapterLoss = maybe(out.penalty)
+  if (adapterLoss) result.adapterLoss = adapterLoss
   return result
 }

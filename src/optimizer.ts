@@ -36,10 +36,10 @@ abstract class NativeBacked extends Optimizer {
   readonly #lr: number
 
   /** @internal */
-  protected constructor(kind: string, params: Params, options: NativeOptimizerOptions) {
+  protected constructor(kind: string, params: Params, options: NativeOptimizerOptions, pairs?: NativeGroups) {
     super()
     this.paramGroups = params.length > 0 && 'params' in params[0] ? (params as ParamGroup[]) : [{ params: params as Parameter[] }]
-    const groups = new NativeGroups()
+    const groups = pairs ?? new NativeGroups()
     for (const group of this.paramGroups) {
       native(() => groups.addGroup(lowRank(group)))
       for (const p of group.params) {
@@ -189,6 +189,18 @@ export class GaLoreAdafactor extends NativeBacked {
 export class QGaLoreAdamW extends NativeBacked {
   constructor(params: Params, options: AdamOptions = {}) {
     super('QGaLoreAdamW', params, adam(options, 0))
+  }
+}
+
+/**
+ * LoRA-FA: A is frozen, B takes the step that comes closest to that of full fine-tuning; all else is AdamW's, with weight decay behind
+ * the update. As `peft.optimizers.create_lorafa_optimizer`, with the scalings that the layers have. Zhang et al. 2023 (arXiv 2308.03303).
+ */
+export class LoraFA extends NativeBacked {
+  constructor(model: Model, options: AdamOptions & { correctBias?: boolean } = {}) {
+    const pairs = new NativeGroups()
+    native(() => pairs.pair(model.native))
+    super('LoraFA', model.parameters(), { ...adam(options, 0), correctBias: options.correctBias }, pairs)
   }
 }
 

@@ -32,7 +32,7 @@ export interface LoRAFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -71,7 +71,7 @@ export class LoRAConfig extends SwiftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -120,7 +120,7 @@ export interface LongLoRAFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -165,7 +165,7 @@ export class LongLoRAConfig extends SwiftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -462,7 +462,7 @@ export interface LoraFields {
   /** Scale by `loraAlpha / sqrt(r)`. Kalajdzievski 2023 (arXiv 2312.03732). Default false. */
   useRslora?: boolean
   /** How the matrices start: true, false (both random, so that the adapter acts at once), or by name. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   /** Weight and direction apart. Liu et al. 2024 (arXiv 2402.09353). Default false. */
   useDora?: boolean
   /** A bias of B, which merges into the layer's. Default false. */
@@ -489,10 +489,16 @@ export interface LoraFields {
   useBdlora?: { target_modules_bd_a?: string[] | null; target_modules_bd_b?: string[] | null; nblocks?: number; match_strict?: boolean } | null
   /** The weight rounded to a few bits, and a LoRA that starts with what that lost; with `initLoraWeights: 'loftq'`. Li et al. 2023 (arXiv 2310.08659). */
   loftqConfig?: { loftq_bits?: number; loftq_iter?: number }
+  /** Of `initLoraWeights: 'eva'`, which `initializeLoraEvaWeights` goes on with. Paischer et al. 2024 (arXiv 2410.07170). */
+  evaConfig?: { rho?: number; tau?: number; use_label_mask?: boolean; label_mask_value?: number; whiten?: boolean; adjust_scaling_factors?: boolean } | null
+  /** Of `initLoraWeights: 'corda'`, which `preprocessCorda` prepares. Yang et al. 2024 (arXiv 2406.05223). */
+  cordaConfig?: { cache_file?: ; covariance_file?: ; corda_method?: 'ipm' | 'kpm'; verbose?: boolean; use_float16_for_covariance?: ; prune_temporary_fields?: boolean } | null
   /** On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717). Default false. */
   useQalora?: boolean
   /** Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157). */
   arrowConfig?: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
+  /** Of `initLoraWeights: 'lora_ga'`, which `preprocessLoraga` prepares. Wang et al. 2024 (arXiv 2407.05000). */
+  loraGaConfig?: { direction?: 'ArBr' | 'A2rBr' | 'ArB2r' | 'random'; scale?: 'stable' | 'weight_svd' | 'gd_scale' | 'unit'; stable_gamma?: number } | null
   /** Training keeps inputs compressed. Miles et al. 2024 (arXiv 2405.17991). */
   veloraConfig?: { num_groups?: number; scale?: number; init_type?: 'batch_average' | 'batch_average_once' | 'random' } | null
   /** Training samples around A. Sengupta et al. 2024 (arXiv 2411.04358). */
@@ -517,7 +523,7 @@ export class LoraConfig extends PeftConfig {
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
   declare readonly useRslora: boolean
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   declare readonly useDora: boolean
   declare readonly loraBias: boolean
   declare readonly ensureWeightTying: boolean
@@ -532,8 +538,11 @@ export class LoraConfig extends PeftConfig {
   declare readonly layerReplication: number[][] | null
   declare readonly useBdlora: { target_modules_bd_a?: string[] | null; target_modules_bd_b?: string[] | null; nblocks?: number; match_strict?: boolean } | null
   declare readonly loftqConfig: { loftq_bits?: number; loftq_iter?: number }
+  declare readonly evaConfig: { rho?: number; tau?: number; use_label_mask?: boolean; label_mask_value?: number; whiten?: boolean; adjust_scaling_factors?: boolean } | null
+  declare readonly cordaConfig: { cache_file?: ; covariance_file?: ; corda_method?: 'ipm' | 'kpm'; verbose?: boolean; use_float16_for_covariance?: ; prune_temporary_fields?: boolean } | null
   declare readonly useQalora: boolean
   declare readonly arrowConfig: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
+  declare readonly loraGaConfig: { direction?: 'ArBr' | 'A2rBr' | 'ArB2r' | 'random'; scale?: 'stable' | 'weight_svd' | 'gd_scale' | 'unit'; stable_gamma?: number } | null
   declare readonly veloraConfig: { num_groups?: number; scale?: number; init_type?: 'batch_average' | 'batch_average_once' | 'random' } | null
   declare readonly montecloraConfig: { num_samples?: number; use_entropy?: boolean; dirichlet_prior?: number; sample_scaler?: number; kl_loss_weight?: number; buffer_size?: number } | null
   declare readonly kasaConfig: { beta?: number; gamma?: number } | null

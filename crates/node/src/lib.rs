@@ -5,6 +5,7 @@
 
 mod cancel;
 mod error;
+mod eva;
 mod files;
 mod generation;
 mod inputs;

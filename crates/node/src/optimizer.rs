@@ -2,6 +2,7 @@
 
 use crate::error::guard;
 use crate::job::job;
+use crate::model::NativeModel;
 use crate::parameter::NativeParameter;
 use crate::shared::Shared;
 use crate::state_dict::NativeStateDict;
@@ -9,9 +10,10 @@ use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
-use swift_tuners_train::{clip_grad_norm, Group, Optimizer, OptimizerOptions, ProjectionOptions};
+use swift_tuners_train::{clip_grad_norm, Group, Optimizer, OptimizerOptions, Pair, ProjectionOptions};
 
 /// The settings of every optimizer; each reads its own.
 #[napi(object)]
@@ -57,6 +59,7 @@ impl From<NativeOptimizerOptions> for OptimizerOptions {
             ns_coefficients: o.ns_coefficients,
             ns_steps: o.ns_steps.map(|n| n as usize),
             adjust_lr_fn: o.adjust_lr_fn,
+            pairs: HashMap::new(),
         }
     }
 }
@@ -105,6 +108,7 @@ pub struct NativeGroupOptions {
 pub struct NativeGroups {
     groups: Vec<Group>,
     models: Vec<Arc<Shared>>,
+    pairs: HashMap<String, Pair>,
 }
 
 #[napi]
@@ -112,7 +116,7 @@ impl NativeGroups {
     #[napi(constructor)]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { groups: Vec::new(), models: Vec::new() }
+        Self { groups: Vec::new(), models: Vec::new(), pairs: HashMap::new() }
     }
 
     #[napi]
@@ -122,6 +126,17 @@ impl NativeGroups {
             self.groups.push(Group { projection, ..Group::default() });
             Ok(())
         })
+    }
+
+    /// Takes the pairs of factors of a model's LoRAs, for an optimizer that steps with them, and freezes the first of each.
+    #[napi]
+    pub fn pair(&mut self, model: &NativeModel) -> napi::Result<()> {
+        let pairs = model.read(|m| {
+            m.freeze_down();
+            Ok(m.factor_pairs())
+        })?;
+        self.pairs.extend(pairs.into_iter().map(|p| (p.name, Pair { a: p.a, scaling: p.scaling })));
+        Ok(())
     }
 
     /// Adds to the newest group.
@@ -149,7 +164,8 @@ impl NativeOptimizer {
     #[napi(constructor)]
     pub fn new(kind: String, groups: &NativeGroups, options: NativeOptimizerOptions) -> napi::Result<Self> {
         guard(|| {
-            let inner = Arc::new(Mutex::new(OptimizerOptions::from(options).build(&kind, groups.groups.clone())?));
+            let options = OptimizerOptions { pairs: groups.pairs.clone(), ..OptimizerOptions::from(options) };
+            let inner = Arc::new(Mutex::new(options.build(&kind, groups.groups.clone())?));
             Ok(Self { inner, models: groups.models.clone() })
         })
     }

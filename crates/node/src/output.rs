@@ -32,4 +32,8 @@ impl NativeOutput {
     pub fn loss(&self) -> Option<NativeTensor> {
         self.0.loss.clone().map(Into::into)
     }
+    #[napi(getter)]
+    pub fn penalty(&self) -> Option<NativeTensor> {
+        self.0.penalty.clone().map(Into::into)
+    }
 }

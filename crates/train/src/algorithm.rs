@@ -29,6 +29,8 @@ pub trait Algorithm: Send {
 
 /// What one update goes by.
 pub struct Settings<'a> {
+    /// The parameter's.
+    pub name: &'a str,
     pub lr: f64,
     pub weight_decay: f64,
     pub projection: Option<&'a Projection>,

@@ -4,11 +4,13 @@ use crate::adafactor::{Adafactor, AdafactorOptions};
 use crate::adamw::AdamW;
 use crate::adamw8bit::AdamW8bit;
 use crate::galore::GaLoreAdamW;
+use crate::lora_fa::{LoraFa, Pair};
 use crate::muon::{AdjustLr, Muon};
 use crate::optimizer::{Group, Optimizer};
 use crate::projection::{ProjType, Projection, Quantisation, DEFAULT_QUANTISATION};
 use crate::q_galore::QGaLoreAdamW;
 use crate::sgd::Sgd;
+use std::collections::HashMap;
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
 
@@ -33,6 +35,8 @@ pub struct OptimizerOptions {
     pub ns_coefficients: Option<Vec<f64>>,
     pub ns_steps: Option<usize>,
     pub adjust_lr_fn: Option<String>,
+    /// LoRA-FA's, by the names of the parameters that step with them.
+    pub pairs: HashMap<String, Pair>,
 }
 
 impl OptimizerOptions {
@@ -64,6 +68,10 @@ impl OptimizerOptions {
             "GaLoreAdamW" => {
                 let correct = o.correct_bias.unwrap_or(true);
                 Optimizer::new(groups, lr, decay, GaLoreAdamW::new(betas, eps(1e-6), correct)?)
+            }
+            "LoraFA" => {
+                let correct = o.correct_bias.unwrap_or(true);
+                Optimizer::new(groups, lr, decay, LoraFa::new(betas, eps(1e-6), correct, o.pairs.clone())?)
             }
             "QGaLoreAdamW" => Optimizer::new(groups, lr, decay, QGaLoreAdamW::new(betas, eps(1e-8))?),
             "Muon" => {
@@ -140,7 +148,7 @@ mod tests {
     #[test]
     fn every_optimizer_is_built_from_its_defaults_alone() {
         let options = OptimizerOptions { lr: 0.1, ..Default::default() };
-        for kind in ["AdamW", "AdamW8bit", "SGD", "GaLoreAdamW", "QGaLoreAdamW", "Muon"] {
+        for kind in ["AdamW", "AdamW8bit", "SGD", "GaLoreAdamW", "LoraFA", "QGaLoreAdamW", "Muon"] {
             assert!(options.build(kind, groups()).is_ok(), "{kind}");
         }
         let relative = OptimizerOptions::default();

@@ -72,13 +72,14 @@ impl Optimizer {
     pub fn step(&mut self, lr_scale: f64) -> Result<()> {
         let Self { groups, lr, weight_decay, algorithm, state } = self;
         for group in groups.iter() {
-            let settings = Settings {
-                lr: group.lr.unwrap_or(*lr) * lr_scale,
-                weight_decay: group.weight_decay.unwrap_or(*weight_decay),
-                projection: group.projection.as_ref(),
-            };
             for (name, param) in &group.params {
                 let Some(grad) = param.grad() else { continue };
+                let settings = Settings {
+                    name,
+                    lr: group.lr.unwrap_or(*lr) * lr_scale,
+                    weight_decay: group.weight_decay.unwrap_or(*weight_decay),
+                    projection: group.projection.as_ref(),
+                };
                 let value = param.array()?;
                 let wide = compute_dtype(value.dtype());
                 let s = state.entry(name.clone()).or_default();
@@ -109,6 +110,7 @@ impl Optimizer {
         for group in &self.groups {
             for (name, param) in &group.params {
                 let settings = Settings {
+                    name,
                     lr: group.lr.unwrap_or(self.lr),
                     weight_decay: group.weight_decay.unwrap_or(self.weight_decay),
                     projection: group.projection.as_ref(),

@@ -145,7 +145,8 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
             if node.has_merged() {
                 return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
             }
-            let mut site = Site::of(node, &path)?;
+            let measured = a.measured.get(&path).cloned().unwrap_or_default();
+            let mut site = Site::of(node, &path)?.with(measured);
             site.first = node.tuner::<Layer<K::Adapter>>().is_none();
             sites.push(site);
             places.push(Place { id: node.id(), path });

@@ -4,6 +4,7 @@ use crate::bias::Bias;
 use crate::config::{Dialect, TunerConfig, Typed};
 use crate::fields::{Declared, Fields};
 use crate::init::Init;
+use crate::lifecycle::measure::Measurements;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::combine::Combination;
@@ -88,6 +89,8 @@ pub struct Attach<'a> {
     pub folder: Option<&'a Path>,
     /// Lists of blocks that others have taken the place of, by path: what is put here comes back when the call fails.
     pub replaced: &'a mut Vec<(String, Vec<Node>)>,
+    /// What data told of layers.
+    pub measured: &'a Measurements,
 }
 
 /// What attaching tells the life cycle.

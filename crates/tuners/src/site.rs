@@ -1,5 +1,6 @@
 //! A layer that an adapter sits on, and a call of it.
 
+use crate::lifecycle::measure::Measured;
 use candle_core::{DType, Device};
 use swift_tuners_nn::module::{Args, Ints, Node, Value, WeightKind, Weights};
 use swift_tuners_nn::ops::{self, Conv2dShape, WeightLayout};
@@ -22,6 +23,8 @@ pub struct Site {
     /// Of the base.
     pub base_dtype: DType,
     pub device: Device,
+    /// What data told of it.
+    pub measured: Measured,
     weight: Param,
 }
 
@@ -44,9 +47,15 @@ impl Site {
             first: true,
             base_dtype: weight.dtype(),
             device: weight.device(),
+            measured: Measured::default(),
             shape,
             weight,
         })
+    }
+
+    /// The same with what data told of it.
+    pub fn with(self, measured: Measured) -> Self {
+        Self { measured, ..self }
     }
 
     /// Fails unless the layer is of one of the kinds that a tuner is written for.

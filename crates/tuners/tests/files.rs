@@ -57,7 +57,7 @@ fn what_is_written_has_python_s_names_types_and_shapes() {
     ];
     for case in cases(&tuners) {
         let temp = Temp::new().unwrap();
-        let options = SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX };
+        let options = SaveOptions { names: None, peft_format: false, safe: true, max_shard: u64::MAX, initial: None };
         loaded(&case, &case.join("checkpoint")).unwrap().save_pretrained(&temp.0.join("saved"), &options).unwrap();
         let mut expected = header(&case.join("checkpoint").join(FILE));
         // The bases that all layers share, which Python repeats with each of them.

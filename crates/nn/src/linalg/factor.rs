@@ -23,13 +23,9 @@ pub fn svd(x: &Array, rank: usize) -> Result<(Array, Array, Array)> {
 /// About the largest `rank` singular triplets, as `torch.svd_lowrank` draws and computes them: the range of the weight (the
 /// shorter way round) times random vectors, sharpened by `iterations` passes of the weight.
 ///
-/// Halko et al. 2009 (arXiv 0909.4061), algorithms 4.4 and 5.1.
+/// There are as many as the shorter side has where `rank` is more. Halko et al. 2009 (arXiv 0909.4061), algorithms 4.4 and 5.1.
 pub fn svd_lowrank(x: &Array, rank: usize, iterations: usize, g: &mut Generator) -> Result<(Array, Array, Array)> {
     let (rows, columns) = x.dims2()?;
-    if rank > rows.min(columns) {
-        let why = format!("{rank} is larger than the {} singular values of the weight", rows.min(columns));
-        return Err(Error::config("r", why));
-    }
     let wide = rows < columns;
     let x = to_faer(x)?;
     let tall = if wide { x.transpose().to_owned() } else { x };
@@ -40,9 +36,20 @@ pub fn svd_lowrank(x: &Array, rank: usize, iterations: usize, g: &mut Generator)
         q = (&tall * &q).qr().compute_thin_Q();
     }
     let inner = from_faer((q.transpose() * &tall).as_ref(), DType::F64)?;
-    let (u, s, vt) = svd(&inner, rank)?;
+    let (u, s, vt) = svd(&inner, rank.min(rows).min(columns))?;
     let u = from_faer((&q * to_faer(&u)?).as_ref(), DType::F32)?;
     Ok(if wide { (vt.t()?.contiguous()?, s, u.t()?.contiguous()?) } else { (u, s, vt) })
+}
+
+/// Moore's and Penrose's inverse in f64, singular values below `cut` times the largest taken for zero (`torch.linalg.pinv`).
+pub fn pseudo_inverse(x: &Array, cut: f64) -> Result<Array> {
+    let m = to_faer(x)?;
+    let svd = m.thin_svd().map_err(|_| Error::Argument("the singular value decomposition did not converge".into()))?;
+    let s: Vec<f64> = (0..m.nrows().min(m.ncols())).map(|i| svd.S()[i]).collect();
+    let most = s.iter().fold(0f64, |m, &v| m.max(v));
+    let inverse = |v: f64| if v > cut * most { 1. / v } else { 0. };
+    let scaled = Mat::from_fn(m.ncols(), s.len(), |i, j| svd.V()[(i, j)] * inverse(s[j]));
+    from_faer((scaled * svd.U().transpose()).as_ref(), DType::F64)
 }
 
 /// The thin QR decomposition, in f64 inside: `x [m, n]` → `q [m, k]`, `r [k, n]` with `k = min(m, n)`.

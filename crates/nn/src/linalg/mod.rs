@@ -14,7 +14,7 @@ mod rotation;
 mod solve;
 
 pub use circulant::block_circulant;
-pub use factor::{qr, svd, svd_lowrank, unique_q};
+pub use factor::{pseudo_inverse, qr, svd, svd_lowrank, unique_q};
 pub use fold::fold_columns;
 pub use gram_schmidt::gram_schmidt;
 pub use grouped::grouped_product;

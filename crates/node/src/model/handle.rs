@@ -30,7 +30,7 @@ impl NativeModel {
         self.shared.lock().clone().ok_or(Error::Disposed("model"))
     }
 
-    pub(super) fn read<T>(&self, f: impl FnOnce(&TunedModel) -> Result<T>) -> napi::Result<T> {
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&TunedModel) -> Result<T>) -> napi::Result<T> {
         guard(|| f(&self.get()?.tree.read_recursive()))
     }
 

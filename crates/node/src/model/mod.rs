@@ -5,6 +5,7 @@ mod files;
 mod groups;
 mod handle;
 mod load;
+mod measure;
 mod parameters;
 mod passes;
 mod steps;

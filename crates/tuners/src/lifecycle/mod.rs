@@ -2,6 +2,7 @@
 
 mod activation;
 mod groups;
+pub(crate) mod measure;
 mod merge;
 mod slots;
 mod steps;
@@ -9,6 +10,7 @@ mod weighted;
 
 pub use activation::{Offload, RowIds};
 pub use groups::{GaLoreGroup, ParamGroup};
+pub use measure::Measure;
 pub use slots::{Format, Slot};
 pub use swift_tuners_nn::combine::{Combination, SignMethod};
 pub use weighted::WeightedOptions;
@@ -131,6 +133,8 @@ pub struct TunedModel {
     own: Mutex<HashMap<AdapterId, Arc<Vec<OwnParam>>>>,
     /// [`Attach::replaced`], while a call may fail.
     replaced: Vec<(String, Vec<Node>)>,
+    /// What data told of layers, for the adapters that come next.
+    measured: measure::Measurements,
 }
 
 /// A parameter that belongs to one adapter alone.
@@ -180,6 +184,7 @@ impl TunedModel {
             offload_dir: Mutex::default(),
             own: Mutex::default(),
             replaced: Vec::new(),
+            measured: HashMap::new(),
         }
     }
 
@@ -219,6 +224,14 @@ impl TunedModel {
 
     pub(crate) fn id(&self, name: &str) -> Result<AdapterId> {
         self.adapters.get(name).map(|a| a.id).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Changes what is known of an adapter whose tensors have changed.
+    pub(crate) fn set_config(&mut self, name: &str, config: TunerConfig) {
+        self.own.lock().clear();
+        if let Some(adapter) = self.adapters.get_mut(name) {
+            adapter.config = config;
+        }
     }
 
     pub(crate) fn unknown(&self, name: &str) -> Error {
@@ -293,7 +306,7 @@ impl TunedModel {
         });
     }
 
-    fn remove_from_tree(&mut self, ids: &[AdapterId]) {
+    pub(crate) fn remove_from_tree(&mut self, ids: &[AdapterId]) {
         self.own.lock().clear();
         for_each_node_mut(&mut self.model.root, &mut |node| {
             node.tuners.retain_mut(|t| !ids.iter().any(|&id| t.detach(id)));
@@ -346,6 +359,7 @@ impl TunedModel {
                     m.add(thread, &name, &config, options, &mut init)?;
                 }
             }
+            m.measured.clear();
             m.train_extra_states(&extra)?;
             m.extra_state_keys.extend(options.extra_state_keys.iter().cloned());
             Ok(skipped)
@@ -425,8 +439,9 @@ impl TunedModel {
         }
         let others = self.adapters.values().map(|a| &a.config).collect();
         let folder = options.folder.as_deref();
-        let (model, replaced) = (&mut self.model, &mut self.replaced);
-        let attachment = (method.attach)(&mut Attach { model, id, name, config, others, init, folder, replaced })?;
+        let (model, replaced, measured) = (&mut self.model, &mut self.replaced, &self.measured);
+        let attachment =
+            (method.attach)(&mut Attach { model, id, name, config, others, init, folder, replaced, measured })?;
         let first = self.adapters.is_empty();
         let Attachment { mut config, bias, shared, unmergeable, penalised } = attachment;
         // As resolved, and once: later adapters look at it.

@@ -1,6 +1,9 @@
 //! The fields of LoRA's configurations: what both of Python's worlds have, and each one's own.
 
+use super::corda::CordaConfig;
+use super::eva::EvaConfig;
 use super::loftq::LoftQConfig;
+use super::lora_ga::LoraGaConfig;
 use super::variant::{self, ArrowConfig, BdLoraConfig, KasaConfig, MontecloraConfig, VeloraConfig};
 use crate::config::Dialect;
 use crate::fields::{FieldType, Patterns, Probability, Unsupported};
@@ -64,15 +67,18 @@ crate::config! {
         /// The weight rounded to a few bits, and a LoRA that starts with what that lost; with `initLoraWeights: 'loftq'`. Li et al.
         /// 2023 (arXiv 2310.08659).
         loftq_config: Given<LoftQConfig> = Given(None);
-        eva_config: Unsupported = Unsupported;
-        corda_config: Unsupported = Unsupported;
+        /// Of `initLoraWeights: 'eva'`, which `initializeLoraEvaWeights` goes on with. Paischer et al. 2024 (arXiv 2410.07170).
+        eva_config: Option<EvaConfig> = None;
+        /// Of `initLoraWeights: 'corda'`, which `preprocessCorda` prepares. Yang et al. 2024 (arXiv 2406.05223).
+        corda_config: Option<CordaConfig> = None;
         /// On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717).
         use_qalora: bool = false;
         /// Inputs of a group.
         qalora_group_size: usize = 16, in 1..;
         /// Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157).
         arrow_config: Option<ArrowConfig> = None;
-        lora_ga_config: Unsupported = Unsupported;
+        /// Of `initLoraWeights: 'lora_ga'`, which `preprocessLoraga` prepares. Wang et al. 2024 (arXiv 2407.05000).
+        lora_ga_config: Option<LoraGaConfig> = None;
         /// Training keeps inputs compressed. Miles et al. 2024 (arXiv 2405.17991).
         velora_config: Option<VeloraConfig> = None;
         /// Training samples around A. Sengupta et al. 2024 (arXiv 2411.04358).
@@ -155,6 +161,12 @@ pub enum Start {
     PissaFast(usize),
     /// Li et al. 2023 (arXiv 2310.08659).
     LoftQ,
+    /// Paischer et al. 2024 (arXiv 2410.07170).
+    Eva,
+    /// Yang et al. 2024 (arXiv 2406.05223).
+    Corda,
+    /// Wang et al. 2024 (arXiv 2407.05000).
+    LoraGa,
     /// B spans what the weight does least, and stays; A is zero. arXiv 2604.01694.
     Mica,
     /// Büyükakyüz 2024 (arXiv 2406.01775).
@@ -162,9 +174,10 @@ pub enum Start {
 }
 
 impl FieldType for Start {
-    const WANTED: &'static str = "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora, mica or loftq";
+    const WANTED: &'static str =
+        "true, false, gaussian, orthogonal, pissa, pissa_niter_<number>, olora, mica, loftq, eva, corda or lora_ga";
     fn typescript() -> String {
-        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'".into()
+        "boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'".into()
     }
     fn of(value: &Json) -> Option<Self> {
         match value {
@@ -177,6 +190,9 @@ impl FieldType for Start {
                 "olora" => Some(Self::Olora),
                 "mica" => Some(Self::Mica),
                 "loftq" => Some(Self::LoftQ),
+                "eva" => Some(Self::Eva),
+                "corda" => Some(Self::Corda),
+                "lora_ga" => Some(Self::LoraGa),
                 "true" => Some(Self::Default),
                 other => other.strip_prefix("pissa_niter_")?.parse().ok().map(Self::PissaFast),
             },
@@ -194,6 +210,9 @@ impl FieldType for Start {
             Self::Olora => "olora".into(),
             Self::Mica => "mica".into(),
             Self::LoftQ => "loftq".into(),
+            Self::Eva => "eva".into(),
+            Self::Corda => "corda".into(),
+            Self::LoraGa => "lora_ga".into(),
         }
     }
 }
@@ -290,9 +309,22 @@ unsupported_as!(EmptyObject, Json::Object(Default::default()));
 impl LoraFields {
     /// Rank and scaling for one module, after the patterns.
     pub fn rank_and_scaling(&self, name: &str) -> Result<(usize, f64)> {
+        let (r, alpha) = self.rank_and_alpha(name)?;
+        Ok((r, self.scaling(r, alpha)))
+    }
+
+    pub fn rank_and_alpha(&self, name: &str) -> Result<(usize, f64)> {
         let r = target::pattern_value(&self.rank_pattern.0, "rank_pattern", name)?.map_or(self.r, |r| r as usize);
         let alpha = target::pattern_value(&self.alpha_pattern.0, "alpha_pattern", name)?.unwrap_or(self.lora_alpha.0);
-        Ok((r, if self.use_rslora { alpha / (r as f64).sqrt() } else { alpha / r as f64 }))
+        Ok((r, alpha))
+    }
+
+    pub fn scaling(&self, r: usize, alpha: f64) -> f64 {
+        if self.use_rslora {
+            alpha / (r as f64).sqrt()
+        } else {
+            alpha / r as f64
+        }
     }
 
     /// The type of the adapter's matrices: what is asked for, else the base's in SWIFT and at least f32 in PEFT.
@@ -329,8 +361,8 @@ pub fn check_peft(c: &PeftLoraConfig) -> Result<()> {
 
 /// What the fields of SWIFT's classes do not allow together.
 pub fn check_swift(lora: &LoraFields, lorap_lr_ratio: Option<f64>, blocks: Option<&[bool]>) -> Result<()> {
-    if matches!(lora.init_lora_weights, Start::Mica | Start::LoftQ) {
-        return Err(Error::config("init_lora_weights", "mica and loftq are PEFT's alone"));
+    if matches!(lora.init_lora_weights, Start::Mica | Start::LoftQ | Start::Eva | Start::Corda | Start::LoraGa) {
+        return Err(Error::config("init_lora_weights", "mica, loftq, eva, corda and lora_ga are PEFT's alone"));
     }
     refuse_tokens(lora)?;
     check(lora, lorap_lr_ratio, blocks)

@@ -1,6 +1,7 @@
 //! First values of LoRA's matrices.
 
 use super::loftq::loftq;
+use super::{corda, lora_ga};
 use super::{LoraFields, PeftLoraConfig, Start};
 use crate::init::Init;
 use crate::site::Site;
@@ -53,10 +54,17 @@ pub fn matrices(
         });
         return Ok((a, b, bias.transpose()?));
     }
+    if start == Start::Eva {
+        // A stays as its constructor leaves it until data tells.
+        let shape = shape_a.clone();
+        let a = init.param(&shape_a, move |g| Ok(g.layer(&shape, false)?.0))?;
+        init.discard(|g| g.layer(&shape_b, false))?;
+        return Ok((a, init.constant(&shape_b, 0.)?, None));
+    }
     init.discard(|g| Ok((g.layer(&shape_a, false)?, g.layer(&shape_b, c.lora_bias)?)))?;
     let bias = c.lora_bias.then(|| init.constant(&[site.outputs], 0.)).transpose()?;
     let (a, b) = match start {
-        Start::Default | Start::Random => {
+        Start::Default | Start::Random | Start::Eva => {
             let shape = shape_a.clone();
             let a = init.param(&shape_a, move |g| g.kaiming_uniform(&shape, 5f64.sqrt()))?;
             (a, init.constant(&shape_b, 0.)?)
@@ -86,7 +94,12 @@ pub fn matrices(
             (a, b)
         }
         Start::Mica => (init.constant(&shape_a, 0.)?, minor(site, r, &shape_b, init)?),
-        Start::Pissa | Start::PissaFast(_) | Start::Olora | Start::LoftQ => {
+        Start::LoraGa if site.measured.gradient.is_none() => {
+            let shape = shape_a.clone();
+            let a = init.param(&shape_a, move |g| g.kaiming_uniform(&shape, 5f64.sqrt()))?;
+            (a, init.constant(&shape_b, 0.)?)
+        }
+        Start::Pissa | Start::PissaFast(_) | Start::Olora | Start::LoftQ | Start::Corda | Start::LoraGa => {
             let weight = site.matrix()?;
             let mut rounded = None;
             let (a, b) = match start {
@@ -97,6 +110,22 @@ pub fn matrices(
                     (a, b)
                 }
                 Start::Olora => olora(&weight, r)?,
+                Start::Corda => {
+                    let config = peft.and_then(|p| p.corda_config.clone()).unwrap_or_default();
+                    corda::factors(&config, site, r, scaling)?
+                }
+                Start::LoraGa => {
+                    let config = peft.and_then(|p| p.lora_ga_config.as_ref());
+                    lora_ga::factors(config, site, r, scaling, init)?
+                        .ok_or_else(|| Error::Invalid(format!("{}: no gradient", site.path)))?
+                }
+                Start::PissaFast(_) if r > site.outputs.min(site.inputs) => {
+                    let most = site.outputs.min(site.inputs);
+                    return Err(Error::config(
+                        "r",
+                        format!("{r} is larger than the {most} singular values of {}", site.path),
+                    ));
+                }
                 Start::PissaFast(iterations) => {
                     let (u, s, vt) = init.draw(|g| svd_lowrank(&weight, r, iterations, g))?;
                     balanced(&u, s, &vt, scaling)?
