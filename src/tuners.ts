@@ -492,7 +492,7 @@ export interface LoraFields {
   /** Of `initLoraWeights: 'eva'`, which `initializeLoraEvaWeights` goes on with. Paischer et al. 2024 (arXiv 2410.07170). */
   evaConfig?: { rho?: number; tau?: number; use_label_mask?: boolean; label_mask_value?: number; whiten?: boolean; adjust_scaling_factors?: boolean } | null
   /** Of `initLoraWeights: 'corda'`, which `preprocessCorda` prepares. Yang et al. 2024 (arXiv 2406.05223). */
-  cordaConfig?: { cache_file?: ; covariance_file?: ; corda_method?: 'ipm' | 'kpm'; verbose?: boolean; use_float16_for_covariance?: ; prune_temporary_fields?: boolean } | null
+  cordaConfig?: { corda_method?: 'ipm' | 'kpm'; verbose?: boolean; prune_temporary_fields?: boolean } | null
   /** On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717). Default false. */
   useQalora?: boolean
   /** Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157). */
@@ -539,7 +539,7 @@ export class LoraConfig extends PeftConfig {
   declare readonly useBdlora: { target_modules_bd_a?: string[] | null; target_modules_bd_b?: string[] | null; nblocks?: number; match_strict?: boolean } | null
   declare readonly loftqConfig: { loftq_bits?: number; loftq_iter?: number }
   declare readonly evaConfig: { rho?: number; tau?: number; use_label_mask?: boolean; label_mask_value?: number; whiten?: boolean; adjust_scaling_factors?: boolean } | null
-  declare readonly cordaConfig: { cache_file?: ; covariance_file?: ; corda_method?: 'ipm' | 'kpm'; verbose?: boolean; use_float16_for_covariance?: ; prune_temporary_fields?: boolean } | null
+  declare readonly cordaConfig: { corda_method?: 'ipm' | 'kpm'; verbose?: boolean; prune_temporary_fields?: boolean } | null
   declare readonly useQalora: boolean
   declare readonly arrowConfig: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
   declare readonly loraGaConfig: { direction?: 'ArBr' | 'A2rBr' | 'ArB2r' | 'random'; scale?: 'stable' | 'weight_svd' | 'gd_scale' | 'unit'; stable_gamma?: number } | null
@@ -2732,7 +2732,7 @@ export interface AdaLoraFields {
   /** Default 0.0. */
   loraDropout?: number
   /** False starts with random triplets, so that the adapter acts at once. Default true. */
-  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  initLoraWeights?: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   /** Adapts a tied output projection together with a saved embedding. Default false. */
   ensureWeightTying?: boolean
   /** Tokens whose rows of the embedding train, too (of the modules whose names end so, where they are by name). */
@@ -2770,7 +2770,7 @@ export class AdaLoraConfig extends PeftConfig {
   declare readonly rankPattern: Record<string, boolean[]> | null
   declare readonly loraAlpha: number
   declare readonly loraDropout: number
-  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq'
+  declare readonly initLoraWeights: boolean | 'gaussian' | 'orthogonal' | 'pissa' | `pissa_niter_${number}` | 'olora' | 'mica' | 'loftq' | 'eva' | 'corda' | 'lora_ga'
   declare readonly ensureWeightTying: boolean
   declare readonly trainableTokenIndices: number[] | Record<string, number[]> | null
   declare readonly r: number

@@ -14,6 +14,14 @@ export declare class NativeCancelFlag {
   cancel(): void
 }
 
+export declare class NativeEva {
+  constructor(model: NativeModel, adapter: string)
+  /** Takes a batch in; the first one, which is looked at before, comes again. True when that was enough. */
+  step(inputs: NativeInputs, cancel: NativeCancelFlag): Promise<boolean>
+  /** Puts the components into the adapter. */
+  finish(): Promise<void>
+}
+
 export declare class NativeGeneration {
   constructor(model: NativeModel, inputs: NativeInputs, options: NativeGenerateOptions, thread: number, active?: Array<string> | undefined | null, cancel?: NativeCancelFlag | undefined | null)
   /** The next token id of each row, or null at the end. */
@@ -24,6 +32,8 @@ export declare class NativeGeneration {
 export declare class NativeGroups {
   constructor()
   addGroup(lowRank?: NativeProjection | undefined | null): void
+  /** Takes the pairs of factors of a model's LoRAs, for an optimizer that steps with them, and freezes the first of each. */
+  pair(model: NativeModel): void
   /** Adds to the newest group. */
   add(parameter: NativeParameter): void
 }
@@ -90,6 +100,8 @@ export declare class NativeModel {
   /** Seed and position of the random numbers that training passes draw. */
   setSeed(seed: number, drawn: number): void
   get drawn(): number
+  /** Adds what one batch tells of the layers that a configuration (JSON) means: `gradient` or `covariance`. */
+  measure(kind: string, config: string, inputs: NativeInputs, cancel: NativeCancelFlag): Promise<void>
   /** Names here and below stand behind `prefix`. */
   namedModules(prefix: string): Array<string>
   namedParameters(prefix: string): Array<NativeParameterInfo>
@@ -139,6 +151,7 @@ export declare class NativeOutput {
   get lastHiddenState(): NativeTensor | null
   get sample(): NativeTensor | null
   get loss(): NativeTensor | null
+  get penalty(): NativeTensor | null
 }
 
 /** A trainable parameter by reference: a model's, or one that JavaScript made for a head of its own. */

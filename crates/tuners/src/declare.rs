@@ -178,10 +178,11 @@ macro_rules! object {
                 let mut out = String::from("{ ");
                 $(
                     let optional = <$type as $crate::fields::FieldType>::typescript();
-                    out.push_str(&format!("{}?: {optional}; ", stringify!($field)));
+                    if !optional.is_empty() {
+                        out.push_str(&format!("{}?: {optional}; ", stringify!($field)));
+                    }
                 )*
-                out.truncate(out.len() - 2);
-                out + " }"
+                out.trim_end_matches("; ").trim_end().to_owned() + " }"
             }
             fn of(value: &serde_json::Value) -> Option<Self> {
                 Self::read("", value).ok()

@@ -8,7 +8,7 @@ mod mixed;
 
 use crate::blocks::Probe;
 use crate::config::Dialect;
-use crate::fields::Probability;
+use crate::fields::{Probability, Required};
 use crate::method::{Attach, Attachment, Kind};
 use crate::site::Site;
 use crate::target::{attach_at, Place};
@@ -32,7 +32,7 @@ crate::config! {
         /// The model's; by default as it is.
         hidden_size: Option<usize> = None;
         /// Folders of the LoRA experts, by their names: they are loaded with the adapter, and paths may be relative to its folder.
-        adapters: Option<Json> = None;
+        adapters: Required<Json>;
         /// Scalings of a token sum to one.
         enable_softmax: bool = true;
         /// The same over the chosen experts alone, with `topKLora`.
@@ -148,11 +148,8 @@ impl Kind for XLora {
 }
 
 fn folders(c: &XLoraConfig) -> Result<Vec<(String, String)>> {
-    let none = Map::new();
-    let given = match &c.adapters {
-        None | Some(Json::Null) => &none,
-        Some(Json::Object(given)) => given,
-        Some(_) => return Err(Error::config("adapters", "expected an object of folders by names")),
+    let Json::Object(given) = &c.adapters.0 else {
+        return Err(Error::config("adapters", "expected an object of folders by names"));
     };
     given
         .iter()
