@@ -504,6 +504,431 @@ export class LoraConfig extends PeftConfig {
   }
 }
 
+/** Low-rank updates of clusters of the weight's rows, inside of its principal subspace. Zheng et al. 2025 (NeurIPS). */
+export interface AdamssFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Dimensions of the principal subspace. Default 100. */
+  r?: number
+  /** Clusters of rows. Default 5. */
+  numSubspaces?: number
+  /** Rank of a cluster's update. Default 1. */
+  subspaceRank?: number
+  /** 'orthogonal' starts with B zero; false or null at random, so that the adapter acts at once. Default 'orthogonal'. */
+  initWeights?: 'orthogonal' | false | null
+  /** Training clusters by their importance is not supported. Default false. */
+  useAsa?: boolean
+  /** Default 50. */
+  asaTargetSubspaces?: number
+  /** Default 50. */
+  initWarmup?: number
+  /** Default 1000. */
+  finalWarmup?: number
+  /** Default 100. */
+  maskInterval?: number
+  /** Default 0.85. */
+  asaImportanceBeta?: number
+  /** Default 0.85. */
+  asaUncertaintyBeta?: number
+  /** Default 3.0. */
+  asaScheduleExponent?: number
+  /** Takes a cluster's rank from the singular values of its rows. Default false. */
+  useDynamicRank?: boolean
+  /** Share of the largest singular value that counts, with `useDynamicRank`. Default 0.1. */
+  svdThreshold?: number
+  /** Seed of the principal subspace. Default 0. */
+  randomSeed?: number
+}
+/** Low-rank updates of clusters of the weight's rows, inside of its principal subspace. Zheng et al. 2025 (NeurIPS). */
+export class AdamssConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly numSubspaces: number
+  declare readonly subspaceRank: number
+  declare readonly initWeights: 'orthogonal' | false | null
+  declare readonly useAsa: boolean
+  declare readonly asaTargetSubspaces: number
+  declare readonly initWarmup: number
+  declare readonly finalWarmup: number
+  declare readonly maskInterval: number
+  declare readonly asaImportanceBeta: number
+  declare readonly asaUncertaintyBeta: number
+  declare readonly asaScheduleExponent: number
+  declare readonly useDynamicRank: boolean
+  declare readonly svdThreshold: number
+  declare readonly randomSeed: number
+
+  constructor(fields: AdamssFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ADAMSS' }, raw))
+  }
+}
+
+/** A bias that is added to what layers give (arXiv 2509.15974). */
+export interface BeftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** False starts with random biases, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A bias that is added to what layers give (arXiv 2509.15974). */
+export class BeftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: BeftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'BEFT' }, raw))
+  }
+}
+
+/** Circulant blocks, each made of one vector. Chen et al. 2024 (arXiv 2407.19342). */
+export interface C3AFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Size of a block, which divides the layers' inputs and outputs. Default 256. */
+  blockSize?: number
+  /** Sizes by patterns that match the ends of module names. */
+  blockSizePattern?: Record<string, number>
+  /** How the vectors start: true is zero, false 'xavier_uniform'. Default 'xavier_uniform'. */
+  initWeights?: true | false | 'gaussian' | 'kaiming_uniform' | 'xavier_uniform'
+}
+/** Circulant blocks, each made of one vector. Chen et al. 2024 (arXiv 2407.19342). */
+export class C3AConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly blockSize: number
+  declare readonly blockSizePattern: Record<string, number>
+  declare readonly initWeights: true | false | 'gaussian' | 'kaiming_uniform' | 'xavier_uniform'
+
+  constructor(fields: C3AFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'C3A' }, raw))
+  }
+}
+
+/** Takes a subspace out of the weight and puts an update there (Decompositional Efficient Fine-Tuning, 2025). */
+export interface DeftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Dimensions of the subspace; at most the layer's outputs. Default 8. */
+  r?: number
+  /** How the subspace's projection is made of the trained matrix. Default 'relu'. */
+  decompositionMethod?: 'relu' | 'qr'
+  /** Scale of a random start (`initWeights: false`). Default 1.0. */
+  initScale?: number
+  /** The update is scaled by `alpha / r`; absent or 0: not scaled. */
+  alpha?: number | null
+  /** Only takes the subspace out, without an update. Default false. */
+  para?: boolean
+  /** Dropout of what the update gets. Default 0.0. */
+  deftDropout?: number
+  /** False starts with a random update, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Takes a subspace out of the weight and puts an update there (Decompositional Efficient Fine-Tuning, 2025). */
+export class DeftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly decompositionMethod: 'relu' | 'qr'
+  declare readonly initScale: number
+  declare readonly alpha: number | null
+  declare readonly para: boolean
+  declare readonly deftDropout: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: DeftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'DEFT' }, raw))
+  }
+}
+
+/** Low-rank updates of bounded norm. Bini et al. 2025 (arXiv 2503.18225). */
+export interface DeloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of the update. Default 8. */
+  r?: number
+  /** Where the bound of the update's norm starts; it trains. Default 15.0. */
+  deloraLambda?: number
+  /** Dropout of what the update gets. Default 0.0. */
+  moduleDropout?: number
+  /** False starts with random matrices, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  rankPattern?: Record<string, number>
+  /** Bounds by patterns that match the ends of module names. */
+  lambdaPattern?: Record<string, number>
+}
+/** Low-rank updates of bounded norm. Bini et al. 2025 (arXiv 2503.18225). */
+export class DeloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly deloraLambda: number
+  declare readonly moduleDropout: number
+  declare readonly initWeights: boolean
+  declare readonly rankPattern: Record<string, number>
+  declare readonly lambdaPattern: Record<string, number>
+
+  constructor(fields: DeloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'DELORA' }, raw))
+  }
+}
+
+/** Scales and shifts of weight and bias, each in one of several forms. Chavan et al. 2023 (arXiv 2306.07967). */
+export interface GloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of what has the form 'lora'. Default 8. */
+  r?: number
+  /** Form of the weight's scale A and shift B. Default 'lora'. */
+  configAB?: 'lora' | 'vector' | 'constant' | 'none'
+  /** Form of C, which the weight maps to a shift of the bias. Default 'lora'. */
+  configC?: 'lora' | 'vector' | 'none'
+  /** Form of the bias's scale D and shift E. Default 'constant'. */
+  configDE?: 'vector' | 'constant' | 'none'
+  /** False starts with random values, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Scales and shifts of weight and bias, each in one of several forms. Chavan et al. 2023 (arXiv 2306.07967). */
+export class GloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly configAB: 'lora' | 'vector' | 'constant' | 'none'
+  declare readonly configC: 'lora' | 'vector' | 'none'
+  declare readonly configDE: 'vector' | 'constant' | 'none'
+  declare readonly initWeights: boolean
+
+  constructor(fields: GloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'GLORA' }, raw))
+  }
+}
+
+/** Low-rank updates of blocks of the weight. Jung et al. 2025 (arXiv 2505.20355). */
+export interface GraloraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of a column of blocks; a block has a `graloraK`th of it. Default 32. */
+  r?: number
+  /** Rank of an update of the whole weight beside the blocks'. Default 0. */
+  hybridR?: number
+  /** The update is scaled by `alpha / (r + hybridR)`. Default 64. */
+  alpha?: number
+  /** Default 0.0. */
+  graloraDropout?: number
+  /** Blocks on a side. Default 2. */
+  graloraK?: number
+  /** False starts with random matrices throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Low-rank updates of blocks of the weight. Jung et al. 2025 (arXiv 2505.20355). */
+export class GraloraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly hybridR: number
+  declare readonly alpha: number
+  declare readonly graloraDropout: number
+  declare readonly graloraK: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: GraloraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'GRALORA' }, raw))
+  }
+}
+
+/** A low-rank matrix that multiplies the weight element by element. Huang et al. 2025 (ICLR). */
+export interface HiraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of what multiplies the weight. Default 32. */
+  r?: number
+  /** Default 0.0. */
+  hiraDropout?: number
+  /** True starts with B zero, 'gaussian' also with A normal, false with random matrices, so that the adapter acts at once. Default true. */
+  initWeights?: true | false | 'gaussian' | null
+  /** Ranks by patterns that match the ends of module names; as in PEFT 0.21 only those of a layer's second adapter and later ones. */
+  rankPattern?: Record<string, number>
+}
+/** A low-rank matrix that multiplies the weight element by element. Huang et al. 2025 (ICLR). */
+export class HiraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly hiraDropout: number
+  declare readonly initWeights: true | false | 'gaussian' | null
+  declare readonly rankPattern: Record<string, number>
+
+  constructor(fields: HiraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'HIRA' }, raw))
+  }
+}
+
 /** Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484). */
 export interface HRAFields {
   /** What the model is for; classifiers train their head, too. */
@@ -649,6 +1074,292 @@ export class LoHaConfig extends PeftConfig {
   }
 }
 
+/** A Kronecker product of two small matrices. Yeh et al. 2023 (arXiv 2309.14859). */
+export interface LoKrFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Rank of what is factored. Default 8. */
+  r?: number
+  /** The product is scaled by `alpha / r`. Default 8. */
+  alpha?: number
+  /** Chance that an output of the update is left out in training. Default 0.0. */
+  rankDropout?: number
+  /** Chance that a layer's update is left out in training. Default 0.0. */
+  moduleDropout?: number
+  /** Convolutions larger than 1×1 get a core of their kernel's size (proposition 3 of FedPara). Default false. */
+  useEffectiveConv2d?: boolean
+  /** Factors the left matrix, too, where it is larger than twice the rank. Default false. */
+  decomposeBoth?: boolean
+  /** Size of the left matrix, or the most that it may have; -1: as near to a square as the layer's sizes allow. Default -1. */
+  decomposeFactor?: number
+  /** Scales the outputs that `rankDropout` leaves. Default false. */
+  rankDropoutScale?: boolean
+  /** How the matrices start: true (the left one zero), 'lycoris' (the right one zero), false (all random, so that the adapter acts at once). Default true. */
+  initWeights?: true | 'lycoris' | false
+  rankPattern?: Record<string, number>
+  alphaPattern?: Record<string, number>
+}
+/** A Kronecker product of two small matrices. Yeh et al. 2023 (arXiv 2309.14859). */
+export class LoKrConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly alpha: number
+  declare readonly rankDropout: number
+  declare readonly moduleDropout: number
+  declare readonly useEffectiveConv2d: boolean
+  declare readonly decomposeBoth: boolean
+  declare readonly decomposeFactor: number
+  declare readonly rankDropoutScale: boolean
+  declare readonly initWeights: true | 'lycoris' | false
+  declare readonly rankPattern: Record<string, number>
+  declare readonly alphaPattern: Record<string, number>
+
+  constructor(fields: LoKrFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'LOKR' }, raw))
+  }
+}
+
+/** A small matrix that all shards of a weight share. Kang and Yin 2024 (arXiv 2409.15371). */
+export interface MissFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Inputs of a shard. Default 64. */
+  r?: number
+  /** Default 0.0. */
+  missDropout?: number
+  /** Columns of the matrix with `initWeights: 'mini'`, which repeat over the outputs. Default 1. */
+  miniR?: number
+  /** True starts at zero, false at random, so that the adapter acts at once; 'bat' multiplies shards by the matrix, 'mini' repeats it. Default true. */
+  initWeights?: true | false | 'bat' | 'mini'
+}
+/** A small matrix that all shards of a weight share. Kang and Yin 2024 (arXiv 2409.15371). */
+export class MissConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly missDropout: number
+  declare readonly miniR: number
+  declare readonly initWeights: true | false | 'bat' | 'mini'
+
+  constructor(fields: MissFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'MISS' }, raw))
+  }
+}
+
+/** A small network that makes the update of the weight itself. Zhong et al. 2024 (arXiv 2410.01870). */
+export interface PeanutFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Width of the network. Default 32. */
+  r?: number
+  /** Pairs of inner layers, the second of each with the first one's input added. Default 0. */
+  depth?: number
+  /** Activation, by its name in transformers. Default 'relu'. */
+  actFn?: string
+  /** Scale of the update. Default 1.0. */
+  scaling?: number
+  /** False starts with a random last layer, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A small network that makes the update of the weight itself. Zhong et al. 2024 (arXiv 2410.01870). */
+export class PeanutConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly depth: number
+  declare readonly actFn: string
+  declare readonly scaling: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: PeanutFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PEANUT' }, raw))
+  }
+}
+
+/** A rotation of the weight inside of its own principal subspace. Wu et al. 2025 (arXiv 2505.11235). */
+export interface PsoftFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Dimensions of the subspace. Default 32. */
+  r?: number
+  /** The update is scaled by `psoftAlpha / r`. Default 32. */
+  psoftAlpha?: number
+  /** Default 0.0. */
+  psoftDropout?: number
+  /** Where the singular values go: into B, or as roots into both. Default 'psoft_init'. */
+  abSvdInit?: 'psoft_init' | 'pissa_init'
+  /** The whole decomposition, or the principal part of it from a random start. Default 'full'. */
+  psoftSvd?: 'full' | 'lowrank'
+  /** Iterations of 'lowrank'. Default 10. */
+  psoftSvdLowrankNiter?: number
+  /** Seed of 'lowrank'. Default 0. */
+  randomSeed?: number
+  /** Keeps the subspace's map a rotation; false trains all of it. Default true. */
+  psoftOrth?: boolean
+  /** Trains a scale of each dimension that comes out of the map. Default true. */
+  psoftMagB?: boolean
+  /** Trains a scale of each dimension that goes into it. Default true. */
+  psoftMagA?: boolean
+  /** Computes the rotation as a series of `numCayleyNeumannTerms`. Default false. */
+  useCayleyNeumann?: boolean
+  /** Default 5. */
+  numCayleyNeumannTerms?: number
+  /** Bound of the series' argument, between 0 and 1. */
+  cayleyNeumannEps?: number | null
+  /** False starts with random maps, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** A rotation of the weight inside of its own principal subspace. Wu et al. 2025 (arXiv 2505.11235). */
+export class PsoftConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly psoftAlpha: number
+  declare readonly psoftDropout: number
+  declare readonly abSvdInit: 'psoft_init' | 'pissa_init'
+  declare readonly psoftSvd: 'full' | 'lowrank'
+  declare readonly psoftSvdLowrankNiter: number
+  declare readonly randomSeed: number
+  declare readonly psoftOrth: boolean
+  declare readonly psoftMagB: boolean
+  declare readonly psoftMagA: boolean
+  declare readonly useCayleyNeumann: boolean
+  declare readonly numCayleyNeumannTerms: number
+  declare readonly cayleyNeumannEps: number | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: PsoftFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PSOFT' }, raw))
+  }
+}
+
+/** Rotates and scales pairs of what layers give. Liao et al. 2024 (arXiv 2409.00119). */
+export interface RoadFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** How many values turn a pair: one angle and one scale ('road_1'), those of each output ('road_2'), or each output's own for both of its terms ('road_4'). Default 'road_1'. */
+  variant?: 'road_1' | 'road_2' | 'road_4'
+  /** Outputs of a group, whose halves are paired: an even number that divides the layers' outputs. Default 64. */
+  groupSize?: number
+  /** False starts with random rotations, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Rotates and scales pairs of what layers give. Liao et al. 2024 (arXiv 2409.00119). */
+export class RoadConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly variant: 'road_1' | 'road_2' | 'road_4'
+  declare readonly groupSize: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: RoadFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'ROAD' }, raw))
+  }
+}
+
 /** Learned vectors between random projections that all layers share. Kopiczko et al. 2023 (arXiv 2310.11454). */
 export interface VeraFields {
   /** What the model is for; classifiers train their head, too. */
@@ -722,10 +1433,23 @@ register({
   },
   peft: {
     LORA: LoraConfig,
+    ADAMSS: AdamssConfig,
+    BEFT: BeftConfig,
+    C3A: C3AConfig,
+    DEFT: DeftConfig,
+    DELORA: DeloraConfig,
+    GLORA: GloraConfig,
+    GRALORA: GraloraConfig,
+    HIRA: HiraConfig,
     HRA: HRAConfig,
     IA3: IA3Config,
     LOHA: LoHaConfig,
+    LOKR: LoKrConfig,
+    MISS: MissConfig,
+    PEANUT: PeanutConfig,
+    PSOFT: PsoftConfig,
+    ROAD: RoadConfig,
     VERA: VeraConfig,
   },
-  names: { applyGS: 'apply_GS' },
+  names: { applyGS: 'apply_GS', configAB: 'config_A_B', configC: 'config_C', configDE: 'config_D_E' },
 })
