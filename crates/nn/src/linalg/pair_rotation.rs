@@ -12,7 +12,13 @@ use rayon::prelude::*;
 /// Liao et al. 2024 (RoAd, arXiv 2409.00119), section 3.
 pub fn rotate_pairs(y: &Tensor, a: &Tensor, b: &Tensor, group: usize) -> Result<Tensor> {
     let n = y.last_dim();
-    if y.rank() == 0 || group == 0 || group % 2 != 0 || n % group != 0 || a.dims() != [n] || b.dims() != [n] {
+    if y.rank() == 0
+        || group == 0
+        || !group.is_multiple_of(2)
+        || !n.is_multiple_of(group)
+        || a.dims() != [n]
+        || b.dims() != [n]
+    {
         let actual = [y.dims(), a.dims(), b.dims()].concat();
         return Err(Error::Shape { path: "pairs to rotate".into(), expected: vec![n, group], actual });
     }

@@ -64,7 +64,7 @@ impl LayerKind for C3a {
         let sizes: Vec<(String, f64)> = c.block_size_pattern.0.iter().map(|(p, n)| (p.clone(), *n as f64)).collect();
         let block = target::pattern_value(&sizes, FIELD, &site.path)?.map_or(c.block_size, |b| b as usize);
         let (outputs, inputs) = (site.outputs, site.inputs);
-        if block == 0 || outputs % block != 0 || inputs % block != 0 {
+        if block == 0 || !outputs.is_multiple_of(block) || !inputs.is_multiple_of(block) {
             let why = format!("{block} does not divide {} [{outputs}, {inputs}]", site.path);
             return Err(Error::config("block_size", why));
         }

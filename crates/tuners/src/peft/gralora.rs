@@ -67,7 +67,7 @@ impl LayerKind for Gralora {
     fn new(c: &GraloraConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|_| site.is_linear(), "torch.nn.Linear or Conv1D")?;
         let (k, r, inputs, outputs) = (c.gralora_k, c.r, site.inputs, site.outputs);
-        if inputs % k != 0 || outputs % k != 0 {
+        if !inputs.is_multiple_of(k) || !outputs.is_multiple_of(k) {
             let why = format!("{k} does not divide {} [{outputs}, {inputs}]", site.path);
             return Err(Error::config("gralora_k", why));
         }

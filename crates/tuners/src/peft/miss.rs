@@ -72,12 +72,12 @@ impl LayerKind for Miss {
         let block = match c.init_weights {
             Start::Zero => init.constant(&[r, outputs], 0.)?,
             Start::Random => init.kaiming(&[r, outputs])?,
-            Start::Bat if inputs % r != 0 || outputs % r != 0 => {
+            Start::Bat if !inputs.is_multiple_of(r) || !outputs.is_multiple_of(r) => {
                 let why = format!("{path} [{outputs}, {inputs}] does not divide into shards of {r} × {r}");
                 return Err(Error::config("r", why));
             }
             Start::Bat => init.constant(&[outputs / r, r, r], 0.)?,
-            Start::Mini if outputs % c.mini_r != 0 => {
+            Start::Mini if !outputs.is_multiple_of(c.mini_r) => {
                 let why = format!("{} does not divide the {outputs} outputs of {path}", c.mini_r);
                 return Err(Error::config("mini_r", why));
             }

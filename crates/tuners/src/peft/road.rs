@@ -49,7 +49,7 @@ impl LayerKind for Road {
     type Adapter = Self;
 
     fn check(c: &RoadConfig) -> Result<()> {
-        if c.group_size == 0 || c.group_size % 2 != 0 {
+        if c.group_size == 0 || !c.group_size.is_multiple_of(2) {
             return Err(Error::config("group_size", format!("expected an even number, found {}", c.group_size)));
         }
         Ok(())
@@ -58,7 +58,7 @@ impl LayerKind for Road {
     fn new(c: &RoadConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|k| *k == WeightKind::Linear { transposed: false }, "torch.nn.Linear")?;
         let (outputs, group) = (site.outputs, c.group_size);
-        if outputs % group != 0 {
+        if !outputs.is_multiple_of(group) {
             let why = format!("{group} does not divide the {outputs} outputs of {}", site.path);
             return Err(Error::config("group_size", why));
         }
