@@ -504,6 +504,126 @@ export class LoraConfig extends PeftConfig {
   }
 }
 
+/** Some entries of an update's Fourier spectrum. Gao et al. 2024 (arXiv 2405.03003). */
+export interface FourierFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of entries of the spectrum that train in each layer. Default 1000. */
+  nFrequency?: number
+  /** The transform is scaled by it. Default 150.0. */
+  scaling?: number
+  /** Seed of the entries' places, which checkpoints do not hold. Default 777. */
+  randomLocSeed?: number
+  /** Numbers of entries by patterns that match the ends of module names. */
+  nFrequencyPattern?: Record<string, number>
+  /** True starts with zeros, so that the adapter begins as nothing. Default false. */
+  initWeights?: boolean
+}
+/** Some entries of an update's Fourier spectrum. Gao et al. 2024 (arXiv 2405.03003). */
+export class FourierFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly nFrequency: number
+  declare readonly scaling: number
+  declare readonly randomLocSeed: number
+  declare readonly nFrequencyPattern: Record<string, number>
+  declare readonly initWeights: boolean
+
+  constructor(fields: FourierFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'FOURIERFT' }, raw))
+  }
+}
+
+/** Coordinates of the weights in bases that layers of one kind share. */
+export interface FrodFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Seed of which coordinates train beside the diagonal, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the bases; without them they are computed again from the base model. Default true. */
+  saveProjection?: boolean
+  /** Default 0.0. */
+  frodDropout?: number
+  /** False starts with random coordinates, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Share of the coordinates beside the diagonal that train. Default 0.01. */
+  sparseRate?: number
+  /** Keeps the inverses stable of which the bases are made. Default 0.001. */
+  regularizationAlpha?: number
+  /** Shows nothing here. Default true. */
+  progressbar?: boolean
+  /** On the CPU, where it has no effect. Default false. */
+  runtimeOffloadBaseWeight?: boolean
+}
+/** Coordinates of the weights in bases that layers of one kind share. */
+export class FrodConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly frodDropout: number
+  declare readonly initWeights: boolean
+  declare readonly sparseRate: number
+  declare readonly regularizationAlpha: number
+  declare readonly progressbar: boolean
+  declare readonly runtimeOffloadBaseWeight: boolean
+
+  constructor(fields: FrodFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'FROD' }, raw))
+  }
+}
+
 /** Householder reflections of what goes into a layer. Yuan et al. 2024 (arXiv 2405.17484). */
 export interface HRAFields {
   /** What the model is for; classifiers train their head, too. */
@@ -591,6 +711,57 @@ export class IA3Config extends PeftConfig {
   }
 }
 
+/** Low-rank updates whose outer factors are mixed, by what goes in, of some that layers share. Zhong et al. 2024 (arXiv 2407.09946). */
+export interface LilyFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the updates. Default 32. */
+  r?: number
+  /** How many layers of a kind in a row share one A. Default 1. */
+  strideA?: number
+  /** How many Bs all layers of a kind share. Default 2. */
+  numB?: number
+  /** The update is scaled by it. Default 1.0. */
+  scaling?: number
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Layers of one suffix and size share matrices. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** False starts with random Bs, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Low-rank updates whose outer factors are mixed, by what goes in, of some that layers share. Zhong et al. 2024 (arXiv 2407.09946). */
+export class LilyConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly excludeModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly strideA: number
+  declare readonly numB: number
+  declare readonly scaling: number
+  declare readonly targetModules: string[] | string | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: LilyFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'LILY' }, raw))
+  }
+}
+
 /** A Hadamard product of two low-rank updates. Hyeon-Woo et al. 2021 (arXiv 2108.06098). */
 export interface LoHaFields {
   /** What the model is for; classifiers train their head, too. */
@@ -646,6 +817,411 @@ export class LoHaConfig extends PeftConfig {
 
   constructor(fields: LoHaFields = {}, raw?: symbol) {
     super(complete(fields, { peft_type: 'LOHA' }, raw))
+  }
+}
+
+/** VeRA whose inner values are drawn around a learned mean. */
+export interface PveraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the projections; the inner one has twice as many rows, for means and for variances. Default 256. */
+  r?: number
+  /** Seed of the projections, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the projections; without them they are made again from the key. Default true. */
+  saveProjection?: boolean
+  /** Default 0.0. */
+  pveraDropout?: number
+  /** Where the inner vector starts. Default 0.1. */
+  dInitial?: number
+  /** False starts with random vectors, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Draws outside of training, too, where the mean is taken otherwise. Default false. */
+  sampleAtInference?: boolean
+  /** Seed of what is drawn in passes, for each layer. Default: the pass's own random numbers. */
+  generatorSeed?: number | null
+}
+/** VeRA whose inner values are drawn around a learned mean. */
+export class PveraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly pveraDropout: number
+  declare readonly dInitial: number
+  declare readonly initWeights: boolean
+  declare readonly sampleAtInference: boolean
+  declare readonly generatorSeed: number | null
+
+  constructor(fields: PveraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'PVERA' }, raw))
+  }
+}
+
+/** Updates of full rank: learned weights of random bases that all layers share. Albert et al. 2025 (arXiv 2502.00987). */
+export interface RandLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of each basis; a layer has as many as its smaller side holds. Default 32. */
+  r?: number
+  /** Seed of the bases, the same for all adapters of a model. Default 0. */
+  projectionPrngKey?: number
+  /** Whether checkpoints hold the bases; without them they are made again from the key. Default true. */
+  saveProjection?: boolean
+  /** Bases of −1, 0 and 1, two thirds of them zero. Default false. */
+  sparse?: boolean
+  /** The same with √d − 1 zeros for each other value. Default false. */
+  verySparse?: boolean
+  /** Default 0.0. */
+  randloraDropout?: number
+  /** The update is scaled by `randlora_alpha / r`. Default 640.0. */
+  randloraAlpha?: number
+  /** False starts with random weights, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Updates of full rank: learned weights of random bases that all layers share. Albert et al. 2025 (arXiv 2502.00987). */
+export class RandLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projectionPrngKey: number
+  declare readonly saveProjection: boolean
+  declare readonly sparse: boolean
+  declare readonly verySparse: boolean
+  declare readonly randloraDropout: number
+  declare readonly randloraAlpha: number
+  declare readonly initWeights: boolean
+
+  constructor(fields: RandLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'RANDLORA' }, raw))
+  }
+}
+
+/** Some entries of the weights themselves. Bhardwaj et al. 2024 (arXiv 2406.13175). */
+export interface ShiraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** `r (in + out)` entries train, as many as a LoRA of this rank has. Default 32. */
+  r?: number
+  /** `random`; the places of others come from checkpoints alone. Default 'random'. */
+  maskType?: string
+  /** Seed of the entries' places. Default: PyTorch's own. */
+  randomSeed?: number | null
+  /** False starts with random values, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Some entries of the weights themselves. Bhardwaj et al. 2024 (arXiv 2406.13175). */
+export class ShiraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly modulesToSave: string[] | null
+  declare readonly r: number
+  declare readonly maskType: string
+  declare readonly randomSeed: number | null
+  declare readonly initWeights: boolean
+
+  constructor(fields: ShiraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'SHIRA' }, raw))
+  }
+}
+
+/** The largest entries of the weights themselves, and a LoRA beside them. Super-Tuning and Supra (arXiv 2607.09287). */
+export interface SupertuningFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Share of a weight's entries that stay as they are. Default 0.99. */
+  sparsity?: number
+  /** True trains the entries of largest magnitude, false those of smallest. Default true. */
+  selectTop?: boolean
+  /** Rank of the LoRA beside them (Supra). */
+  r?: number | null
+  /** The LoRA is scaled by `lora_alpha / r`. Default: `2 r`. */
+  loraAlpha?: number | null
+  /** Default 0.0. */
+  loraDropout?: number
+  /** False starts with random values throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** Whether checkpoints hold the entries' places; without them they are found again in the base, which must be the same. Default true. */
+  savePrecomputedIndices?: boolean
+}
+/** The largest entries of the weights themselves, and a LoRA beside them. Super-Tuning and Supra (arXiv 2607.09287). */
+export class SupertuningConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly sparsity: number
+  declare readonly selectTop: boolean
+  declare readonly r: number | null
+  declare readonly loraAlpha: number | null
+  declare readonly loraDropout: number
+  declare readonly initWeights: boolean
+  declare readonly savePrecomputedIndices: boolean
+
+  constructor(fields: SupertuningFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'SUPERTUNING' }, raw))
+  }
+}
+
+/** A few numbers that weigh random mixtures of a weight's largest singular directions. */
+export interface TinyLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of singular directions; a layer has at most those that its weight has. Default 2. */
+  r?: number
+  /** Length of each vector, which is all that trains. Default 64. */
+  u?: number
+  /** Share of the layers that have no vector of their own: at 1 all share one. Default 0.0. */
+  weightTying?: number
+  /** Seed of the mixtures. Default 42. */
+  projectionSeed?: number
+  /** Whether checkpoints hold the mixtures; without them they are made again from the seed. Default true. */
+  saveProjection?: boolean
+  /** Vectors that start uniform do so within it. Default 0.02. */
+  initVBound?: number
+  /** Default 0.0. */
+  tinyloraDropout?: number
+  /** True starts with zeros, so that the adapter begins as nothing; `uniform` with random numbers. Default true. */
+  initWeights?: boolean | 'uniform'
+}
+/** A few numbers that weigh random mixtures of a weight's largest singular directions. */
+export class TinyLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly u: number
+  declare readonly weightTying: number
+  declare readonly projectionSeed: number
+  declare readonly saveProjection: boolean
+  declare readonly initVBound: number
+  declare readonly tinyloraDropout: number
+  declare readonly initWeights: boolean | 'uniform'
+
+  constructor(fields: TinyLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'TINYLORA' }, raw))
+  }
+}
+
+/** A LoRA of all layers whose entries are those of one short vector. Li et al. 2025 (arXiv 2506.00799). */
+export interface UniLoraFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the update. Default 4. */
+  r?: number
+  /** Seed of where each entry of the matrices is in the vector. Default 42. */
+  projSeed?: number
+  /** Length of the vector, which is all that trains. Default 256. */
+  thetaDLength?: number
+  /** Default 0.0. */
+  uniloraDropout?: number
+  /** The vector starts uniform within it. Default 0.02. */
+  initThetaDBound?: number
+  /** False starts with a standard normal vector. Default true. */
+  initWeights?: boolean
+  /** Whether checkpoints hold where the entries are; without it they are found again from the seed. Default false. */
+  saveIndices?: boolean
+}
+/** A LoRA of all layers whose entries are those of one short vector. Li et al. 2025 (arXiv 2506.00799). */
+export class UniLoraConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly projSeed: number
+  declare readonly thetaDLength: number
+  declare readonly uniloraDropout: number
+  declare readonly initThetaDBound: number
+  declare readonly initWeights: boolean
+  declare readonly saveIndices: boolean
+
+  constructor(fields: UniLoraFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'UNILORA' }, raw))
+  }
+}
+
+/** LoRA mixed of few vectors from a bank that all layers share. Li et al. 2024 (arXiv 2405.15179). */
+export interface VBLoRAFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Rank of the update. Default 4. */
+  r?: number
+  /** Vectors of the bank. Default 256. */
+  numVectors?: number
+  /** Their length, which inputs and outputs of all layers are multiples of. Default 256. */
+  vectorLength?: number
+  /** How many vectors each part of a matrix is mixed of. Default 2. */
+  topk?: number
+  /** Checkpoints hold the chosen vectors and their shares in place of all logits: for inference only. Default false. */
+  saveOnlyTopkWeights?: boolean
+  /** Default 0.0. */
+  vbloraDropout?: number
+  /** The bank starts uniform within it. Default 0.02. */
+  initVectorBankBound?: number
+  /** Standard deviation of the first logits. Default 0.1. */
+  initLogitsStd?: number
+}
+/** LoRA mixed of few vectors from a bank that all layers share. Li et al. 2024 (arXiv 2405.15179). */
+export class VBLoRAConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly r: number
+  declare readonly numVectors: number
+  declare readonly vectorLength: number
+  declare readonly topk: number
+  declare readonly saveOnlyTopkWeights: boolean
+  declare readonly vbloraDropout: number
+  declare readonly initVectorBankBound: number
+  declare readonly initLogitsStd: number
+
+  constructor(fields: VBLoRAFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'VBLORA' }, raw))
   }
 }
 
@@ -706,6 +1282,72 @@ export class VeraConfig extends PeftConfig {
   }
 }
 
+/** Some coefficients of an update's wavelet transform. Bilican et al. 2025 (arXiv 2505.12532). */
+export interface WaveFTFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** Suffixes of module names, a regular expression for whole names, or 'all-linear'. Default: the model type's own (PEFT's table). */
+  targetModules?: string[] | string | null
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Whether weights lie `[in, out]`; corrected to what the layers are. Default false. */
+  fanInFanOut?: boolean
+  /** Which biases train, too: 'none', 'all', or the adapted layers' ('lora_only', …). Default 'none'. */
+  bias?: string
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Number of coefficients that train in each layer. Default 2592. */
+  nFrequency?: number
+  /** The transform is scaled by it. Default 25.0. */
+  scaling?: number
+  /** `db1` to `db10`, `sym2` to `sym10` or `coif1` to `coif4`. Default 'db1'. */
+  waveletFamily?: string
+  /** False takes the coefficients as entries of the update itself. Default true. */
+  useIdwt?: boolean
+  /** Seed of the coefficients' places, which checkpoints do not hold. Default 777. */
+  randomLocSeed?: number
+  /** Numbers of coefficients by patterns that match the ends of module names. */
+  nFrequencyPattern?: Record<string, number>
+  /** Shares out as many coefficients as all layers have together by the sizes of their weights. Default false. */
+  proportionalParameters?: boolean
+  /** False starts with random coefficients, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+}
+/** Some coefficients of an update's wavelet transform. Bilican et al. 2025 (arXiv 2505.12532). */
+export class WaveFTConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly targetModules: string[] | string | null
+  declare readonly excludeModules: string[] | string | null
+  declare readonly fanInFanOut: boolean
+  declare readonly bias: string
+  declare readonly modulesToSave: string[] | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly nFrequency: number
+  declare readonly scaling: number
+  declare readonly waveletFamily: string
+  declare readonly useIdwt: boolean
+  declare readonly randomLocSeed: number
+  declare readonly nFrequencyPattern: Record<string, number>
+  declare readonly proportionalParameters: boolean
+  declare readonly initWeights: boolean
+
+  constructor(fields: WaveFTFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'WAVEFT' }, raw))
+  }
+}
+
 register({
   swift: {
     LORA: LoRAConfig,
@@ -722,10 +1364,21 @@ register({
   },
   peft: {
     LORA: LoraConfig,
+    FOURIERFT: FourierFTConfig,
+    FROD: FrodConfig,
     HRA: HRAConfig,
     IA3: IA3Config,
+    LILY: LilyConfig,
     LOHA: LoHaConfig,
+    PVERA: PveraConfig,
+    RANDLORA: RandLoraConfig,
+    SHIRA: ShiraConfig,
+    SUPERTUNING: SupertuningConfig,
+    TINYLORA: TinyLoraConfig,
+    UNILORA: UniLoraConfig,
+    VBLORA: VBLoRAConfig,
     VERA: VeraConfig,
+    WAVEFT: WaveFTConfig,
   },
-  names: { applyGS: 'apply_GS' },
+  names: { applyGS: 'apply_GS', numB: 'num_B', strideA: 'stride_A' },
 })
