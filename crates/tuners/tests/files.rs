@@ -113,7 +113,7 @@ fn states_hold_saved_buffers_and_no_others() {
     };
     let model = state("supertuning-basic");
     let name = "base_model.model.model.layers.1.self_attn.o_proj.supertuning_indices.default".to_owned();
-    let before = model.state_dict(Some(&[name.clone()])).unwrap();
+    let before = model.state_dict(Some(std::slice::from_ref(&name))).unwrap();
     assert_eq!(before[0].1.dtype(), DType::I64);
     let all = model.state_dict(None).unwrap();
     assert!(all.iter().any(|(n, _)| name.ends_with(n.as_str())));

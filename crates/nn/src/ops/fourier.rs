@@ -96,8 +96,8 @@ fn forward<T: Real + FftNum>(spectrum: &[T], at: &Positions) -> Vec<T> {
                     let mirrored = (rows - row) % rows;
                     let (a, b) =
                         if side == 0 { (z, z.conj()) } else { (Complex::new(-z.im, z.re), Complex::new(z.im, z.re)) };
-                    line[*row] = line[*row] + a;
-                    line[mirrored] = line[mirrored] + b;
+                    line[*row] += a;
+                    line[mirrored] += b;
                 }
             }
             down.process(line);
@@ -185,7 +185,7 @@ mod tests {
             let spectrum = values(&[n], 3);
             let found = inverse_fourier(&spectrum.clone().into(), &at).unwrap();
             assert_close(found.data(), composed(&spectrum.clone().into(), &at).unwrap().data(), 1e-12);
-            check_gradients(&[spectrum.clone()], |s| inverse_fourier(&s[0], &at));
+            check_gradients(std::slice::from_ref(&spectrum), |s| inverse_fourier(&s[0], &at));
             check_gradients(&[spectrum], |s| composed(&s[0], &at));
         }
     }

@@ -179,7 +179,7 @@ mod tests {
         let found = inverse_wavelet(&v.clone().into(), &at, &low, window).unwrap();
         let patches = Patches::new(&at, &low, window);
         assert_close(found.data(), composed(&v.clone().into(), &patches).unwrap().data(), 1e-12);
-        check_gradients(&[v.clone()], |v| inverse_wavelet(&v[0], &at, &low, window));
+        check_gradients(std::slice::from_ref(&v), |v| inverse_wavelet(&v[0], &at, &low, window));
         check_gradients(&[v], |v| composed(&v[0], &patches));
     }
 }

@@ -60,7 +60,14 @@ pub struct Pvera {
 struct Noise {
     always: bool,
     /// The layer's own stream, and what it gave to the last pass that may run again (with gradient checkpointing).
-    seeded: Option<Arc<Mutex<(Generator, Option<(u64, Array)>)>>>,
+    seeded: Option<Arc<Mutex<Stream>>>,
+}
+
+/// A layer's own random numbers.
+struct Stream {
+    generator: Generator,
+    /// What it gave to the call of this number.
+    last: Option<(u64, Array)>,
 }
 
 impl LayerKind for Pvera {
@@ -99,7 +106,9 @@ impl LayerKind for Pvera {
             let random = g.randn(&[n])?;
             Ok(if fresh { (random.zeros_like()? + start)? } else { random })
         })?;
-        let seeded = c.generator_seed.map(|seed| Arc::new(Mutex::new((Generator::new(seed as u64), None))));
+        let seeded = c
+            .generator_seed
+            .map(|seed| Arc::new(Mutex::new(Stream { generator: Generator::new(seed as u64), last: None })));
         let noise = Noise { always: c.sample_at_inference, seeded };
         Ok(Self { b, d, bank, dropout: c.pvera_dropout.0, noise })
     }
@@ -116,7 +125,7 @@ impl Noise {
             let mut rng = Rng::new(number);
             return Ok(Some(rng.normal_array(shape, 1., candle_core::DType::F32, &candle_core::Device::Cpu)?));
         };
-        let (generator, last) = &mut *stream.lock();
+        let Stream { generator, last } = &mut *stream.lock();
         let again = call.training() && call.cx.checkpointing;
         match last {
             Some((at, noise)) if again && *at == number && noise.dims() == shape => Ok(Some(noise.clone())),

@@ -140,7 +140,10 @@ impl LayerKind for UniLora {
         site.require(|_| site.is_linear(), "linear layer")?;
         let bank = bank.ok_or_else(|| Error::Invalid("UniLora has no vector".into()))?;
         // Python draws indices here, a word each, and replaces them.
-        init.discard(|g| Ok(g.skip_uniforms(c.r * (site.inputs + site.outputs))))?;
+        init.discard(|g| {
+            g.skip_uniforms(c.r * (site.inputs + site.outputs));
+            Ok(())
+        })?;
         let (a, b) = (Entries::of(bank, A, site)?, Entries::of(bank, B, site)?);
         let theta = bank.get(THETA)?.clone();
         Ok(Self { a, b, theta, saved: c.save_indices, dropout: c.unilora_dropout.0 })

@@ -3,10 +3,12 @@
 //! Daubechies 1988 ("Orthonormal bases of compactly supported wavelets") and 1993 (symlets, coiflets); the numbers are those of
 //! PyWavelets, to the precision of an f64.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 /// The families that PEFT's WaveFT can transform with. Its filter of coif4 is none of Daubechies' (it is not orthonormal), but what
 /// checkpoints were trained with; with the one of coif5, which has 48 numbers in place of 30, its passes fail.
 pub const FAMILIES: &[(&str, &[f64])] = &[
-    ("db1", &[0.7071067811865476, 0.7071067811865476]),
+    ("db1", &[FRAC_1_SQRT_2, FRAC_1_SQRT_2]),
     ("db2", &[0.48296291314453416, 0.8365163037378079, 0.2241438680420134, -0.12940952255126037]),
     (
         "db3",
