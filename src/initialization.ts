@@ -1,7 +1,7 @@
 /** Initialisations of LoRA that take data: LoRA-GA, CorDA, EVA. */
 import { withSignal } from './abort.js'
 import type { PeftConfig } from './configs.js'
-import { native, SwiftTunersError } from './errors.js'
+import { native } from './errors.js'
 import { type ModelInputs, nativeInputs } from './inputs.js'
 import type { Model } from './model.js'
 import { NativeEva } from './native/binding.js'
@@ -19,7 +19,7 @@ async function measure(kind: string, model: Model, config: PeftConfig, batches: 
     await withSignal(options.signal, flag => model.native.measure(kind, JSON.stringify(config), nativeInputs(batch), flag))
     count += 1
   }
-  if (count === 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', 'there are no batches')
+  if (count === 0) throw new TypeError('there are no batches')
 }
 
 /**
@@ -53,7 +53,7 @@ export async function initializeLoraEvaWeights(model: PeftModel, batches: Batche
     settled = await step(batch)
     if (settled) break
   }
-  if (seen.length === 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', 'there are no batches')
+  if (seen.length === 0) throw new TypeError('there are no batches')
   for (let i = 0; !settled; i = (i + 1) % seen.length) settled = await step(seen[i])
   await withSignal(options.signal, () => eva.finish())
 }

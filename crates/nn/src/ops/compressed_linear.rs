@@ -49,7 +49,7 @@ mod tests {
     fn the_input_s_gradient_is_exact_and_the_weight_s_that_of_the_kept_part() -> Result<()> {
         let (x, w) = (values(&[2, 3, 5], 1), values(&[4, 5], 2));
         let direction = Array::new(&[0.6f64, 0.8], &Device::Cpu)?;
-        check_gradients(&[x.clone()], |t| compressed_linear(&t[0], &w.clone().into(), &direction, 3, 0.5));
+        check_gradients(std::slice::from_ref(&x), |t| compressed_linear(&t[0], &w.clone().into(), &direction, 3, 0.5));
         let (weight, slot) = leaf(&w);
         probe(&compressed_linear(&x.clone().into(), &weight, &direction, 3, 0.5)?)?.backward()?;
         // The same of an input that was compressed and restored.

@@ -144,7 +144,7 @@ impl TunedModel {
         }
         // What a file holds counts until its sources are set.
         let made = slots.iter().zip(&filled).any(|(slot, filled)| slot.is_made() && *filled);
-        let settles = |slot: &&Slot| !slot.is_made() && !(made && slot.is_source());
+        let settles = |slot: &&Slot| !(slot.is_made() || made && slot.is_source());
         slots.iter().filter(settles).try_for_each(|slot| slot.param.settle())?;
         report.missing = slots
             .iter()

@@ -104,7 +104,7 @@ impl Lora {
 
     /// QALoRA's A, which is drawn after the whole one.
     fn pool(&mut self, group: usize, asked: Asked, site: &Site, r: usize, init: &mut crate::init::Init) -> Result<()> {
-        if asked != Asked::Plain || !site.is_linear() || site.inputs % group != 0 {
+        if asked != Asked::Plain || !site.is_linear() || !site.inputs.is_multiple_of(group) {
             let why = format!(
                 "groups of {group} inputs are for plain LoRA on layers that they divide, not for {}",
                 site.path

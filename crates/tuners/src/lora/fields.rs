@@ -131,7 +131,7 @@ crate::config! {
         corda_config: Unsupported = Unsupported;
         alora_invocation_tokens: Unsupported = Unsupported;
         use_qalora: Off = Off;
-        qalora_group_size: Json = Json::from(16);
+        qalora_group_size: Unread = Unread;
         layer_replication: Unsupported = Unsupported;
         target_parameters: Unsupported = Unsupported;
         arrow_config: Unsupported = Unsupported;
@@ -275,6 +275,23 @@ impl FieldType for Blocks {
     }
     fn json(&self) -> Json {
         self.0.json()
+    }
+}
+
+/// A size that says nothing while what it is for stays off.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread;
+
+impl FieldType for Unread {
+    const WANTED: &'static str = "a value";
+    fn typescript() -> String {
+        String::new()
+    }
+    fn of(_: &Json) -> Option<Self> {
+        Some(Self)
+    }
+    fn json(&self) -> Json {
+        16.into()
     }
 }
 

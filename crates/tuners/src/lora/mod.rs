@@ -125,8 +125,8 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
     fn prepare(config: &C, a: &mut Attach<'_>) -> Result<()> {
         let Some(peft) = config.peft() else { return Ok(()) };
         // KaSA changes the weights that other adapters see.
-        let truncates = |c: &&TunerConfig| c.get("kasa_config").is_some();
-        if a.others.iter().any(|c| truncates(&c) != peft.kasa_config.is_some()) {
+        let truncates = |c: &TunerConfig| c.get("kasa_config").is_some();
+        if a.others.iter().any(|c| truncates(c) != peft.kasa_config.is_some()) {
             return Err(Error::config("kasa_config", "all adapters of a model use KaSA, or none"));
         }
         replication::replicate(peft, a)

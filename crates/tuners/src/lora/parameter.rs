@@ -60,23 +60,21 @@ pub fn attach(c: &PeftLoraConfig, a: &mut Attach<'_>) -> Result<()> {
     }
     same_as_others(c, a)?;
     let wanted = |path: &str| c.parameters().iter().any(|entry| has_suffix(path, entry));
-    let mut found: Vec<(Place, Vec<(String, LowRank)>)> = Vec::new();
-    let nodes: Vec<(String, Place, Vec<(String, Vec<usize>)>)> = model_nodes(&a.model.root)
-        .into_iter()
-        .map(|(path, node)| {
-            let own = direct(node).into_iter().map(|(name, p)| (name, p.shape()));
-            let own = own.filter(|(name, _)| wanted(&format!("{path}.{name}"))).collect();
-            (path.clone(), Place { id: node.id(), path }, own)
-        })
-        .filter(|(_, _, own): &(_, _, Vec<_>)| !own.is_empty())
-        .collect();
-    for (path, place, own) in nodes {
-        if path.is_empty() {
+    let mut named: Vec<(Place, String, Vec<usize>)> = Vec::new();
+    for (path, node) in model_nodes(&a.model.root) {
+        for (name, param) in direct(node) {
+            if wanted(&format!("{path}.{name}")) {
+                named.push((Place { id: node.id(), path: path.clone() }, name, param.shape()));
+            }
+        }
+    }
+    let mut found: Vec<(Place, String, Option<LowRank>)> = Vec::new();
+    for (place, name, shape) in named {
+        if place.path.is_empty() {
             return Err(Error::config(FIELD, "a parameter of the whole model cannot be adapted"));
         }
-        let new =
-            own.into_iter().map(|(name, shape)| Ok((name.clone(), first(c, &format!("{path}.{name}"), shape, a)?)));
-        found.push((place, new.collect::<Result<_>>()?));
+        let adapter = first(c, &format!("{}.{name}", place.path), shape, a)?;
+        found.push((place, name, Some(adapter)));
     }
     if found.is_empty() {
         if has_layers(a) {
@@ -86,24 +84,23 @@ pub fn attach(c: &PeftLoraConfig, a: &mut Attach<'_>) -> Result<()> {
         return Err(nothing_found(a.model, FIELD, &shown, c.parameters()));
     }
     let (id, name) = (a.id, a.name);
-    let (places, mut new): (Vec<Place>, Vec<_>) = found.into_iter().unzip();
+    let places: Vec<Place> = found.iter().map(|(place, ..)| place.clone()).collect();
     attach_at(&mut a.model.root, &places, |i, node| {
+        let (Place { path, .. }, parameter, adapter) = &mut found[i];
         if node.tuners.iter().any(|t| t.merges() && t.parameter().is_none()) {
-            let why = format!("{} is adapted as a layer, too", places[i].path);
-            return Err(Error::config(FIELD, why));
+            return Err(Error::config(FIELD, format!("{path} is adapted as a layer, too")));
         }
         if node.has_merged() {
-            return Err(Error::Invalid(format!("{}: unmerge before another adapter is added", places[i].path)));
+            return Err(Error::Invalid(format!("{path}: unmerge before another adapter is added")));
         }
-        for (parameter, adapter) in std::mem::take(&mut new[i]) {
-            let here = node.tuners.iter_mut().filter_map(|t| t.as_any_mut().downcast_mut::<OnParameter>());
-            match here.into_iter().find(|t| t.name == parameter) {
-                Some(tuner) => tuner.push(id, name, adapter),
-                None => {
-                    let mut tuner = OnParameter { name: parameter, ids: Vec::new(), adapters: Vec::new() };
-                    tuner.push(id, name, adapter);
-                    node.tuners.push(Box::new(tuner));
-                }
+        let adapter = adapter.take().ok_or_else(|| Error::Invalid(format!("{path} stands twice")))?;
+        let mut here = node.tuners.iter_mut().filter_map(|t| t.as_any_mut().downcast_mut::<OnParameter>());
+        match here.find(|t| t.name == *parameter) {
+            Some(tuner) => tuner.push(id, name, adapter),
+            None => {
+                let mut tuner = OnParameter { name: parameter.clone(), ids: Vec::new(), adapters: Vec::new() };
+                tuner.push(id, name, adapter);
+                node.tuners.push(Box::new(tuner));
             }
         }
         Ok(())

@@ -57,7 +57,7 @@ impl LayerKind for Poly {
     fn new(c: &PolyConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|k| *k == WeightKind::Linear { transposed: false }, "torch.nn.Linear")?;
         let (splits, skills, r) = (c.n_splits, c.n_skills, c.r);
-        if site.inputs % splits != 0 || site.outputs % splits != 0 {
+        if !site.inputs.is_multiple_of(splits) || !site.outputs.is_multiple_of(splits) {
             let why = format!(
                 "{splits} do not divide the {} inputs and {} outputs of {}",
                 site.inputs, site.outputs, site.path

@@ -50,7 +50,7 @@ impl PromptLearning for Cartridge {
         Ok(())
     }
 
-    fn new(c: &CartridgeConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn encoder(c: &CartridgeConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
         let all = size.layers * 2 * size.width;
         let mut drawn = |rows: usize| match rows {
             0 => Ok(None),

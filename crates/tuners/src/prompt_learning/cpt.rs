@@ -99,7 +99,7 @@ impl PromptLearning for Cpt {
         resolved.set("cpt_tokens_type_mask", c.types());
     }
 
-    fn new(c: &CptConfig, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn encoder(c: &CptConfig, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
         let shape = [size.tokens, size.width];
         // Both embeddings' constructors draw values that are replaced.
         init.discard(|g| g.embedding(size.tokens, size.width, None))?;

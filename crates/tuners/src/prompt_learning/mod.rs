@@ -61,7 +61,7 @@ pub trait PromptLearning: 'static {
     fn resolve(_config: &Self::Config, _size: &Size, _resolved: &mut TunerConfig) {}
 
     /// What makes the tokens of one adapter. Draws as Python's constructor does.
-    fn new(config: &Self::Config, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>>;
+    fn encoder(config: &Self::Config, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>>;
 }
 
 /// A kind of prompt learning as a kind of tuner.
@@ -88,7 +88,7 @@ impl<P: PromptLearning> Kind for Prompting<P> {
         P::resolve(config, &size, &mut resolved);
         let copied = resolved.texts("modules_to_save")?.unwrap_or_default();
         let copies = modules_to_save::places(a.model, &copied)?;
-        let encoder = P::new(config, &size, a.model, a.init)?;
+        let encoder = P::encoder(config, &size, a.model, a.init)?;
         Prompts::push(a, Entry::new(a.name, P::PLACE, size, encoder)?)?;
         modules_to_save::attach(a, &copies)?;
         Ok(Attachment::new(&resolved))

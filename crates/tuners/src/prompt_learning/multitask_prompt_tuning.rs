@@ -91,7 +91,7 @@ impl PromptLearning for MultitaskPromptTuning {
         Ok(())
     }
 
-    fn new(
+    fn encoder(
         c: &MultitaskPromptTuningConfig,
         size: &Size,
         model: &Model,

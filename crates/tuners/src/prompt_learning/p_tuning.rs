@@ -64,7 +64,7 @@ impl PromptLearning for PTuning {
         resolved.set("encoder_hidden_size", c.encoder_hidden_size.unwrap_or(size.width));
     }
 
-    fn new(c: &PromptEncoderConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn encoder(c: &PromptEncoderConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
         let (width, hidden) = (size.width, c.encoder_hidden_size.unwrap_or(size.width));
         let embedding = init.embedding(size.rows(), width)?;
         let lstm = match c.encoder_reparameterization_type {

@@ -61,7 +61,7 @@ impl PromptLearning for PrefixTuning {
         resolved.set("encoder_hidden_size", c.encoder_hidden_size.unwrap_or(size.width));
     }
 
-    fn new(c: &PrefixTuningConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn encoder(c: &PrefixTuningConfig, size: &Size, _: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
         let (tokens, all, zero) = (size.tokens, size.layers * 2 * size.width, c.init_weights.is_some());
         if !c.prefix_projection {
             let embedding = init.embedding(tokens, all)?;

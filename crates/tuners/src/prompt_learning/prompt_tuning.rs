@@ -59,7 +59,7 @@ impl PromptLearning for PromptTuning {
         check_text(text, c.prompt_tuning_init_text.as_deref(), c.tokenizer_name_or_path.as_deref(), &c.tokenizer_kwargs)
     }
 
-    fn new(c: &PromptTuningConfig, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
+    fn encoder(c: &PromptTuningConfig, size: &Size, model: &Model, init: &mut Init) -> Result<Box<dyn PromptEncoder>> {
         let embedding = embedding(c.prompt_tuning_init, c.prompt_tuning_init_text.as_deref(), size, model, init)?;
         Ok(Box::new(Embedding(embedding)))
     }
