@@ -2130,7 +2130,7 @@ export interface XLoraFields {
   /** The model's; by default as it is. */
   hiddenSize?: number | null
   /** Folders of the LoRA experts, by their names: they are loaded with the adapter, and paths may be relative to its folder. */
-  adapters?: unknown | null
+  adapters: unknown
   /** Scalings of a token sum to one. Default true. */
   enableSoftmax?: boolean
   /** The same over the chosen experts alone, with `topKLora`. Default false. */
@@ -2161,7 +2161,7 @@ export class XLoraConfig extends PeftConfig {
   declare readonly revision: string | null
   declare readonly inferenceMode: boolean
   declare readonly hiddenSize: number | null
-  declare readonly adapters: unknown | null
+  declare readonly adapters: unknown
   declare readonly enableSoftmax: boolean
   declare readonly enableSoftmaxTopk: boolean
   declare readonly layerwiseScalings: boolean
@@ -2174,7 +2174,7 @@ export class XLoraConfig extends PeftConfig {
   declare readonly scalingPassValue: number
   declare readonly globalScalingWeight: number
 
-  constructor(fields: XLoraFields = {}, raw?: symbol) {
+  constructor(fields: XLoraFields, raw?: symbol) {
     super(complete(fields, { peft_type: 'XLORA' }, raw))
   }
 }
