@@ -25,5 +25,6 @@ export {
   Adafactor, type AdafactorOptions, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type GaLoreConfig, LoraFA, Muon, Optimizer,
   QGaLoreAdamW, SGD,
 } from './src/optimizer.js'
+export { createArrowModel } from './src/arrow.js'
 export { type DataOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  initializeLoraEvaWeights, LoraConfig, type ModelInputs, PeftModel, preprocessCorda, preprocessLoraga, readSafetensors, Swift, type Tensor,
+  createArrowModel, initializeLoraEvaWeights, LoraConfig, type ModelInputs, PeftModel, preprocessCorda, preprocessLoraga, readSafetensors, Swift, type Tensor,
 } from '../index.js'
 import { base, failsWith, fixtures, readJson } from './support.js'
 
@@ -45,8 +45,25 @@ test('CorDA starts with what its batches let through, and with none not at all',
 test('EVA goes round its batches until components have settled', async t => {
   const { config, model, batches, expected, seed } = await caseOf('eva')
   const tuned = (await Swift.prepareModel(model, config, { seed })) as unknown as PeftModel
-  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => initializeLoraEvaWeights(tuned, []))
+  await t.throwsAsync(() => initializeLoraEvaWeights(tuned, []), { instanceOf: TypeError })
   await initializeLoraEvaWeights(tuned, batches)
   close(t, tuned, expected, 1e-4)
   t.truthy(Object.keys(tuned.peftConfig.get('default')!.toJSON().rank_pattern as object).length)
+})
+
+test('an arrow model routes tokens through the adapters that it loads', async t => {
+  for (const name of ['arrow', 'arrow-gks']) {
+    const dir = join(fixtures, 'peft', name)
+    const expected = await readSafetensors(join(dir, 'expected.safetensors'))
+    const inputs = await readSafetensors(join(dir, 'inputs.safetensors'))
+    const folders = (prefix: string, n: number) => Array.from({ length: n }, (_, i) => join(dir, 'checkpoint', `${prefix}_${i}`))
+    const gks = name === 'arrow-gks'
+    const model = await createArrowModel(await base(), folders('task', 3), { top_k: 2, router_temperature: 0.5, rng_seed: 7, use_gks: gks }, { generalAdapterPaths: folders('gks', gks ? 2 : 0) })
+    const out = await model.eval().forward({ inputIds: inputs.input_ids, attentionMask: inputs.attention_mask })
+    // The first row has no padding.
+    const [a, b] = [values(out.logits!), values(expected['tuned.logits'])]
+    const row = a.length / 2
+    t.true(a.slice(0, row).every((v, i) => Math.abs(v - b[i]) < 2e-4), name)
+    t.deepEqual(model.activeAdapters, ['arrow_router'])
+  }
 })

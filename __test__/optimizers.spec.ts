@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import * as lib from '../index.js'
 import {
-  Adafactor, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, type Model, Muon, type Optimizer, QGaLoreAdamW, readSafetensors,
+  Adafactor, AdamW, AdamW8bit, createGaLoreParamGroups, GaLoreAdafactor, GaLoreAdamW, LoraConfig, LoraFA, type Model, Muon, type Optimizer, QGaLoreAdamW, readSafetensors,
   SGD, Swift, Trainer,
 } from '../index.js'
 import { base, failsWith, fixtures, gap, IDS, logits, lora, numbers, readJson, temp } from './support.js'
