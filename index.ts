@@ -17,7 +17,7 @@ export {
 export * from './src/tuners.js'
 export { type LoadReport, type ParamGroup, SwiftModel, type WeightedAdapterOptions } from './src/swift-model.js'
 export {
-  PeftModel, PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM,
+  type LoadAdapterOptions, PeftModel, PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM,
   PeftModelForSequenceClassification, PeftModelForTokenClassification,
 } from './src/peft-model.js'
 export { type FromPretrainedOptions, type PrepareOptions, Swift } from './src/swift.js'
@@ -26,5 +26,12 @@ export {
   QGaLoreAdamW, SGD,
 } from './src/optimizer.js'
 export { createArrowModel } from './src/arrow.js'
+export {
+  AutoPeftModel, AutoPeftModelForCausalLM, AutoPeftModelForFeatureExtraction, AutoPeftModelForQuestionAnswering, AutoPeftModelForSeq2SeqLM,
+  AutoPeftModelForSequenceClassification, AutoPeftModelForTokenClassification, type AutoPeftOptions,
+} from './src/auto-peft-model.js'
+export { getPeftModelStateDict, setPeftModelStateDict } from './src/adapter-state.js'
+export { hotswapAdapter } from './src/hotswap.js'
+export { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './src/status.js'
 export { type DataOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'
 export { Trainer, type TrainerOptions, type TrainingStep } from './src/trainer.js'

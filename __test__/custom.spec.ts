@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  AdapterConfig, AdamW, AutoModel, type ContainerSpec, LoRAConfig, LoraConfig, type Model, nn, PartConfig, PromptConfig, readSafetensors, SCETuningConfig, Swift,
+  AdapterConfig, AdamW, AutoModel, type ContainerSpec, HRAConfig, IA3Config, LoRAConfig, LoraConfig, type Model, nn, OFTConfig, PartConfig, PeftModel, PromptConfig, readSafetensors, SCETuningConfig, Swift,
   type SwiftConfig, type SwiftModel, Tensor,
 } from '../index.js'
 import { failsWith, fixtures, gap, numbers, randomTensor, rng, temp } from './support.js'
@@ -146,4 +146,33 @@ test('LoRA on a convolution in groups gives PEFT\'s numbers, and is refused wher
   await t.throwsAsync(Swift.merge(model), { message: /groups/ })
   t.deepEqual(numbers(model.parameter('base_model.model.conv.base_layer.weight')), before)
   await t.throwsAsync(Swift.prepareModel(await AutoModel.fromModules(nn.sequential({ conv: nn.conv2d(6, 8, 3, { groups: 2 }) })), new LoraConfig({ r: 3, targetModules: ['conv'] })), { message: /groups/ })
+})
+
+for (const name of ['lora', 'dora', 'loha', 'loha-effective', 'lokr', 'hira']) {
+  test(`conv1d: PEFT's ${name} gives Python's outputs, gradients and merged outputs`, async t => {
+    const folder = join(fixtures, 'custom/conv1d')
+    const [net, values] = [await readSafetensors(join(folder, 'net.safetensors')), await readSafetensors(join(folder, name, 'values.safetensors'))]
+    const base = await AutoModel.fromModules(nn.sequential({
+      c1: nn.conv1d(4, 6, 3, { stride: 2, padding: 1 }), act: nn.relu(), c2: nn.conv1d(6, 4, 3, { padding: 1, groups: 2 }), flat: nn.flatten(), head: nn.linear(24, 3),
+    }))
+    base.loadStateDict(Object.fromEntries(Object.entries(net).filter(([k]) => k.startsWith('weight.')).map(([k, v]) => [k.slice(7), v])))
+    const model = (await PeftModel.fromPretrained(base, join(folder, name), { isTrainable: true, strict: true })).eval()
+    const { logits } = await model.forward({ input: net.input })
+    t.true(gap(numbers(logits!), numbers(values.out)) < 1e-5)
+    await logits!.sqr().mean().backward()
+    const grads = Object.entries(values).filter(([k]) => k.startsWith('grad.'))
+    t.true(grads.length > 1)
+    for (const [key, grad] of grads) t.true(gap(numbers(model.gradient(key.slice(5))!), numbers(grad)) < 1e-5, key)
+    if (values.merged) {
+      const merged = await model.mergeAndUnload()
+      t.true(gap(await run(merged, { input: net.input }), numbers(values.merged)) < 1e-5)
+    }
+  })
+}
+
+test('conv1d: tuners that Python has no such layer for refuse it by name', async t => {
+  const model = await AutoModel.fromModules(nn.sequential({ c1: nn.conv1d(4, 8, 3), flat: nn.flatten() }))
+  for (const config of [new OFTConfig({ targetModules: ['c1'] }), new HRAConfig({ targetModules: ['c1'] }), new IA3Config({ targetModules: ['c1'], feedforwardModules: [] })]) {
+    t.regex((await failsWith(t, 'ERR_INVALID_CONFIG', () => Swift.prepareModel(model, config))).message, /c1 is a torch\.nn\.Conv1d/)
+  }
 })

@@ -34,6 +34,7 @@ export class AutoModel {
     const packed = q === undefined ? undefined : typeof q === 'string' ? { packing: q } : { packing: String(q.type), skipModules: q.skipModules }
     const handle = await withSignal(options.signal, flag =>
       binding.loadModel(directory, options.dtype, options.device ?? 'cpu', packed, uniqueThread(), flag, report))
+    handle.nameOrPath = directoryOrId
     warnOfSurplus(directory, handle.surplus)
     return new Model(handle)
   }

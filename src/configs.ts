@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { native, SwiftTunersError } from './errors.js'
+import { type HubOptions, resolveModel } from './hub.js'
 import { completeConfig } from './native/binding.js'
 
 type Json = Record<string, unknown>
@@ -88,6 +91,23 @@ export abstract class PeftConfig extends Configuration {
   static fromJSON(json: Json): PeftConfig {
     if (json?.swift_type != null) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'swift_type is set: this is a SWIFT configuration')
     return fromJSON(json, 'peft_type', known.peft)
+  }
+
+  /** The `adapter_config.json` of a directory or hub id. */
+  static async fromPretrained(modelId: string, options: HubOptions = {}): Promise<PeftConfig> {
+    const file = join(await resolveModel(modelId, options), 'adapter_config.json')
+    let text: string
+    try {
+      text = await readFile(file, 'utf8')
+    } catch (cause) {
+      throw new SwiftTunersError('ERR_IO', `${file}: ${(cause as Error).message}`, { cause, details: { path: file } })
+    }
+    try {
+      return PeftConfig.fromJSON(JSON.parse(text))
+    } catch (error) {
+      if (error instanceof SyntaxError) throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${file}: ${error.message}`, { cause: error, details: { path: file } })
+      throw error
+    }
   }
 }
 

@@ -30,6 +30,10 @@ export interface ModelInputs {
   inputTypeMask?: NestedNumbers | Tensor
   /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
   labels?: NestedNumbers | Tensor
+  /** Answers to questions: where each begins, `[batch]`; places that are not in the sequence count nothing. With both → the output has a `loss`. */
+  startPositions?: NestedNumbers | Tensor
+  /** Where each ends, its last token. */
+  endPositions?: NestedNumbers | Tensor
   /** What the output should be; present → the output's `loss` is the mean squared error. */
   target?: Tensor
   /**
@@ -48,6 +52,10 @@ export interface PassOptions {
 
 export interface ModelOutput {
   logits?: Tensor
+  /** Answers to questions: how likely each token is the first of the answer, `[batch, seq]`. */
+  startLogits?: Tensor
+  /** How likely it is the last. */
+  endLogits?: Tensor
   lastHiddenState?: Tensor
   sample?: Tensor
   /** Scalar; `loss.backward()` adds to the model's gradients. */
@@ -107,6 +115,9 @@ export function modelOutput(out: NativeOutput): ModelOutput {
   const result: ModelOutput = {}
   const logits = maybe(out.logits), hidden = maybe(out.lastHiddenState), sample = maybe(out.sample), loss = maybe(out.loss)
   if (logits) result.logits = logits
+  const start = maybe(out.startLogits), end = maybe(out.endLogits)
+  if (start) result.startLogits = start
+  if (end) result.endLogits = end
   if (hidden) result.lastHiddenState = hidden
   if (sample) result.sample = sample
   if (loss) result.loss = loss

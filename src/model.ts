@@ -48,6 +48,10 @@ export class Model {
   get config(): Record<string, unknown> {
     return JSON.parse(native(() => this.native.config))
   }
+  /** The directory or hub id that it was loaded from. */
+  get nameOrPath(): string | undefined {
+    return native(() => this.native.nameOrPath) ?? undefined
+  }
   get device(): Device {
     return native(() => this.native.device) as Device
   }

@@ -38,6 +38,9 @@ export const nn = {
   /** Takes `inputIds`. */
   embedding: (numEmbeddings: number, embeddingDim: number): ModuleSpec =>
     ({ type: 'Embedding', num_embeddings: numEmbeddings, embedding_dim: embeddingDim }),
+  /** `[batch, in, length]` → `[batch, out, positions]` */
+  conv1d: (inChannels: number, outChannels: number, kernelSize: number, options: { stride?: number; padding?: number; dilation?: number; groups?: number; bias?: boolean } = {}): ModuleSpec =>
+    ({ ...nn.conv2d(inChannels, outChannels, kernelSize, options), type: 'Conv1d' }),
   /** `[batch, in, height, width]` → `[batch, out, rows, cols]` */
   conv2d: (inChannels: number, outChannels: number, kernelSize: number, options: { stride?: number; padding?: number; dilation?: number; groups?: number; bias?: boolean } = {}): ModuleSpec =>
     ({

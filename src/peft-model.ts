@@ -8,6 +8,7 @@ import { Model, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
 import { promptTexts } from './prompt-texts.js'
 import { type SaveOptions, shardBytes } from './saving.js'
+import { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './status.js'
 import { listed, TunedModel } from './swift-model.js'
 
 export interface LoadAdapterOptions extends HubOptions {
@@ -44,6 +45,11 @@ export class PeftModel extends TunedModel {
     await loadAdapters(this.native, modelId, settings(adapterName, options), options)
   }
 
+  /** Calls an adapter by another name, in memory and in files that are written from now on. The model must not be in use. */
+  renameAdapter(adapterName: string, newName: string): void {
+    native(() => this.native.renameAdapter(String(adapterName), String(newName)))
+  }
+
   deleteAdapter(adapterName: string): void {
     native(() => this.native.deleteAdapter(adapterName))
   }
@@ -75,6 +81,42 @@ export class PeftModel extends TunedModel {
   async mergeAndUnload(options: { adapterNames?: string[]; safeMerge?: boolean } = {}): Promise<Model> {
     await nativeAsync(() => this.native.mergeAndUnloadPeft(options.adapterNames, options.safeMerge ?? false, threadId))
     return this.baseModel
+  }
+
+  /** Takes all adapters off and gives the plain model back: its weights are the base's, but for `modulesToSave` of the active adapter, which stay, as in PEFT. */
+  async unload(): Promise<Model> {
+    await nativeAsync(() => this.native.unload(threadId))
+    return this.baseModel
+  }
+
+  /** Runs `body` without adapters for every call made inside it, other async tasks unaffected (PEFT's `disable_adapter()`). */
+  async disableAdapter<T>(body: () => Promise<T> | T): Promise<T> {
+    return this.withActiveAdapters([], body)
+  }
+
+  /** The first active adapter. */
+  get activeAdapter(): string | undefined {
+    return this.activeAdapters[0]
+  }
+
+  /** The configuration of the first active adapter. */
+  get activePeftConfig(): PeftConfig | undefined {
+    return this.activeAdapter === undefined ? undefined : this.peftConfig.get(this.activeAdapter)
+  }
+
+  /** Elements of the parameters that train and of all, tied ones once, packed ones as if they were not. */
+  getNbTrainableParameters(): { trainable: number; all: number } {
+    return native(() => this.native.countParameters())
+  }
+
+  /** What stands on which layer. */
+  getLayerStatus(): LayerStatus[] {
+    return getLayerStatus(this)
+  }
+
+  /** The same of all layers together. */
+  getModelStatus(): ModelStatus {
+    return getModelStatus(this)
   }
 
   /** Writes `default` into the folder itself and any other adapter into a folder of its name. */

@@ -62,6 +62,9 @@ export declare class NativeModel {
   /** The first adapter's `task_type`, without telling of the others. */
   get taskType(): string | null
   adapterKeys(name: string, peftFormat: boolean): Array<string>
+  /** What a file of the adapter would hold. */
+  adapterState(name: string): NativeStateDict
+  setAdapterState(name: string, state: NativeStateDict): Promise<void>
   activeAdapters(thread: number): Array<string>
   /** Returns the names that do not exist. */
   setActive(names: Array<string>, offload: string | undefined | null, thread: number): Array<string>
@@ -69,14 +72,18 @@ export declare class NativeModel {
   deactivate(name: string, offload: string | undefined | null, thread: number): void
   setAdapter(names: Array<string>, thread: number): void
   deleteAdapter(name: string): void
+  renameAdapter(from: string, to: string): void
   merge(names: Array<string> | undefined | null, thread: number): Promise<void>
   unmerge(): Promise<void>
   mergeAndUnload(names: Array<string> | undefined | null, thread: number): Promise<void>
   mergeAndUnloadPeft(names: Array<string> | undefined | null, safe: boolean, thread: number): Promise<void>
+  unload(thread: number): Promise<void>
   addWeightedAdapter(options: NativeWeightedOptions, thread: number): Promise<void>
   saveBase(directory: string, safe: boolean, maxShard: number, cancel: NativeCancelFlag): Promise<void>
   /** Writes the base with the active (or named) LoRAs merged; the model stays as it is. */
   saveMerged(directory: string, names: Array<string> | undefined | null, safe: boolean, maxShard: number, thread: number, cancel: NativeCancelFlag): Promise<void>
+  /** Puts the adapter of a directory in the place of one of the model's. */
+  hotswap(name: string, directory: string, options: NativeFromPretrainedOptions, thread: number, cancel: NativeCancelFlag): Promise<void>
   fromPretrained(directory: string, options: NativeFromPretrainedOptions, thread: number, cancel: NativeCancelFlag): Promise<void>
   loadReports(): Array<NativeLoadReport>
   savePretrained(directory: string, names: Array<string> | undefined | null, peftFormat: boolean, initial: string | undefined | null, safe: boolean, maxShard: number, cancel: NativeCancelFlag): Promise<string[]>
@@ -124,6 +131,14 @@ export declare class NativeModel {
   forwardBackward(inputs: NativeInputs, scale: number, thread: number, cancel: NativeCancelFlag): Promise<number>
   /** The loss without gradients. */
   evaluateLoss(inputs: NativeInputs, thread: number, cancel: NativeCancelFlag): Promise<number>
+  layerStatus(): Array<NativeLayerStatus>
+  /** What the base model was asked for by. */
+  set nameOrPath(name: string)
+  get nameOrPath(): string | null
+  /** The class of the base model, as `architectures` of config.json names it. */
+  get architecture(): string
+  /** Parameters that train, and all, tied ones once; in elements, of packed ones too. */
+  countParameters(): NativeCount
   /** Lets adapters act on what the optimizer's step of this number has done. */
   afterStep(step: number): Promise<void>
   /** What adapters remember from step to step beside parameters. */
@@ -148,6 +163,8 @@ export declare class NativeOptimizer {
 /** Tensors of a pass. */
 export declare class NativeOutput {
   get logits(): NativeTensor | null
+  get startLogits(): NativeTensor | null
+  get endLogits(): NativeTensor | null
   get lastHiddenState(): NativeTensor | null
   get sample(): NativeTensor | null
   get loss(): NativeTensor | null
@@ -265,6 +282,18 @@ export interface NativeAdapter {
   config: string
 }
 
+export interface NativeAdapterStatus {
+  name: string
+  /** Nothing where some of its parameters train and others do not. */
+  requiresGrad?: boolean
+  devices: Array<string>
+}
+
+export interface NativeCount {
+  trainable: number
+  all: number
+}
+
 export interface NativeFromPretrainedOptions {
   /** Pairs of saved and new name; absent: all. */
   names?: Array<Array<string>>
@@ -293,6 +322,14 @@ export interface NativeGenerateOptions {
 export interface NativeGroupOptions {
   lr?: number
   weightDecay?: number
+}
+
+export interface NativeLayerStatus {
+  name: string
+  moduleType: string
+  merged: Array<string>
+  adapters: Array<NativeAdapterStatus>
+  quantization?: string
 }
 
 export interface NativeLoadReport {

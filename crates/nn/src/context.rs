@@ -1,18 +1,15 @@
 //! Everything that differs between two forward passes over one model.
 
+use crate::adapter_id::AdapterId;
 use crate::kv_cache::{KvCache, Prefix};
 use crate::module::{Args, Ints, Value};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
-
-/// Identifies an adapter within its model; never used again after the adapter is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AdapterId(pub u32);
 
 /// Asks a running call to stop; polled at every door and between training steps.
 #[derive(Clone, Default)]
@@ -35,6 +32,9 @@ impl CancelFlag {
         }
     }
 }
+
+/// What tuners keep for each other, by adapter and place.
+pub type Taps = BTreeMap<(AdapterId, usize), Value>;
 
 /// One pass: on the caller's stack, never shared between passes.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ pub struct Context {
     /// Blocks keep nothing for the backward pass but their inputs, and run again for it (training only).
     pub checkpointing: bool,
     /// What tuners keep for others of the same adapter further on in this pass.
-    pub taps: Arc<Mutex<HashMap<(AdapterId, usize), Value>>>,
+    pub taps: Arc<Mutex<Taps>>,
     /// Keys and values that stand before those of the sequence; not in passes over a cache that has them already.
     pub prefix: Option<Arc<Prefix>>,
     /// What the pass was called with for tuners alone, by Python's names.

@@ -1,6 +1,6 @@
 //! Keys and values of positions that a pass does not compute itself.
 
-use crate::context::AdapterId;
+use crate::adapter_id::AdapterId;
 use crate::module::Value;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};

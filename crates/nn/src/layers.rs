@@ -102,10 +102,10 @@ impl Module for LayerNorm {
     }
 }
 
-/// `torch.nn.Conv2d`.
+/// `torch.nn.Conv2d`, and `torch.nn.Conv1d`.
 #[derive(Clone)]
 pub struct Conv2d {
-    /// `[out, in / groups, height, width]`
+    /// `[out, in / groups, height, width]`, of one dimension `[out, in / groups, kernel]`
     pub weight: Param,
     pub bias: Option<Param>,
     pub shape: Conv2dShape,

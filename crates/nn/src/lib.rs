@@ -1,5 +1,6 @@
 //! Module tree, differentiable kernels, models and checkpoints. No tuner and no JavaScript lives here.
 
+mod adapter_id;
 mod array;
 pub mod checkpoint;
 pub mod combine;
@@ -17,10 +18,14 @@ pub mod ops;
 pub mod param;
 pub mod quantized;
 pub mod tensor;
+mod update;
 
-pub use context::{AdapterId, CancelFlag, Context};
+pub use adapter_id::AdapterId;
+pub use context::{CancelFlag, Context};
 pub use error::{Error, ErrorCode, Result};
 pub use low_rank::LowRank;
 pub use models::{Inputs, Model, Output, Quantization};
 pub use param::Param;
+pub use quantized::Packing;
 pub use tensor::{Array, Tensor};
+pub use update::Update;

@@ -3,6 +3,7 @@
 use crate::ops::LoraTerm;
 use crate::param::Param;
 use crate::tensor::{Array, Tensor};
+use crate::update::Update;
 use crate::{Error, Result};
 use candle_core::DType;
 
@@ -42,22 +43,6 @@ impl LowRank {
         Ok((a.reshape((n, r, inp))?, b.reshape((out, r, n))?.permute(&[2, 0, 1])?.contiguous()?))
     }
 
-    /// What is added, shaped as what it is added to.
-    pub fn delta(&self, grad: bool) -> Result<Tensor> {
-        let (a, b) = self.factors(grad)?;
-        b.matmul(&a)?.affine(self.scaling, 0.)?.reshape(self.shape.as_slice())
-    }
-
-    /// What is added to one matrix of the stack, as factors of this type.
-    pub fn term(&self, at: usize, dtype: DType, grad: bool) -> Result<LoraTerm> {
-        let (a, b) = (self.a.value(grad)?, self.b.value(grad)?);
-        let n = self.matrices();
-        let r = a.dim(0) / n.max(1);
-        let a = a.narrow(0, at * r, r)?.contiguous()?;
-        let b = b.reshape((b.dim(0), r, n))?.narrow(2, at, 1)?.squeeze(2)?.contiguous()?;
-        Ok(LoraTerm::new(a.to_dtype(dtype)?, b.to_dtype(dtype)?, self.scaling))
-    }
-
     /// `value` with the update in it, computed in f32 or wider.
     pub fn added(&self, value: &Array) -> Result<Array> {
         let wide = crate::ops::compute_dtype(value.dtype());
@@ -66,11 +51,28 @@ impl LowRank {
     }
 }
 
+impl Update for LowRank {
+    fn delta(&self, grad: bool) -> Result<Tensor> {
+        let (a, b) = self.factors(grad)?;
+        b.matmul(&a)?.affine(self.scaling, 0.)?.reshape(self.shape.as_slice())
+    }
+
+    fn term(&self, at: usize, dtype: DType, grad: bool) -> Result<LoraTerm> {
+        let (a, b) = (self.a.value(grad)?, self.b.value(grad)?);
+        let n = self.matrices();
+        let r = a.dim(0) / n.max(1);
+        let a = a.narrow(0, at * r, r)?.contiguous()?;
+        let b = b.reshape((b.dim(0), r, n))?.narrow(2, at, 1)?.squeeze(2)?.contiguous()?;
+        Ok(LoraTerm::new(a.to_dtype(dtype)?, b.to_dtype(dtype)?, self.scaling))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::{assert_close, values};
     use crate::ops::{lora_linear, WeightLayout};
+    use std::sync::Arc;
 
     /// Experts' numbers are slowest in A and fastest in B.
     #[test]
@@ -84,14 +86,14 @@ mod tests {
         };
         let delta = update.delta(false)?.into_data();
         let base = Param::new(values(&[3, 4, 5], 3), false);
-        let whole = base.updated(vec![update.clone()]).array()?;
+        let whole = base.updated(vec![Arc::new(update.clone())]).array()?;
         assert_close(&whole, &update.added(&base.array()?)?, 1e-12);
         let x = Tensor::from(values(&[2, 5], 4));
         for e in 0..3 {
             let columns: Vec<Array> = (0..2).map(|i| b.narrow(1, i * 3 + e, 1)).collect::<candle_core::Result<_>>()?;
             let expected = (Array::cat(&columns, 1)?.matmul(&a.narrow(0, e * 2, 2)?)? * 0.5)?;
             assert_close(&delta.get(e)?, &expected, 1e-12);
-            let (w, terms) = base.updated(vec![update.clone()]).matrix_of(e, true)?;
+            let (w, terms) = base.updated(vec![Arc::new(update.clone())]).matrix_of(e, true)?;
             let y = lora_linear(&x, Some((&w, None, WeightLayout::OutIn)), &terms)?;
             assert_close(y.data(), &x.data().matmul(&whole.get(e)?.t()?)?, 1e-12);
         }

@@ -1,9 +1,9 @@
 //! One named weight: its value, whether it is trained, and its accumulated gradient.
 
-use crate::low_rank::LowRank;
 use crate::ops::{LoraTerm, Weight};
 use crate::quantized::{Packed, Packing};
 use crate::tensor::{Array, GradSlot, Record, Tensor};
+use crate::update::Update;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use parking_lot::RwLock;
@@ -51,7 +51,7 @@ enum Residence {
 /// A parameter and what adapters add to it.
 struct Updated {
     base: Param,
-    by: Vec<LowRank>,
+    by: Vec<Arc<dyn Update>>,
 }
 
 /// A value to come.
@@ -225,7 +225,7 @@ impl Param {
     }
 
     /// This value with updates added, for one pass: it is computed where it is read.
-    pub fn updated(&self, by: Vec<LowRank>) -> Self {
+    pub fn updated(&self, by: Vec<Arc<dyn Update>>) -> Self {
         Self::of(Residence::Updated(Arc::new(Updated { base: self.clone(), by })), false)
     }
 

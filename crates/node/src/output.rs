@@ -21,6 +21,14 @@ impl NativeOutput {
         self.0.logits.clone().map(Into::into)
     }
     #[napi(getter)]
+    pub fn start_logits(&self) -> Option<NativeTensor> {
+        self.0.start_logits.clone().map(Into::into)
+    }
+    #[napi(getter)]
+    pub fn end_logits(&self) -> Option<NativeTensor> {
+        self.0.end_logits.clone().map(Into::into)
+    }
+    #[napi(getter)]
     pub fn last_hidden_state(&self) -> Option<NativeTensor> {
         self.0.last_hidden_state.clone().map(Into::into)
     }

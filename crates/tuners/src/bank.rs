@@ -139,6 +139,12 @@ impl Tuner for Banks {
         true
     }
 
+    fn rename(&mut self, adapter: AdapterId, name: &str) {
+        if let Ok(at) = self.ids.binary_search(&adapter) {
+            self.banks[at].0 = name.to_owned();
+        }
+    }
+
     fn detach(&mut self, adapter: AdapterId) -> bool {
         if let Ok(at) = self.ids.binary_search(&adapter) {
             self.ids.remove(at);

@@ -129,6 +129,10 @@ impl<K: CopyKind> Tuner for Copied<K> {
         true
     }
 
+    fn rename(&mut self, id: AdapterId, name: &str) {
+        self.copies.iter_mut().filter(|c| c.id == id).for_each(|c| name.clone_into(&mut c.name));
+    }
+
     fn detach(&mut self, id: AdapterId) -> bool {
         self.copies.retain(|c| c.id != id);
         self.ids.retain(|&c| c != id);

@@ -303,6 +303,12 @@ impl<D: LayerAdapter> Tuner for Layer<D> {
         self.adapter(adapter).map(LayerAdapter::parts).unwrap_or_default()
     }
 
+    fn rename(&mut self, adapter: AdapterId, name: &str) {
+        if let Ok(at) = self.ids.binary_search(&adapter) {
+            self.entries[at].0 = name.to_owned();
+        }
+    }
+
     fn detach(&mut self, adapter: AdapterId) -> bool {
         if let Ok(at) = self.ids.binary_search(&adapter) {
             self.ids.remove(at);

@@ -133,7 +133,7 @@ pub fn attach<K: LayerKind>(config: &K::Config, a: &mut Attach<'_>) -> Result<At
         }
     };
     if matches!(resolved.get("target_modules"), Some(Json::String(s)) if s.eq_ignore_ascii_case("all-linear")) {
-        resolved.set("target_modules", targets.clone());
+        resolved.set("target_modules", target::shortest(a.model, &targets));
     }
     K::more_targets(config, a.model, &mut targets);
 
@@ -191,9 +191,10 @@ fn push<D: LayerAdapter>(node: &mut Node, site: &Site, id: AdapterId, name: &str
     Ok(())
 }
 
-/// A classifier's head trains with every adapter.
+/// The head of a task trains with every adapter.
 pub(crate) fn save_heads(model: &Model, config: &mut TunerConfig) -> Result<()> {
-    if config.dialect != Dialect::Peft || config.text("task_type")? != Some("SEQ_CLS") {
+    let task = config.text("task_type")?;
+    if config.dialect != Dialect::Peft || !matches!(task, Some("SEQ_CLS" | "TOKEN_CLS" | "QUESTION_ANS")) {
         return Ok(());
     }
     let mut saved = config.texts("modules_to_save")?.unwrap_or_default();

@@ -13,6 +13,7 @@ mod layer;
 mod layers;
 pub mod lifecycle;
 pub mod lora;
+mod measured;
 pub mod merge_files;
 pub mod method;
 pub mod modules_to_save;

@@ -4,7 +4,7 @@ use crate::bias::Bias;
 use crate::config::{Dialect, TunerConfig, Typed};
 use crate::fields::{Declared, Fields};
 use crate::init::Init;
-use crate::lifecycle::measure::Measurements;
+use crate::measured::Measurements;
 use std::path::{Path, PathBuf};
 use swift_tuners_nn::checkpoint::Tensors;
 use swift_tuners_nn::combine::Combination;

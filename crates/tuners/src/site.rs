@@ -1,6 +1,6 @@
 //! A layer that an adapter sits on, and a call of it.
 
-use crate::lifecycle::measure::Measured;
+use crate::measured::Measured;
 use candle_core::{DType, Device};
 use swift_tuners_nn::module::{Args, Ints, Node, Value, WeightKind, Weights};
 use swift_tuners_nn::ops::{self, Conv2dShape, WeightLayout};
@@ -80,6 +80,19 @@ impl Site {
             Some(shape)
         } else {
             None
+        }
+    }
+
+    /// The sizes of a convolution's kernel, two or one.
+    pub fn kernel(&self) -> Option<&[usize]> {
+        self.convolution().map(|_| &self.shape[2..])
+    }
+
+    /// Fails for `torch.nn.Conv1d`, which most tuners of convolutions do not adapt in Python either.
+    pub fn refuse_conv1d(&self) -> Result<()> {
+        match self.kernel() {
+            Some([_]) => Err(Error::config("target_modules", format!("{} is a torch.nn.Conv1d", self.path))),
+            _ => Ok(()),
         }
     }
 
@@ -164,10 +177,9 @@ impl<'a> Call<'a> {
     /// A value per channel, shaped so that it multiplies or adds to what goes in or comes out.
     pub fn per_channel(&self, values: &Tensor) -> Result<Tensor> {
         let n = values.data().elem_count();
-        if self.convolution().is_some() {
-            values.reshape((1, n, 1, 1))
-        } else {
-            values.reshape(n)
+        match self.site.kernel().filter(|_| self.merging.is_none()) {
+            Some(kernel) => values.reshape([vec![1, n], vec![1; kernel.len()]].concat()),
+            None => values.reshape(n),
         }
     }
 

@@ -242,6 +242,37 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
     Ok(found)
 }
 
+/// From how many names on PEFT looks for fewer that mean the same (`MIN_TARGET_MODULES_FOR_OPTIMIZATION`).
+const MANY: usize = 20;
+
+/// The shortest suffixes that mean these modules and no other; the names themselves where they are few
+/// (`_find_minimal_target_modules`).
+pub fn shortest(model: &Model, targets: &[String]) -> Vec<String> {
+    if targets.len() < MANY {
+        return targets.to_vec();
+    }
+    // From the last component on.
+    fn suffixes(name: &str) -> Vec<&str> {
+        let mut all: Vec<&str> = name.match_indices('.').map(|(at, _)| &name[at + 1..]).collect();
+        all.reverse();
+        all.push(name);
+        all
+    }
+    let wanted: std::collections::HashSet<&str> = targets.iter().map(String::as_str).collect();
+    let nodes = named_nodes(&model.root);
+    let others = nodes.iter().filter(|(n, _)| !n.is_empty() && !wanted.contains(n.as_str()));
+    let taken: std::collections::HashSet<&str> = others.flat_map(|(n, _)| suffixes(n)).collect();
+    let mut found: Vec<String> = Vec::new();
+    for name in targets {
+        if found.iter().any(|f| has_suffix(name, f)) {
+            continue;
+        }
+        let own = suffixes(name).into_iter().find(|s| !taken.contains(s));
+        found.push(own.unwrap_or(name).to_owned());
+    }
+    found
+}
+
 /// Whether `name` is a module called `module`, or lies inside one.
 fn is_below(name: &str, module: &str) -> bool {
     let mut prefix = name;

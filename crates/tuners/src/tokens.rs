@@ -324,6 +324,12 @@ impl Tuner for TokenRows {
         vec![part, if entry.tied { originals.shared() } else { originals }]
     }
 
+    fn rename(&mut self, adapter: AdapterId, name: &str) {
+        if let Ok(at) = self.ids.binary_search(&adapter) {
+            self.entries[at].name = name.to_owned();
+        }
+    }
+
     fn detach(&mut self, adapter: AdapterId) -> bool {
         if let Ok(at) = self.ids.binary_search(&adapter) {
             self.ids.remove(at);

@@ -37,7 +37,7 @@ fn snake(name: &str) -> String {
 
 /// The fields that a user gives: not the one that tells the kind, and none that is refused.
 fn given(method: &Method) -> Vec<Declared> {
-    let hidden = ["swift_type", "peft_type", "auto_mapping", "peft_version", "megatron_core", "qalora_group_size"];
+    let hidden = ["swift_type", "peft_type", "auto_mapping", "peft_version", "megatron_core"];
     let mut fields = (method.fields)();
     fields.retain(|f| !f.typescript.is_empty() && !hidden.contains(&f.name));
     // SWIFT gives all its classes a table that few of them read.

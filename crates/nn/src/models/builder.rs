@@ -25,6 +25,10 @@ impl<'a> Builder<'a> {
         Builder { path, device: self.device.clone(), ..*self }
     }
 
+    pub fn at_self(&self) -> Builder<'a> {
+        Builder { path: self.path.clone(), device: self.device.clone(), ..*self }
+    }
+
     /// Whether the checkpoint has a tensor of that name here.
     pub fn has(&self, name: &str) -> bool {
         self.source.has(&if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) })
@@ -68,9 +72,13 @@ impl<'a> Builder<'a> {
     }
 
     pub fn conv2d(&self, inp: usize, out: usize, kernel: usize, bias: bool, shape: Conv2dShape) -> Result<Node> {
-        let size = [out, inp / shape.groups.max(1), kernel, kernel];
-        let weight = self.param("weight", &size, Init::Normal(self.deviation))?;
-        let bias = if bias { Some(self.param("bias", &[out], Init::Zeros)?) } else { None };
+        self.convolution(&[out, inp / shape.groups.max(1), kernel, kernel], bias, shape)
+    }
+
+    /// Of a kernel `[out, in / groups, ..]` of one or two dimensions.
+    pub fn convolution(&self, kernel: &[usize], bias: bool, shape: Conv2dShape) -> Result<Node> {
+        let weight = self.param("weight", kernel, Init::Normal(self.deviation))?;
+        let bias = if bias { Some(self.param("bias", &kernel[..1], Init::Zeros)?) } else { None };
         Ok(Node::new(layers::Conv2d { weight, bias, shape }))
     }
 

@@ -3,15 +3,37 @@
 use super::builder::{activation, dropout, Builder};
 use super::config::Config;
 use super::head::{decoder_output, hidden_output, keep_last};
+use super::headed;
+use super::keys::{Keys, TaskType};
 use super::stack::run_block;
 use super::tokens::{embedded, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
 use crate::ops::{self, AttentionOptions, Mask};
+use crate::param::Param;
 use crate::{layers, Error, Result};
 
-pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
+pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
+    let inside = if keys.body().is_empty() { b.at_self() } else { b.at(keys.body()) };
+    let (transformer, embedding) = body(c, &inside)?;
+    let transformer = Node::new(transformer);
+    let (width, vocab) = (embedding.shape()[1], embedding.shape()[0]);
+    match keys.task {
+        TaskType::Encoder => return Ok(transformer),
+        TaskType::CausalLm => {}
+        _ => return Ok(Node::new(headed::build(c, b, keys, transformer, width)?)),
+    }
+    let lm_head = if c.flag("tie_word_embeddings", true)? {
+        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
+    } else {
+        b.at("lm_head").linear(width, vocab, false)?
+    };
+    Ok(Node::new(Gpt2LmHead { transformer, lm_head }))
+}
+
+/// The decoder without a head, and its embedding's weight.
+pub(super) fn body(c: &Config, t: &Builder) -> Result<(Gpt2Model, Param)> {
     c.refuse("add_cross_attention", &[false.into()])?;
     let width = c.size("n_embd")?;
     let heads = c.size("n_head")?;
@@ -25,7 +47,6 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
     let scale_weights = c.flag("scale_attn_weights", true)?;
     let by_layer = c.flag("scale_attn_by_inverse_layer_idx", false)?;
     let vocab = c.size("vocab_size")?;
-    let t = b.at("transformer");
     let (wte, embedding) = t.at("wte").embedding(vocab, width)?;
     let max = c.size_or("n_positions", 1024)?;
     let (wpe, _) = t.at("wpe").embedding(max, width)?;
@@ -68,16 +89,11 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
         ln_f: t.at("ln_f").layer_norm(width, eps)?,
         max,
     };
-    let lm_head = if c.flag("tie_word_embeddings", true)? {
-        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
-    } else {
-        b.at("lm_head").linear(width, vocab, false)?
-    };
-    Ok(Gpt2LmHead { transformer: Node::new(transformer), lm_head })
+    Ok((transformer, embedding))
 }
 
 #[derive(Clone)]
-pub(super) struct Gpt2LmHead {
+struct Gpt2LmHead {
     transformer: Node,
     lm_head: Node,
 }
@@ -92,7 +108,7 @@ impl Module for Gpt2LmHead {
 }
 
 #[derive(Clone)]
-struct Gpt2Model {
+pub(super) struct Gpt2Model {
     wte: Node,
     wpe: Node,
     drop: Node,

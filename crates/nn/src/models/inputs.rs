@@ -118,6 +118,10 @@ inputs! {
     labels "labels": Ints, Loss, Refused, Refused;
     /// Values for regression.
     float_labels "labels": Tensor, Loss, Refused, Refused;
+    /// Where answers begin, `[batch]`.
+    start_positions "startPositions": Ints, Loss, Refused, Refused;
+    /// Where they end.
+    end_positions "endPositions": Ints, Loss, Refused, Refused;
     target "target": Tensor, Loss, Refused, Refused;
 }
 

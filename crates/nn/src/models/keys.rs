@@ -9,6 +9,8 @@ pub enum TaskType {
     CausalLm,
     Encoder,
     SequenceClassification,
+    TokenClassification,
+    QuestionAnswering,
     ImageClassification,
     Seq2Seq,
     Diffusion,
@@ -69,6 +71,25 @@ const fn encoder(
     }
 }
 
+/// A decoder's body under this name, with another head or with none.
+const fn bodied(
+    model_type: &'static str,
+    architecture: &'static str,
+    task: TaskType,
+    [blocks, input_embedding]: [&'static str; 2],
+    lora_targets: &'static [&'static str],
+) -> Keys {
+    Keys { task, blocks, input_embedding, output_embedding: None, ..decoder(model_type, architecture, lora_targets) }
+}
+
+const BARE: [&str; 2] = ["layers", "embed_tokens"];
+const IN_MODEL: [&str; 2] = ["model.layers", "model.embed_tokens"];
+/// What transformers keeps from before classes were shared.
+const IN_TRANSFORMER: [&str; 2] = ["transformer.layers", "transformer.embed_tokens"];
+const GPT2: [&str; 2] = ["transformer.h", "transformer.wte"];
+const FUSED: &[&str] = &["qkv_proj"];
+const C_ATTN: &[&str] = &["c_attn"];
+
 /// The older file names of LayerNorm's parameters.
 const GAMMA_BETA: &[(&str, &str)] =
     &[(".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")];
@@ -80,7 +101,7 @@ static TABLE: &[Keys] = &[
     decoder("qwen3", "Qwen3ForCausalLM", QV),
     decoder("qwen3_moe", "Qwen3MoeForCausalLM", QV),
     decoder("gemma3_text", "Gemma3ForCausalLM", QV),
-    decoder("phi3", "Phi3ForCausalLM", &["qkv_proj"]),
+    decoder("phi3", "Phi3ForCausalLM", FUSED),
     Keys {
         task: TaskType::Seq2Seq,
         blocks: "encoder.block",
@@ -101,11 +122,7 @@ static TABLE: &[Keys] = &[
         output_embedding: None,
         ..decoder("custom", "CustomModel", &[])
     },
-    Keys {
-        blocks: "transformer.h",
-        input_embedding: "transformer.wte",
-        ..decoder("gpt2", "GPT2LMHeadModel", &["c_attn"])
-    },
+    Keys { blocks: "transformer.h", input_embedding: "transformer.wte", ..decoder("gpt2", "GPT2LMHeadModel", C_ATTN) },
     Keys {
         renames: GAMMA_BETA,
         ..encoder("bert", "BertModel", TaskType::Encoder, "encoder.layer", "embeddings.word_embeddings")
@@ -125,6 +142,69 @@ static TABLE: &[Keys] = &[
         "roberta",
         "RobertaForSequenceClassification",
         TaskType::SequenceClassification,
+        "roberta.encoder.layer",
+        "roberta.embeddings.word_embeddings",
+    ),
+    bodied("llama", "LlamaModel", TaskType::Encoder, BARE, QV),
+    bodied("llama", "LlamaForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("llama", "LlamaForTokenClassification", TaskType::TokenClassification, IN_MODEL, QV),
+    bodied("llama", "LlamaForQuestionAnswering", TaskType::QuestionAnswering, IN_TRANSFORMER, QV),
+    bodied("mistral", "MistralModel", TaskType::Encoder, BARE, QV),
+    bodied("mistral", "MistralForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("mistral", "MistralForTokenClassification", TaskType::TokenClassification, IN_MODEL, QV),
+    bodied("mistral", "MistralForQuestionAnswering", TaskType::QuestionAnswering, IN_MODEL, QV),
+    bodied("qwen2", "Qwen2Model", TaskType::Encoder, BARE, QV),
+    bodied("qwen2", "Qwen2ForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("qwen2", "Qwen2ForTokenClassification", TaskType::TokenClassification, IN_MODEL, QV),
+    bodied("qwen2", "Qwen2ForQuestionAnswering", TaskType::QuestionAnswering, IN_TRANSFORMER, QV),
+    bodied("qwen3", "Qwen3Model", TaskType::Encoder, BARE, QV),
+    bodied("qwen3", "Qwen3ForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("qwen3", "Qwen3ForTokenClassification", TaskType::TokenClassification, IN_MODEL, QV),
+    bodied("qwen3", "Qwen3ForQuestionAnswering", TaskType::QuestionAnswering, IN_TRANSFORMER, QV),
+    bodied("qwen3_moe", "Qwen3MoeModel", TaskType::Encoder, BARE, QV),
+    bodied("qwen3_moe", "Qwen3MoeForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("qwen3_moe", "Qwen3MoeForTokenClassification", TaskType::TokenClassification, IN_MODEL, QV),
+    bodied("qwen3_moe", "Qwen3MoeForQuestionAnswering", TaskType::QuestionAnswering, IN_TRANSFORMER, QV),
+    bodied("gemma3_text", "Gemma3TextModel", TaskType::Encoder, BARE, QV),
+    bodied("gemma3_text", "Gemma3TextForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, QV),
+    bodied("phi3", "Phi3Model", TaskType::Encoder, BARE, FUSED),
+    bodied("phi3", "Phi3ForSequenceClassification", TaskType::SequenceClassification, IN_MODEL, FUSED),
+    bodied("phi3", "Phi3ForTokenClassification", TaskType::TokenClassification, IN_MODEL, FUSED),
+    bodied("gpt2", "GPT2Model", TaskType::Encoder, ["h", "wte"], C_ATTN),
+    bodied("gpt2", "GPT2ForSequenceClassification", TaskType::SequenceClassification, GPT2, C_ATTN),
+    bodied("gpt2", "GPT2ForTokenClassification", TaskType::TokenClassification, GPT2, C_ATTN),
+    bodied("gpt2", "GPT2ForQuestionAnswering", TaskType::QuestionAnswering, GPT2, C_ATTN),
+    Keys {
+        renames: GAMMA_BETA,
+        ..encoder(
+            "bert",
+            "BertForTokenClassification",
+            TaskType::TokenClassification,
+            "bert.encoder.layer",
+            "bert.embeddings.word_embeddings",
+        )
+    },
+    Keys {
+        renames: GAMMA_BETA,
+        ..encoder(
+            "bert",
+            "BertForQuestionAnswering",
+            TaskType::QuestionAnswering,
+            "bert.encoder.layer",
+            "bert.embeddings.word_embeddings",
+        )
+    },
+    encoder(
+        "roberta",
+        "RobertaForTokenClassification",
+        TaskType::TokenClassification,
+        "roberta.encoder.layer",
+        "roberta.embeddings.word_embeddings",
+    ),
+    encoder(
+        "roberta",
+        "RobertaForQuestionAnswering",
+        TaskType::QuestionAnswering,
         "roberta.encoder.layer",
         "roberta.embeddings.word_embeddings",
     ),
@@ -221,11 +301,23 @@ impl Keys {
         }
     }
 
-    /// PEFT's names of classification heads, which it trains by itself for `SEQ_CLS`.
+    /// PEFT's names of heads, which it trains by itself for `SEQ_CLS`, `TOKEN_CLS` and `QUESTION_ANS`.
     pub fn head_names(&self) -> &'static [&'static str] {
         match self.task {
-            TaskType::SequenceClassification => &["classifier", "score"],
+            TaskType::SequenceClassification | TaskType::TokenClassification => &["classifier", "score"],
+            TaskType::QuestionAnswering => &["qa_outputs"],
             _ => &[],
+        }
+    }
+
+    /// What the body is called in a model with a head: nothing where it is the whole model.
+    pub(super) fn body(&self) -> &'static str {
+        let mut parts = self.blocks.split('.');
+        let first = parts.next().unwrap_or("");
+        if parts.next().is_some() {
+            first
+        } else {
+            ""
         }
     }
 }

@@ -56,6 +56,27 @@ pub(super) fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<
     }
 }
 
+/// The mean of the cross-entropies of both ends `[batch, seq]`. A place that is not in the sequence counts nothing.
+pub(super) fn span_loss(logits: [&Tensor; 2], places: [&Ints; 2]) -> Result<Tensor> {
+    let mut terms = Vec::with_capacity(2);
+    for (logits, places) in logits.into_iter().zip(places) {
+        let (batch, seq) = (logits.dim(0), logits.dim(1) as i64);
+        if places.data.len() != batch {
+            return Err(Error::Shape {
+                path: "startPositions, endPositions".into(),
+                expected: vec![batch],
+                actual: places.shape.clone(),
+            });
+        }
+        let labels: Vec<i64> = places.data.iter().map(|&p| if p >= seq { IGNORED } else { p.max(0) }).collect();
+        terms.push(crate::ops::cross_entropy(logits, &labels)?);
+    }
+    terms[0].add(&terms[1])?.affine(0.5, 0.)
+}
+
+/// What a label is that counts nothing.
+const IGNORED: i64 = -100;
+
 pub(super) fn check_labels(x: &Tensor, labels: &Ints) -> Result<()> {
     if x.dims()[..2] != labels.shape[..] {
         return Err(Error::Shape {
@@ -69,5 +90,5 @@ pub(super) fn check_labels(x: &Tensor, labels: &Ints) -> Result<()> {
 
 pub(super) fn shifted(labels: &Ints) -> Vec<i64> {
     let seq = labels.shape[1];
-    labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([-100])).collect()
+    labels.data.chunks(seq).flat_map(|row| row[1..].iter().copied().chain([IGNORED])).collect()
 }

@@ -8,6 +8,7 @@ mod custom;
 mod experts;
 mod gpt2;
 mod head;
+mod headed;
 mod inputs;
 mod keys;
 mod llama;

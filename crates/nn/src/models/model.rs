@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::config::Config;
 use super::inputs::{Inputs, To};
 use super::keys::{Keys, TaskType};
-use super::loss::{classification_loss, token_loss};
+use super::loss::{classification_loss, span_loss, token_loss};
 use super::output::Output;
 use super::quantization::Quantization;
 use super::source::Source;
@@ -24,6 +24,8 @@ pub const LOSS: &str = "loss";
 pub struct Model {
     pub root: Node,
     pub config: Json,
+    /// The directory or hub id that it was asked for by; transformers' `name_or_path`.
+    pub name: Option<String>,
     pub keys: &'static Keys,
     pub dtype: DType,
     pub device: Device,
@@ -52,7 +54,9 @@ impl Model {
             return Err(Error::config("quantization", "packed weights run on the CPU only"));
         }
         let quantization = quantization.map(|q| {
-            let heads = || keys.output_embedding.iter().chain(&["classifier", "score"]).map(|&n| n.into()).collect();
+            let heads = || {
+                keys.output_embedding.iter().chain(&["classifier", "score", "qa_outputs"]).map(|&n| n.into()).collect()
+            };
             Quantization { packing: q.packing, skip_modules: Some(q.skip_modules.clone().unwrap_or_else(heads)) }
         });
         let builder = Builder {
@@ -65,15 +69,15 @@ impl Model {
         };
         let root = match keys.model_type {
             "custom" => custom::build(&c, &builder)?,
-            "gpt2" => Node::new(gpt2::build(&c, &builder)?),
+            "gpt2" => gpt2::build(&c, &builder, keys)?,
             "t5" => Node::new(t5::build(&c, &builder)?),
             "unet2d" => Node::new(unet2d::build(&c, &builder)?),
             "bert" | "roberta" => bert::build(&c, &builder, keys)?,
             "vit" => Node::new(vit::build(&c, &builder)?),
-            _ => Node::new(llama::build(&c, &builder)?),
+            _ => llama::build(&c, &builder, keys)?,
         };
         drop(builder);
-        Ok(Self { root, config, keys, dtype, device: device.clone() })
+        Ok(Self { root, config, name: None, keys, dtype, device: device.clone() })
     }
 
     /// One pass. Adds `loss` when labels or a target are given: it is taken of what comes out of the whole tree, so that
@@ -105,6 +109,8 @@ impl Model {
         };
         let mut output = Output {
             logits: take("logits"),
+            start_logits: take("start_logits"),
+            end_logits: take("end_logits"),
             last_hidden_state: take("last_hidden_state"),
             sample: take("sample"),
             loss: take("loss"),
@@ -143,12 +149,22 @@ impl Model {
             let main = main.ok_or_else(|| Error::Argument("this model has no output to compare".into()))?;
             return Ok(layers::mse(main, target)?.into());
         }
+        if let (Some(start), Some(end)) = (field("start_logits"), field("end_logits")) {
+            return Ok(match (args.ints("start_positions"), args.ints("end_positions")) {
+                (Some(first), Some(last)) => span_loss([start, end], [first, last])?.into(),
+                _ => return Err(Error::Argument("startPositions and endPositions: one without the other".into())),
+            });
+        }
         let Some(logits) = field("logits") else { return Ok(Value::None) };
         let (labels, floats) = (args.ints("labels"), args.optional_tensor("float_labels"));
         let loss = match self.keys.task {
             TaskType::CausalLm | TaskType::Seq2Seq => {
                 let labels = labels.ok_or_else(|| Error::Argument("labels: token ids must be integers".into()))?;
                 token_loss(logits, labels, self.keys.task == TaskType::CausalLm)?
+            }
+            TaskType::TokenClassification => {
+                let labels = labels.ok_or_else(|| Error::Argument("labels: class ids must be integers".into()))?;
+                token_loss(logits, labels, false)?
             }
             _ => {
                 let problem = self.config.get("problem_type").and_then(|p| p.as_str());

@@ -7,6 +7,10 @@ use crate::{Error, Result};
 #[derive(Clone, Default)]
 pub struct Output {
     pub logits: Option<Tensor>,
+    /// Of answers to questions, `[batch, seq]`: how likely a token is the first.
+    pub start_logits: Option<Tensor>,
+    /// How likely it is the last.
+    pub end_logits: Option<Tensor>,
     pub last_hidden_state: Option<Tensor>,
     /// What an image model predicts, in the shape of its input.
     pub sample: Option<Tensor>,
@@ -18,7 +22,8 @@ pub struct Output {
 impl Output {
     /// The output that a loss is taken of.
     pub fn main(&self) -> Result<&Tensor> {
-        let main = self.logits.as_ref().or(self.sample.as_ref()).or(self.last_hidden_state.as_ref());
+        let named = [&self.logits, &self.sample, &self.start_logits, &self.last_hidden_state];
+        let main = named.into_iter().find_map(Option::as_ref);
         main.ok_or_else(|| Error::Argument("this model has no output to compare".into()))
     }
 }

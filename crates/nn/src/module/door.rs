@@ -5,8 +5,9 @@ use super::part::{Own, Part};
 use super::steps::Steps;
 use super::weights::Weights;
 use super::{Args, Value};
+use crate::adapter_id::AdapterId;
 use crate::combine::Combining;
-use crate::context::{AdapterId, Context};
+use crate::context::Context;
 use crate::param::Param;
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
@@ -99,6 +100,11 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         self.own().filter(|own| own.adapter == adapter).map(Own::parts).unwrap_or_default()
     }
 
+    /// What it computes with that stands at another place of the tree.
+    fn borrowed(&self) -> Vec<&Param> {
+        Vec::new()
+    }
+
     /// Called when a checkpoint's tensors are in place.
     fn loaded(&self, _adapter: AdapterId) -> Result<()> {
         Ok(())
@@ -108,6 +114,9 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
     fn detach(&mut self, adapter: AdapterId) -> bool {
         self.own().is_some_and(|own| own.adapter == adapter)
     }
+
+    /// Calls `adapter` by another name from now on.
+    fn rename(&mut self, _adapter: AdapterId, _name: &str) {}
 
     /// Whether this surrounds calls of `method`; which one it is, [`Next::method`] tells.
     fn surrounds(&self, method: &str) -> bool {

@@ -4,7 +4,7 @@ use super::door::{Tuner, VisitorMut};
 use super::node::{Merged, Node, NodeList};
 use super::walk::{all_parameters, own_parameters};
 use super::weights::Weights;
-use crate::context::AdapterId;
+use crate::adapter_id::AdapterId;
 use crate::ops::compute_dtype;
 use crate::param::Param;
 use crate::tensor::Array;

@@ -2,7 +2,8 @@
 
 use super::door::{Module, Rows, Tuner, VisitorMut, FORWARD};
 use super::{Args, Value};
-use crate::context::{AdapterId, Context};
+use crate::adapter_id::AdapterId;
+use crate::context::Context;
 use crate::param::{Param, Place};
 use crate::tensor::Tensor;
 use crate::{Error, Result};

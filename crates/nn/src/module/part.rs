@@ -1,6 +1,6 @@
 //! The tensors that an adapter owns: each is declared once, and names, keys, roles and learning rates follow from it.
 
-use crate::context::AdapterId;
+use crate::adapter_id::AdapterId;
 use crate::param::Param;
 use crate::tensor::Array;
 use crate::Result;

@@ -1,6 +1,6 @@
 //! What tuners do at the steps of a training run.
 
-use crate::context::AdapterId;
+use crate::adapter_id::AdapterId;
 use crate::tensor::Array;
 use crate::Result;
 use serde_json::Value as Json;

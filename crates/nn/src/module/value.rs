@@ -104,6 +104,39 @@ impl Value {
         }
     }
 
+    /// Every tensor in it.
+    pub fn each_tensor(&self, f: &mut dyn FnMut(&Tensor)) {
+        match self {
+            Self::Tensor(t) => f(t),
+            Self::Tuple(items) => items.iter().for_each(|v| v.each_tensor(f)),
+            Self::Map(fields) => fields.iter().for_each(|(_, v)| v.each_tensor(f)),
+            _ => {}
+        }
+    }
+
+    /// The same with other tensors.
+    pub fn map_all(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
+        match self {
+            Self::Tensor(t) => Self::Tensor(f(t)),
+            Self::Tuple(items) => Self::Tuple(items.iter().map(|v| v.map_all(f)).collect()),
+            Self::Map(fields) => Self::Map(fields.iter().map(|(n, v)| (*n, v.map_all(f))).collect()),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether both are one value: tensors by where they are.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Number(a), Self::Number(b)) => a == b,
+            (Self::Tensor(a), Self::Tensor(b)) => a.data().id() == b.data().id(),
+            (Self::Ints(a), Self::Ints(b)) => a == b,
+            (Self::Tuple(a), Self::Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is(b)),
+            (Self::Map(a), Self::Map(b)) => a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| a.is(b)),
+            _ => false,
+        }
+    }
+
     /// A field of a model output.
     pub fn field(&self, name: &str) -> Option<&Value> {
         match self {

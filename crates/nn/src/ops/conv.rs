@@ -112,8 +112,16 @@ impl Sizes {
 /// `torch.nn.functional.conv2d` with one stride, padding and dilation for both directions and zero padding.
 ///
 /// `x [batch, in, height, width]`, `weight [out, in / groups, kh, kw]`, `bias [out]` → `[batch, out, rows, cols]`. Gradients
-/// are computed only for what is tracked.
+/// are computed only for what is tracked. `x [batch, in, length]` and `weight [out, in / groups, kernel]` give
+/// `torch.nn.functional.conv1d`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, shape: Conv2dShape) -> Result<Tensor> {
+    if let (&[batch, inp, _], 3) = (x.dims(), weight.rank()) {
+        // An image of one row, whose padding is at its ends alone.
+        let end = Tensor::from(Array::zeros((batch, inp, shape.padding), x.dtype(), x.device())?);
+        let x = if shape.padding > 0 { Tensor::cat(&[&end, x, &end], -1)? } else { x.clone() };
+        let flat = Conv2dShape { padding: 0, ..shape };
+        return conv2d(&x.unsqueeze(2)?, &weight.unsqueeze(2)?, bias, flat)?.squeeze(2);
+    }
     let size = Sizes::new(x, weight, shape)?;
     let y = if x.device().is_cpu() {
         dispatch!(x.dtype(), T => cpu::<T>(x, weight, size))?
@@ -260,6 +268,17 @@ mod tests {
                 conv2d(&t[0], &t[1], Some(&t[2]), shape)
             });
         }
+    }
+
+    #[test]
+    fn one_row_is_a_sequence() {
+        let shape = Conv2dShape { stride: 2, padding: 1, dilation: 2, groups: 2 };
+        check_gradients(&[values(&[2, 4, 9], 1), values(&[6, 2, 3], 2), values(&[6], 3)], |t| {
+            conv2d(&t[0], &t[1], Some(&t[2]), shape)
+        });
+        let (x, w) = (values(&[2, 4, 9], 1), values(&[6, 2, 3], 2));
+        let y = conv2d(&x.clone().into(), &w.clone().into(), None, shape).unwrap();
+        assert_close(y.data(), &x.conv1d(&w, 1, 2, 2, 2).unwrap(), 1e-12);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::handle::NativeModel;
 use crate::cancel::NativeCancelFlag;
 use crate::error::guard;
+use crate::state_dict::NativeStateDict;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -116,6 +117,23 @@ impl NativeModel {
         self.read(|m| Ok(m.tensors(&name, format)?.into_iter().map(|(k, _)| k).collect()))
     }
 
+    /// What a file of the adapter would hold.
+    #[napi]
+    pub fn adapter_state(&self, name: String) -> napi::Result<NativeStateDict> {
+        self.read(|m| Ok(NativeStateDict::of(m.adapter_state(&name)?)))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn set_adapter_state<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        state: &NativeStateDict,
+    ) -> napi::Result<Object<'env>> {
+        let tensors = state.entries().iter().cloned().collect();
+        self.edit(env, move |m| m.set_adapter_state(&name, tensors))
+    }
+
     #[napi]
     pub fn active_adapters(&self, thread: f64) -> napi::Result<Vec<String>> {
         self.read(|m| Ok(m.active_names(thread as u64)))
@@ -163,6 +181,17 @@ impl NativeModel {
         })
     }
 
+    #[napi]
+    pub fn rename_adapter(&self, from: String, to: String) -> napi::Result<()> {
+        guard(|| {
+            let shared = self.get()?;
+            let Some(mut tree) = shared.tree.try_write() else {
+                return Err(Error::Invalid("renameAdapter: the model is in use; wait for running calls first".into()));
+            };
+            tree.rename(&from, &to)
+        })
+    }
+
     #[napi(ts_return_type = "Promise<void>")]
     pub fn merge<'env>(&self, env: &'env Env, names: Option<Vec<String>>, thread: f64) -> napi::Result<Object<'env>> {
         self.edit(env, move |m| m.merge(thread as u64, names.as_deref()))
@@ -192,6 +221,11 @@ impl NativeModel {
         thread: f64,
     ) -> napi::Result<Object<'env>> {
         self.edit(env, move |m| m.merge_and_unload_peft(thread as u64, names.as_deref(), safe))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn unload<'env>(&self, env: &'env Env, thread: f64) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.unload(thread as u64))
     }
 
     #[napi(ts_return_type = "Promise<void>")]

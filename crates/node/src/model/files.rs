@@ -60,6 +60,24 @@ impl NativeModel {
         })
     }
 
+    /// Puts the adapter of a directory in the place of one of the model's.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn hotswap<'env>(
+        &self,
+        env: &'env Env,
+        name: String,
+        directory: String,
+        options: NativeFromPretrainedOptions,
+        thread: f64,
+        cancel: &NativeCancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let cancel = cancel.flag();
+        self.edit(env, move |m| {
+            cancel.check()?;
+            m.hotswap(thread as u64, &name, &PathBuf::from(directory), &options.into_core()?)
+        })
+    }
+
     #[allow(clippy::wrong_self_convention)] // SWIFT's name
     #[napi(ts_return_type = "Promise<void>")]
     pub fn from_pretrained<'env>(

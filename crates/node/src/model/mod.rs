@@ -8,6 +8,7 @@ mod load;
 mod measure;
 mod parameters;
 mod passes;
+mod status;
 mod steps;
 
 pub use handle::NativeModel;

@@ -1,11 +1,16 @@
 //! Adapter directories: SWIFT's, PEFT's, and the way from one to the other.
 
+mod card;
 mod convert;
+mod found;
+mod hotswap;
 mod load;
 mod save;
+mod state;
 
 pub use convert::save_to_peft_format;
-pub use load::{FromPretrainedOptions, NameSelection};
+pub use found::NameSelection;
+pub use load::FromPretrainedOptions;
 pub use save::SaveOptions;
 
 use crate::config::{Dialect, TunerConfig};

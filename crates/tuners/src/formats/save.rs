@@ -186,15 +186,6 @@ impl TunedModel {
         }
         Ok(Some((self.extra_state_keys().to_vec(), tensors)))
     }
-
-    fn card(&self) -> String {
-        format!(
-            "## Training procedure\n\n### Framework versions\n\n\n- swift-tuners {}\n### Base model information\n\n\n- \
-             BaseModel Class {}\n",
-            env!("CARGO_PKG_VERSION"),
-            self.model.keys.architecture
-        )
-    }
 }
 
 fn write_adapter(folder: &Path, w: &Written, safe: bool) -> Result<()> {

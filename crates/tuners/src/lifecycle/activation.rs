@@ -1,6 +1,7 @@
 //! Which adapters run, and where the others wait.
 
-use super::{Flavor, OwnParam, TunedModel};
+use super::adapter::OwnParam;
+use super::{Flavor, TunedModel};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -36,6 +37,11 @@ impl Offload {
 }
 
 impl TunedModel {
+    /// A parameter's value, also while it is offloaded.
+    pub fn value(&self, param: &Param) -> Result<Array> {
+        value_anywhere(param)
+    }
+
     fn thread_key(&self, thread: u64) -> u64 {
         if self.unique_thread {
             0

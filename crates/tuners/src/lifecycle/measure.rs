@@ -2,6 +2,7 @@
 
 use super::TunedModel;
 use crate::config::TunerConfig;
+use crate::measured::add;
 use crate::target::{self, attach_at, Place};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -27,29 +28,6 @@ impl Measure {
         }
     }
 }
-
-/// A mean over what was measured so far.
-#[derive(Clone)]
-pub struct Mean {
-    sum: Array,
-    count: f64,
-}
-
-impl Mean {
-    pub fn array(&self) -> Result<Array> {
-        Ok((&self.sum / self.count)?)
-    }
-}
-
-/// Of one layer: a gradient `[out, in]`, a covariance `[in, in]`.
-#[derive(Clone, Default)]
-pub struct Measured {
-    pub gradient: Option<Mean>,
-    pub covariance: Option<Mean>,
-}
-
-/// By path.
-pub type Measurements = HashMap<String, Measured>;
 
 /// Notes what goes into layers.
 #[derive(Clone)]
@@ -196,12 +174,4 @@ impl TunedModel {
         }
         Ok(())
     }
-}
-
-fn add(mean: &mut Option<Mean>, value: Array) -> Result<()> {
-    *mean = Some(match mean.take() {
-        Some(Mean { sum, count }) => Mean { sum: (sum + value)?, count: count + 1. },
-        None => Mean { sum: value, count: 1. },
-    });
-    Ok(())
 }

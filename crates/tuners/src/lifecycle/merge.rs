@@ -186,9 +186,32 @@ impl TunedModel {
         }
         self.edit_active(thread, |active| *active = ids.to_vec());
         self.merge_and_unload(thread, None)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// `PeftModel.unload`: the base model comes back as it was, but for the `modules_to_save` of the active adapters, which stay.
+    pub fn unload(&mut self, thread: u64) -> Result<()> {
+        if self.flavor != Flavor::Peft {
+            return Err(Error::Invalid("this model has no PEFT adapters to unload".into()));
+        }
+        let (active, all) = (self.active_ids(thread), self.adapters.values().map(|a| a.id).collect::<Vec<_>>());
+        for_each_node_mut(&mut self.model.root, &mut |node| {
+            node.unmerge();
+            node.unload(&active, &all);
+        });
+        self.remove_from_tree(&all);
+        for (_, p) in named_parameters(&self.model.root) {
+            p.set_requires_grad(false);
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Knows no adapters any more.
+    fn forget(&mut self) {
         self.adapters.clear();
         self.active.lock().clear();
         self.flavor = Flavor::Base;
-        Ok(())
     }
 }

@@ -20,7 +20,7 @@ const SAMPLER: &str = "lora_monteclora_sampler";
 /// `ΔW = s B A`.
 #[derive(Clone)]
 pub struct Lora {
-    /// `[r, in]`; embeddings `[r, vocabulary]`, convolutions `[r, in, height, width]`
+    /// `[r, in]`; embeddings `[r, vocabulary]`, convolutions `[r, in, height, width]` or `[r, in, kernel]`
     pub a: Param,
     /// `[out, r]`; convolutions `[out, r / groups, 1, 1]`
     pub b: Param,

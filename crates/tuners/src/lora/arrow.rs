@@ -2,15 +2,10 @@
 //!
 //! Ostapenko et al. 2024 (arXiv 2405.11157), with GenKnowSub (2025.acl-short.54); PEFT's `ArrowLoraLinearLayer`.
 
-use super::adapter::Lora;
-use super::variant::Variant;
-use crate::layer::Layer;
-use crate::method::Attach;
 use candle_core::{DType, Device};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swift_tuners_nn::init::torch::Generator;
-use swift_tuners_nn::module::for_each_node_mut;
 use swift_tuners_nn::ops::{self, WeightLayout};
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
@@ -41,6 +36,17 @@ impl ArrowConfig {
     }
 }
 
+/// An adapter to choose from.
+#[derive(Clone)]
+pub struct Expert {
+    pub name: String,
+    /// `[r, in]`
+    pub a: Param,
+    /// `[out, r]`
+    pub b: Param,
+    pub scaling: f64,
+}
+
 /// Passes of the search for the largest singular vector.
 const PASSES: usize = 15;
 const TINY: f64 = 1e-8;
@@ -53,8 +59,8 @@ pub struct Arrow {
 
 #[derive(Default)]
 struct State {
-    experts: Vec<(String, Lora)>,
-    general: Vec<Lora>,
+    experts: Vec<Expert>,
+    general: Vec<Expert>,
     /// What was there before the router.
     before: Option<Vec<String>>,
     /// Made when they are needed.
@@ -70,22 +76,8 @@ struct Found {
     mean: Option<(Array, Array)>,
 }
 
-/// Tells routers which adapters their layers have: when a router comes, and when another adapter comes to where one is.
-pub fn update(a: &mut Attach<'_>) -> Result<()> {
-    let mut result = Ok(());
-    for_each_node_mut(&mut a.model.root, &mut |node| {
-        let Some(layer) = node.tuner::<Layer<Lora>>() else { return };
-        for (_, router) in layer.entries().iter().filter(|(_, l)| matches!(l.variant, Variant::Arrow(_))) {
-            if let (Variant::Arrow(arrow), true) = (&router.variant, result.is_ok()) {
-                result = arrow.meet(layer.entries());
-            }
-        }
-    });
-    result
-}
-
-fn named(names: &[String], here: &[(String, Lora)]) -> Vec<(String, Lora)> {
-    names.iter().filter_map(|name| here.iter().find(|(n, _)| n == name).cloned()).collect()
+fn named(names: &[String], here: &[Expert]) -> Vec<Expert> {
+    names.iter().filter_map(|name| here.iter().find(|e| e.name == *name).cloned()).collect()
 }
 
 fn is_general(name: &str) -> bool {
@@ -99,26 +91,26 @@ impl Arrow {
 
     /// Takes note of the adapters that are on the layer now. Those that are named may come later than the router, from files;
     /// what comes when they are there is one more to choose from.
-    fn meet(&self, here: &[(String, Lora)]) -> Result<()> {
+    pub fn meet(&self, here: &[Expert]) -> Result<()> {
         let mut state = self.state.lock();
-        let all = here.iter().filter(|(n, l)| !matches!(l.variant, Variant::Arrow(_)) && !is_general(n));
-        let experts: Vec<(String, Lora)> = match &self.config.task_adapter_names {
+        let all = here.iter().filter(|e| !is_general(&e.name));
+        let experts: Vec<Expert> = match &self.config.task_adapter_names {
             Some(names) => {
                 let found = named(names, here);
                 let complete = found.len() == names.len();
-                let before = state.before.get_or_insert_with(|| all.clone().map(|(n, _)| n.clone()).collect());
+                let before = state.before.get_or_insert_with(|| all.clone().map(|e| e.name.clone()).collect());
                 let joins = |n: &String| complete && !names.contains(n) && !before.contains(n);
-                found.into_iter().chain(all.filter(|(n, _)| joins(n)).cloned()).collect()
+                found.into_iter().chain(all.filter(|e| joins(&e.name)).cloned()).collect()
             }
             None => all.cloned().collect(),
         };
-        let shapes = |l: &Lora| (l.a.shape(), l.b.shape());
-        if experts.iter().any(|(_, l)| shapes(l) != shapes(&experts[0].1)) {
+        let shapes = |e: &Expert| (e.a.shape(), e.b.shape());
+        if experts.iter().any(|e| shapes(e) != shapes(&experts[0])) {
             return Err(Error::config("arrow_config", "the adapters to choose from must be of one rank"));
         }
-        state.general = named(self.general(), here).into_iter().map(|(_, l)| l).collect();
-        let known: Vec<&String> = state.experts.iter().map(|(n, _)| n).collect();
-        if !experts.iter().map(|(n, _)| n).eq(known) {
+        state.general = named(self.general(), here);
+        let known: Vec<&String> = state.experts.iter().map(|e| &e.name).collect();
+        if !experts.iter().map(|e| &e.name).eq(known) {
             state.experts = experts;
             state.found = None;
         }
@@ -131,7 +123,7 @@ impl Arrow {
 
     /// Fails while an adapter that is named is not there, or fewer than each token takes.
     fn check(&self, state: &State) -> Result<()> {
-        let here = |name: &&String| state.experts.iter().any(|(n, _)| n == *name);
+        let here = |name: &&String| state.experts.iter().any(|e| e.name == **name);
         if let Some(name) = self.config.task_adapter_names.iter().flatten().find(|n| !here(n)) {
             return Err(Error::Invalid(format!("Arrow: there is no adapter {name:?} on a layer of the router")));
         }
@@ -156,7 +148,7 @@ impl Arrow {
             if state.found.is_none() {
                 state.found = Some(self.find(&state)?);
             }
-            (state.experts.iter().map(|(_, l)| l.clone()).collect::<Vec<_>>(), state.found.clone())
+            (state.experts.clone(), state.found.clone())
         };
         let (Some(Found { prototypes, mean }), Some(first)) = (found, experts.first()) else {
             return Err(Error::Invalid("Arrow: the layer has no adapters to choose from".into()));
@@ -169,8 +161,8 @@ impl Arrow {
         let alike = ops::linear(&flat, &prototypes, None, WeightLayout::OutIn)?.abs()?; // [tokens, experts]
         let chosen = alike.add(&self.mask(alike.data())?.into())?.affine(1. / self.config.router_temperature, 0.)?;
         let coefficients = chosen.softmax(-1)?;
-        let stack = |pick: fn(&Lora) -> &Param, mean: &Option<Array>, dim: isize| -> Result<Tensor> {
-            let one = |l: &Lora| match mean {
+        let stack = |pick: fn(&Expert) -> &Param, mean: &Option<Array>, dim: isize| -> Result<Tensor> {
+            let one = |l: &Expert| match mean {
                 Some(mean) => pick(l).value(cx.grad)?.sub(&mean.clone().into()),
                 None => pick(l).value(cx.grad),
             };
@@ -203,14 +195,14 @@ impl Arrow {
     }
 
     fn find(&self, state: &State) -> Result<Found> {
-        let mean = |pick: fn(&Lora) -> &Param| -> Result<Array> {
+        let mean = |pick: fn(&Expert) -> &Param| -> Result<Array> {
             let all = state.general.iter().map(|l| pick(l).array()).collect::<Result<Vec<_>>>()?;
             Ok(Array::stack(&all, 0)?.mean(0)?)
         };
         let mean = if state.general.is_empty() { None } else { Some((mean(|l| &l.a)?, mean(|l| &l.b)?)) };
         let without =
             |x: Array, mean: Option<&Array>| -> Result<Array> { mean.map_or(Ok(x.clone()), |m| Ok((x - m)?)) };
-        let row = |(_, l): &(String, Lora)| {
+        let row = |l: &Expert| {
             let a = without(l.a.array()?, mean.as_ref().map(|m| &m.0))?;
             self.prototype(&a, &without(l.b.array()?, mean.as_ref().map(|m| &m.1))?)
         };

@@ -22,7 +22,10 @@ impl Lora {
 
     /// The norms that the layer has now, so that DoRA starts as the layer it tunes.
     pub(super) fn first_magnitude(&self, site: &Site, dtype: DType) -> Result<Param> {
-        let shape = if site.convolution().is_some() { vec![1, site.outputs, 1, 1] } else { vec![site.outputs] };
+        let shape = match site.kernel() {
+            Some(kernel) => [vec![1, site.outputs], vec![1; kernel.len()]].concat(),
+            None => vec![site.outputs],
+        };
         let (of, site_, lora) = (shape.clone(), site.clone(), self.clone());
         Ok(Param::pending(&shape, dtype, &site.device, true, move || {
             let norms = lora.norms(&site_.matrix()?)?;

@@ -146,12 +146,12 @@ pub fn matrices(
 
 /// Of A and B. A convolution's A reads all channels, B is in groups as the layer is.
 fn shapes(site: &Site, r: usize) -> (Vec<usize>, Vec<usize>) {
-    match site.convolution() {
-        Some(conv) => {
-            let (height, width) = (site.shape[2], site.shape[3]);
-            (vec![r, site.channels(), height, width], vec![site.outputs, r / conv.groups, 1, 1])
+    match (site.convolution(), site.kernel()) {
+        (Some(conv), Some(kernel)) => {
+            let ones = vec![1; kernel.len()];
+            ([&[r, site.channels()], kernel].concat(), [vec![site.outputs, r / conv.groups], ones].concat())
         }
-        None => (vec![r, site.inputs], vec![site.outputs, r]),
+        _ => (vec![r, site.inputs], vec![site.outputs, r]),
     }
 }
 

@@ -22,6 +22,7 @@ mod parameter;
 mod pca;
 mod replication;
 mod restored;
+mod routing;
 mod tied;
 mod variant;
 mod velora;
@@ -193,7 +194,7 @@ impl<C: HasLora> LayerKind for LoraOf<C> {
                 sampler.place = sampler.place.map(|(id, at, _)| (id, at, places));
             }
         });
-        arrow::update(a)?;
+        routing::update(a)?;
         parameter::attach(peft, a)
     }
 }

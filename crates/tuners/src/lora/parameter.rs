@@ -9,10 +9,11 @@ use crate::method::Attach;
 use crate::target::{attach_at, has_suffix, nothing_found, Place};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use swift_tuners_nn::module::{
     model_nodes, Args, Module, Next, Node, NodeList, Part, Rate, Tuner, Value, Visitor, VisitorMut,
 };
-use swift_tuners_nn::{AdapterId, Array, Context, Error, LowRank, Param, Result};
+use swift_tuners_nn::{AdapterId, Array, Context, Error, LowRank, Param, Result, Update};
 
 const FIELD: &str = "target_parameters";
 
@@ -186,7 +187,7 @@ impl OnParameter {
 /// The module over another value of one of its parameters.
 struct Updating<'a> {
     name: &'a str,
-    by: Vec<LowRank>,
+    by: Vec<Arc<dyn Update>>,
 }
 
 impl VisitorMut for Updating<'_> {
@@ -201,7 +202,7 @@ impl VisitorMut for Updating<'_> {
 
 impl Tuner for OnParameter {
     fn around(&self, cx: &Context, args: Args, next: Next<'_>) -> Result<Value> {
-        let by = cx.active.iter().filter_map(|&id| self.adapter(id).cloned()).collect();
+        let by = cx.active.iter().filter_map(|&id| self.adapter(id)).map(|l| Arc::new(l.clone()) as _).collect();
         let mut module: Box<dyn Module> = next.module().boxed_clone();
         module.visit_mut(&mut Updating { name: &self.name, by });
         next.to(&*module).run(cx, args)
@@ -225,6 +226,12 @@ impl Tuner for OnParameter {
         self.adapter(adapter).map_or_else(Vec::new, |l| {
             vec![Part::leaf("lora_A", ".weight", &l.a), Part::leaf("lora_B", ".weight", &l.b).rate(Rate::Up)]
         })
+    }
+
+    fn rename(&mut self, adapter: AdapterId, name: &str) {
+        if let Ok(at) = self.ids.binary_search(&adapter) {
+            self.adapters[at].0 = name.to_owned();
+        }
     }
 
     fn detach(&mut self, adapter: AdapterId) -> bool {

@@ -68,6 +68,7 @@ impl LayerKind for Boft {
     fn new(c: &BoftConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         let plain = |k: &WeightKind| matches!(k, WeightKind::Linear { transposed: false } | WeightKind::Conv2d(_));
         site.require(plain, "torch.nn.Linear or Conv2d")?;
+        site.refuse_conv1d()?;
         if let Some(conv) = site.convolution() {
             if conv.dilation > 1 || conv.groups > 1 || site.shape[2] != site.shape[3] {
                 let why = format!(

@@ -64,9 +64,9 @@ impl LayerKind for Hira {
         let pattern = target::pattern_value(&c.rank_pattern.0, "rank_pattern", &site.path)?.filter(|_| !site.first);
         let r = pattern.map_or(c.r, |r| r as usize);
         let (mut shape_a, mut shape_b) = (vec![r, site.inputs], vec![site.outputs, r]);
-        if site.convolution().is_some() {
+        if let Some(kernel) = site.kernel() {
             shape_a = [&[r], &site.shape[1..]].concat();
-            shape_b.extend([1, 1]);
+            shape_b.extend(kernel.iter().map(|_| 1));
         }
         // Both are drawn normal first.
         let normal = |init: &mut Init, shape: &[usize], replaced: bool| {

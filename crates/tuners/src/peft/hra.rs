@@ -44,6 +44,7 @@ impl LayerKind for Hra {
     fn new(c: &HraConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         let plain = |k: &WeightKind| matches!(k, WeightKind::Linear { transposed: false } | WeightKind::Conv2d(_));
         site.require(plain, "torch.nn.Linear or Conv2d")?;
+        site.refuse_conv1d()?;
         let (n, r, pairs) = (site.inputs, c.r, c.init_weights && c.r.is_multiple_of(2));
         let u = init.param(&[n, r], move |g| {
             if !pairs {

@@ -102,6 +102,7 @@ impl LayerKind for Ia3 {
 
     fn new(c: &Ia3Config, site: &Site, _: Option<&Bank>, init: &mut Init, resolved: &TunerConfig) -> Result<Self> {
         site.require(|k| *k != WeightKind::Embedding, "linear layer or convolution")?;
+        site.refuse_conv1d()?;
         let feedforward = is_feedforward(resolved, &site.path)?;
         if feedforward && site.convolution().is_some_and(|c| c.groups > 1) {
             let why = format!("{} is a convolution in groups", site.path);

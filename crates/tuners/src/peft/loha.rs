@@ -2,7 +2,7 @@
 //!
 //! Hyeon-Woo et al. 2021 (FedPara, arXiv 2108.06098); PEFT's `peft.tuners.loha`.
 
-use super::lycoris::{Dropouts, Factored};
+use super::lycoris::{core_shape, Dropouts, Factored};
 use crate::bank::Bank;
 use crate::config::TunerConfig;
 use crate::fields::{Patterns, Probability};
@@ -54,12 +54,12 @@ impl LayerKind for LoHa {
 
     fn new(c: &LoHaConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         let plain = |k: &WeightKind| matches!(k, WeightKind::Linear { transposed: false } | WeightKind::Conv2d(_));
-        site.require(plain, "torch.nn.Linear or Conv2d")?;
+        site.require(plain, "torch.nn.Linear, Conv1d or Conv2d")?;
         let pattern = |patterns: &Patterns<f64>, name| target::pattern_value(&patterns.0, name, &site.path);
         let r = pattern(&c.rank_pattern, "rank_pattern")?.map_or(c.r, |r| r as usize);
         let alpha = pattern(&c.alpha_pattern, "alpha_pattern")?.unwrap_or(c.alpha as f64);
-        let kernel = site.convolution().map(|_| [site.shape[2], site.shape[3]]);
-        let core = kernel.filter(|k| c.use_effective_conv2d && *k != [1, 1]);
+        let kernel = site.kernel();
+        let core = kernel.filter(|k| c.use_effective_conv2d && k.iter().any(|&size| size != 1));
         let (shape_a, shape_b) = match core {
             Some(_) => ([r, site.outputs], [r, site.shape[1]]),
             None => ([site.outputs, r], [r, site.inputs]),
@@ -69,7 +69,7 @@ impl LayerKind for LoHa {
         let first = (kaiming(&shape_a)?, kaiming(&shape_b)?);
         let a = kaiming(&shape_a)?;
         let b = if zero { init.constant(&shape_b, 0.)? } else { init.kaiming(&shape_b)? };
-        let mut cores = || core.map(|[height, width]| init.kaiming(&[r, r, height, width])).transpose();
+        let mut cores = || core.map(|kernel| init.kaiming(&core_shape(r, kernel))).transpose();
         let factors = [Factored { a: first.0, b: first.1, core: cores()? }, Factored { a, b, core: cores()? }];
         let dropouts = Dropouts { rank: c.rank_dropout.0, scale: true, module: c.module_dropout.0 };
         Ok(Self { factors, scaling: alpha / r as f64, dropouts })

@@ -2,7 +2,7 @@
 //!
 //! Yeh et al. 2023 (LyCORIS, arXiv 2309.14859); PEFT's `peft.tuners.lokr`.
 
-use super::lycoris::{Dropouts, Factored};
+use super::lycoris::{core_shape, Dropouts, Factored};
 use crate::bank::Bank;
 use crate::config::TunerConfig;
 use crate::fields::{Patterns, Probability};
@@ -120,11 +120,11 @@ impl LayerKind for LoKr {
 
     fn new(c: &LoKrConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         let plain = |k: &WeightKind| matches!(k, WeightKind::Linear { transposed: false } | WeightKind::Conv2d(_));
-        site.require(plain, "torch.nn.Linear or Conv2d")?;
+        site.require(plain, "torch.nn.Linear, Conv1d or Conv2d")?;
         let pattern = |patterns: &Patterns<f64>, name| target::pattern_value(&patterns.0, name, &site.path);
         let r = pattern(&c.rank_pattern, "rank_pattern")?.map_or(c.r, |r| r as usize);
         let alpha = pattern(&c.alpha_pattern, "alpha_pattern")?.unwrap_or(c.alpha as f64);
-        let kernel = site.convolution().map(|_| [site.shape[2], site.shape[3]]);
+        let kernel = site.kernel();
         let (in1, in2) = factorization(kernel.map_or(site.inputs, |_| site.shape[1]), c.decompose_factor);
         let (out1, out2) = factorization(site.outputs, c.decompose_factor);
         let small = |a: usize, b: usize| 2 * r < a.max(b);
@@ -144,15 +144,15 @@ impl LayerKind for LoKr {
         };
         let zero = c.init_weights == Start::Right;
         let w2 = if small(out2, in2) {
-            let core = kernel.filter(|k| c.use_effective_conv2d && *k != [1, 1]);
-            let taps = kernel.map_or(1, |[height, width]| height * width);
+            let core = kernel.filter(|k| c.use_effective_conv2d && k.iter().any(|&size| size != 1));
+            let taps = kernel.map_or(1, |k| k.iter().product());
             let (shape_a, shape_b) = if core.is_some() { ([r, out2], [r, in2]) } else { ([out2, r], [r, in2 * taps]) };
             let a = init.kaiming(&shape_a)?;
             let b = start(init, zero, &shape_b)?;
-            let core = core.map(|[height, width]| init.kaiming(&[r, r, height, width])).transpose()?;
+            let core = core.map(|kernel| init.kaiming(&core_shape(r, kernel))).transpose()?;
             Side::Factored(Factored { a, b, core })
         } else {
-            let shape = [[out2, in2].to_vec(), kernel.map_or(Vec::new(), Vec::from)].concat();
+            let shape = [&[out2, in2], kernel.unwrap_or_default()].concat();
             Side::Whole(start(init, zero, &shape)?)
         };
         let dropouts = Dropouts { rank: c.rank_dropout.0, scale: c.rank_dropout_scale, module: c.module_dropout.0 };
@@ -176,7 +176,14 @@ impl LayerAdapter for LoKr {
     fn delta(&self, call: &Call<'_>) -> Result<Option<Tensor>> {
         let (w1, w2) = (self.w1.matrix(call)?.affine(self.scaling, 0.)?, self.w2.matrix(call)?);
         let (out1, in1, out2, in2) = (w1.dim(0), w1.dim(1), w2.dim(0), w2.dim(1));
-        let delta = w1.reshape((out1, 1, in1, 1))?.mul(&w2.reshape((1, out2, 1, in2))?)?;
+        let delta = match (call.site.kernel(), &self.w2) {
+            // torch.kron takes `[out, in, kernel]` for matrices `[in, kernel]`, so that Python's outputs and inputs come in another order.
+            (Some(&[k]), Side::Whole(_)) => {
+                let w2 = w2.reshape((out2, 1, in2 / k.max(1), 1, k))?;
+                w1.reshape((1, out1, 1, in1, 1))?.mul(&w2)?
+            }
+            _ => w1.reshape((out1, 1, in1, 1))?.mul(&w2.reshape((1, out2, 1, in2))?)?,
+        };
         let delta = delta.reshape((out1 * out2, in1 * in2))?;
         match self.dropouts.outputs(call, &delta)? {
             Some(mask) => delta.mul(&mask.unsqueeze(1)?).map(Some),

@@ -11,7 +11,7 @@ pub struct Factored {
     pub a: Param,
     /// `[r, in]`
     pub b: Param,
-    /// `[r, r, height, width]`
+    /// `[r, r, height, width]`, of one dimension `[r, r, kernel, 1]`
     pub core: Option<Param>,
 }
 
@@ -21,13 +21,19 @@ impl Factored {
         let (a, b) = (call.value(&self.a)?, call.value(&self.b)?);
         let Some(core) = &self.core else { return a.matmul(&b) };
         let t = call.value(core)?;
-        let (r, taps, out, inp) = (t.dim(0), t.dim(2) * t.dim(3), a.dim(1), b.dim(1));
+        let (r, taps, out, inp) = (t.dim(0), t.dims()[2..].iter().product(), a.dim(1), b.dim(1));
         // [r, out]ᵀ [r, r taps] → [out, r, taps], then the second mode of it.
         let first = a.transpose(0, 1)?.contiguous()?.matmul(&t.reshape((r, r * taps))?)?;
         let first = first.reshape((out, r, taps))?.transpose(1, 2)?.contiguous()?.reshape((out * taps, r))?;
         let second = first.matmul(&b)?.reshape((out, taps, inp))?;
         second.transpose(1, 2)?.contiguous()?.reshape((out, inp * taps))
     }
+}
+
+/// Of a core for a kernel of two dimensions, or one: Python then has another one of 1.
+pub fn core_shape(r: usize, kernel: &[usize]) -> Vec<usize> {
+    let last = if kernel.len() == 1 { &[1][..] } else { &[] };
+    [&[r, r], kernel, last].concat()
 }
 
 /// What is left out of an update in training.

@@ -104,6 +104,7 @@ impl LayerKind for Oft {
 
     fn new(c: &OftConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|k| *k != WeightKind::Linear { transposed: true }, "torch.nn.Linear, Conv2d or Embedding")?;
+        site.refuse_conv1d()?;
         let embedding = site.kind == WeightKind::Embedding;
         if let Some(conv) = site.convolution() {
             if conv.dilation > 1 || site.shape[2] != site.shape[3] {

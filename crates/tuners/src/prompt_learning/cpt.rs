@@ -4,7 +4,8 @@
 
 use super::encoder::{EncoderTensor, Held, PromptEncoder};
 use super::fields::PromptFields;
-use super::prompts::{before, Place};
+use super::place::Place;
+use super::prompts::before;
 use super::size::Size;
 use super::word_embeddings::word_embeddings;
 use super::PromptLearning;

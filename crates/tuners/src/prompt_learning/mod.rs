@@ -5,6 +5,7 @@
 mod cpt;
 mod encoder;
 mod fields;
+mod place;
 mod prompts;
 mod size;
 
@@ -31,7 +32,8 @@ use crate::method::{Attach, Attachment, Kind, Traits};
 use crate::modules_to_save;
 use encoder::PromptEncoder;
 use fields::{check_count, PromptFields};
-use prompts::{Entry, Place, Prompts};
+use place::Place;
+use prompts::{Entry, Prompts};
 use size::Size;
 use std::marker::PhantomData;
 use swift_tuners_nn::models::TaskType;
@@ -106,7 +108,12 @@ fn check_hidden(size: Option<usize>) -> Result<()> {
 /// Fails where there are no tokens to stand before.
 fn require_tokens(model: &Model, kind: &str) -> Result<()> {
     match model.keys.task {
-        TaskType::CausalLm | TaskType::Seq2Seq | TaskType::Encoder | TaskType::SequenceClassification => Ok(()),
+        TaskType::CausalLm
+        | TaskType::Seq2Seq
+        | TaskType::Encoder
+        | TaskType::SequenceClassification
+        | TaskType::TokenClassification
+        | TaskType::QuestionAnswering => Ok(()),
         _ => Err(Error::config("peft_type", format!("{kind}: {} reads no tokens", model.keys.architecture))),
     }
 }

@@ -4,8 +4,8 @@
 
 use super::encoder::{EncoderTensor, Held, PromptEncoder};
 use super::fields::PromptFields;
+use super::place::Place;
 use super::prompt_tuning::{check_text, embedding, PromptTuningInit};
-use super::prompts::Place;
 use super::size::Size;
 use super::PromptLearning;
 use crate::fields::Required;

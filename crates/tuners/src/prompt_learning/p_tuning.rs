@@ -4,7 +4,7 @@
 
 use super::encoder::{EncoderTensor, Held, PromptEncoder};
 use super::fields::PromptFields;
-use super::prompts::Place;
+use super::place::Place;
 use super::recurrent::Lstm;
 use super::size::Size;
 use super::{check_hidden, PromptLearning};

@@ -4,7 +4,7 @@
 
 use super::encoder::{EncoderTensor, Held, PromptEncoder};
 use super::fields::PromptFields;
-use super::prompts::Place;
+use super::place::Place;
 use super::size::Size;
 use super::word_embeddings::{vocabulary, word_embeddings};
 use super::PromptLearning;

@@ -1,6 +1,7 @@
 //! The tuner that puts virtual tokens before a sequence.
 
 use super::encoder::{EncoderTensor, Held, PromptEncoder};
+use super::place::Place;
 use super::size::Size;
 use crate::method::Attach;
 use candle_core::{DType, Device};
@@ -9,15 +10,6 @@ use swift_tuners_nn::kv_cache::Prefix;
 use swift_tuners_nn::models::{DECODER_PROMPT, LOSS, PROMPT};
 use swift_tuners_nn::module::{Args, Ints, Next, Part, PartName, Role, Steps, Tuner, Value, Visitor, FORWARD};
 use swift_tuners_nn::{AdapterId, Context, Error, Param, Result, Tensor};
-
-/// Where virtual tokens go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Before the embedded tokens.
-    Embeddings,
-    /// Before the keys and values of every layer.
-    Past,
-}
 
 /// The key of the tokens in files.
 const SAVED: &str = "prompt_embeddings";
@@ -304,6 +296,12 @@ impl Tuner for Prompts {
 
     fn steps(&self) -> Option<&dyn Steps> {
         Some(self)
+    }
+
+    fn rename(&mut self, adapter: AdapterId, name: &str) {
+        if let Ok(at) = self.ids.binary_search(&adapter) {
+            self.entries[at].name = name.to_owned();
+        }
     }
 
     fn detach(&mut self, adapter: AdapterId) -> bool {

@@ -1,7 +1,7 @@
 //! How many virtual tokens there are, and of which shape.
 
 use super::fields::PromptFields;
-use super::prompts::Place;
+use super::place::Place;
 use super::require_tokens;
 use crate::config::TunerConfig;
 use swift_tuners_nn::models::{AttentionSize, TaskType};

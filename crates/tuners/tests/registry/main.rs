@@ -3,6 +3,8 @@
 //!
 //! All is computed in f64, where finite differences are exact to nine digits and a wrong term cannot hide in rounding.
 
+mod bases;
+mod lifecycle;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -95,12 +97,17 @@ impl Case {
 
 /// Moves an adapter away from where it starts, which is mostly the identity.
 fn stir(model: &TunedModel, name: &str, shared: bool, seed: u64) -> Result<()> {
+    stir_by(model, name, seed, [0.2, if shared { 0.05 } else { 0. }])
+}
+
+/// By as much at most: its own tensors, and those of the base that train with it.
+fn stir_by(model: &TunedModel, name: &str, seed: u64, most: [f64; 2]) -> Result<()> {
     let mut rng = Rng::new(seed);
     for slot in model.slots(name)? {
         let moved = if slot.is_own() && !slot.is_buffer() {
-            0.2
-        } else if slot.is_base_trained() && shared {
-            0.05
+            most[0]
+        } else if slot.is_base_trained() && most[1] > 0. {
+            most[1]
         } else {
             continue;
         };
@@ -155,6 +162,7 @@ macro_rules! holds {
         }
     };
 }
+pub(crate) use holds;
 
 fn row(array: &Array, at: usize) -> Result<Array> {
     Ok(array.narrow(0, at, 1)?)

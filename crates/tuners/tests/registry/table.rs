@@ -11,6 +11,11 @@ pub enum Property {
     Rows,
     Inactive,
     Failing,
+    Renaming,
+    Swapping,
+    Checkpointing,
+    Half,
+    Packed,
 }
 
 pub struct Case {
@@ -113,7 +118,8 @@ fn lora_variants(of: impl Fn(Json) -> Json) -> Vec<Case> {
             .except(Property::Failing, "parameters alone are something"),
         case("replicated", "llama", of(stack))
             .except(Property::Merging, "layers share their weights")
-            .except(Property::Inactive, "the layers stay replicated, as in PEFT"),
+            .except(Property::Inactive, "the layers stay replicated, as in PEFT")
+            .except(Property::Swapping, "the layers stay replicated, so that it is refused"),
         case(
             "mica",
             "llama",
@@ -134,7 +140,9 @@ fn lora_variants(of: impl Fn(Json) -> Json) -> Vec<Case> {
             "llama-tied-bias",
             of(json!({ "r": 3, "target_modules": ["q_proj", "down_proj"], "kasa_config": { "beta": 0.1 } })),
         )
-        .except(Property::Inactive, "the weights stay truncated, as in PEFT"),
+        .except(Property::Inactive, "the weights stay truncated, as in PEFT")
+        .except(Property::Swapping, "truncated weights are truncated again, which rounds")
+        .except(Property::Packed, "truncated weights are packed again"),
         case(
             "velora",
             "llama",
@@ -597,23 +605,34 @@ fn prompts() -> Vec<Case> {
                 json!({ "task_type": "CAUSAL_LM", "cpt_token_ids": [9], "opt_projection_format_epsilon": 100.0 }),
             ),
         )
-        .except(Property::Gradients, NO_ANSWER),
+        .except(Property::Gradients, NO_ANSWER)
+        .except(Property::Checkpointing, NO_ANSWER)
+        .except(Property::Half, NO_ANSWER)
+        .except(Property::Packed, NO_ANSWER),
         case("decay", "llama", peft("CPT", examples)).except(Property::Files, SUM),
-        case("decoder", "llama", peft("PREFIX_TUNING", tokens.clone())),
-        case("windows", "mistral", peft("PREFIX_TUNING", tokens.clone())),
-        case("positions", "gpt2", peft("PREFIX_TUNING", tokens.clone())),
-        case("roberta", "roberta-classifier", peft("PREFIX_TUNING", classifier())),
+        prefix(case("decoder", "llama", peft("PREFIX_TUNING", tokens.clone()))),
+        prefix(case("windows", "mistral", peft("PREFIX_TUNING", tokens.clone()))),
+        prefix(case("positions", "gpt2", peft("PREFIX_TUNING", tokens.clone()))),
+        prefix(case("roberta", "roberta-classifier", peft("PREFIX_TUNING", classifier()))),
         case("encoder-decoder", "t5", peft("PREFIX_TUNING", tokens.clone())),
-        case(
+        prefix(case(
             "projection",
             "phi3",
             peft("PREFIX_TUNING", with(json!({ "prefix_projection": true, "encoder_hidden_size": 4 }))),
-        ),
-        case("first frozen", "qwen3", peft("CARTRIDGE", tokens.clone())),
-        case("none frozen", "llama", peft("CARTRIDGE", with(json!({ "num_frozen_tokens": 0 })))),
+        )),
+        prefix(case("first frozen", "qwen3", peft("CARTRIDGE", tokens.clone()))),
+        prefix(case("none frozen", "llama", peft("CARTRIDGE", with(json!({ "num_frozen_tokens": 0 }))))),
         case("biases", "llama-tied-bias", peft("ADAPTION_PROMPT", json!({ "adapter_len": 3, "adapter_layers": 2 }))),
         case("gpt2", "gpt2", peft("ADAPTION_PROMPT", json!({ "adapter_len": 2, "adapter_layers": 4 }))),
     ]
+}
+
+/// Keys and values that train before those of every layer.
+fn prefix(case: Case) -> Case {
+    case.except(
+        Property::Checkpointing,
+        "blocks that run twice take no trained prefix, as in PEFT, which refuses it too",
+    )
 }
 
 /// OFT's and BOFT's.

@@ -8,6 +8,7 @@ mod layer;
 
 use super::builder::{activation, dropout, Builder};
 use super::config::Config;
+use super::headed;
 use super::keys::{Keys, TaskType};
 use super::tokens::{padding_mask, token_shape};
 use crate::context::Context;
@@ -23,10 +24,15 @@ pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
     c.refuse("add_cross_attention", &[false.into()])?;
     c.refuse("position_embedding_type", &["absolute".into()])?;
     let roberta = keys.model_type == "roberta";
-    if keys.task != TaskType::SequenceClassification {
-        return Ok(Node::new(encoder(c, b, roberta, true)?));
-    }
     let width = c.size("hidden_size")?;
+    match keys.task {
+        TaskType::SequenceClassification => {}
+        TaskType::Encoder => return Ok(Node::new(encoder(c, b, roberta, true)?)),
+        _ => {
+            let body = Node::new(encoder(c, &b.at(keys.model_type), roberta, false)?);
+            return Ok(Node::new(headed::build(c, b, keys, body, width)?));
+        }
+    }
     let labels = c.num_labels()?;
     let rate = match c.get("classifier_dropout") {
         Some(_) => c.rate("classifier_dropout", 0.1)?,

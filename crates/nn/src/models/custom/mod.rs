@@ -97,7 +97,7 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
         "Residual" => Node::new(Residual { items: Sequential { items: children("modules")? } }),
         "Linear" => b.linear(c.size("in_features")?, c.size("out_features")?, bias()?)?,
         "Embedding" => b.embedding(c.size("num_embeddings")?, c.size("embedding_dim")?)?.0,
-        "Conv2d" => {
+        kind @ ("Conv1d" | "Conv2d") => {
             let shape = Conv2dShape {
                 stride: c.size_or("stride", 1)?,
                 padding: c.get("padding").map_or(Ok(0), |v| {
@@ -112,7 +112,9 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
             if inp % shape.groups != 0 || out % shape.groups != 0 {
                 return Err(Error::config("groups", format!("{} do not divide {inp} and {out} channels", shape.groups)));
             }
-            b.conv2d(inp, out, c.size("kernel_size")?, bias()?, shape)?
+            let kernel = c.size("kernel_size")?;
+            let taps = if kind == "Conv1d" { vec![kernel] } else { vec![kernel, kernel] };
+            b.convolution(&[vec![out, inp / shape.groups], taps].concat(), bias()?, shape)?
         }
         "LayerNorm" => b.layer_norm(c.size("normalized_shape")?, c.eps("eps", 1e-5)?)?,
         "RMSNorm" => b.rms_norm(c.size("normalized_shape")?, c.eps("eps", 1e-6)?)?,
@@ -151,7 +153,7 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
             return Err(Error::config(
                 "type",
                 format!(
-                    "{:?} is no known module; known are Sequential, ModuleList, Residual, Linear, Embedding, Conv2d, \
+                    "{:?} is no known module; known are Sequential, ModuleList, Residual, Linear, Embedding, Conv1d, Conv2d, \
                      LayerNorm, RMSNorm, GroupNorm, Dropout, Identity, ReLU, GELU, SiLU, Tanh, Sigmoid, Flatten, MeanPool, \
                      AdaptiveAvgPool2d, Upsample, MultiheadAttention",
                     printable(other, 60)

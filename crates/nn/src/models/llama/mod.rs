@@ -16,6 +16,8 @@ use super::builder::Builder;
 use super::config::Config;
 use super::experts;
 use super::head::{decoder_output, hidden_output, keep_last};
+use super::headed;
+use super::keys::{Keys, TaskType};
 use super::rope_config::RopeConfig;
 use super::source::Init;
 use super::stack::run_block;
@@ -23,6 +25,7 @@ use super::tokens::{embedded, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::module::{Args, Module, Node, NodeList, RopeValue, Value};
 use crate::ops::{self, Mask, RopeTable};
+use crate::param::Param;
 use crate::{fields, layers, Error, Result};
 use flags::Flags;
 use gemma::gemma_ropes;
@@ -30,7 +33,27 @@ use layer::decoder_layer;
 use std::sync::Arc;
 use windows::windows;
 
-pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
+pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
+    let inside = if keys.body().is_empty() { b.at_self() } else { b.at(keys.body()) };
+    let (model, embedding) = body(c, &inside)?;
+    let model = Node::new(model);
+    let (hidden, vocab) = (embedding.shape()[1], embedding.shape()[0]);
+    match keys.task {
+        TaskType::Encoder => return Ok(model),
+        TaskType::CausalLm => {}
+        _ => return Ok(Node::new(headed::build(c, b, keys, model, hidden)?)),
+    }
+    let gemma = keys.model_type == "gemma3_text";
+    let lm_head = if c.flag("tie_word_embeddings", gemma)? {
+        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
+    } else {
+        b.at("lm_head").linear(hidden, vocab, false)?
+    };
+    Ok(Node::new(LlamaForCausalLm { model, lm_head }))
+}
+
+/// The decoder without a head, and its embedding's weight.
+pub(super) fn body(c: &Config, m: &Builder) -> Result<(LlamaModel, Param)> {
     let kind = c.text("model_type")?.unwrap_or("llama");
     let AttentionSize { layers: layer_count, hidden, heads, kv_heads, head_dim } = size(c)?;
     let biases = c.flag("attention_bias", false)?;
@@ -72,8 +95,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
     let moe = experts::MoeConfig::new(c, kind)?;
     let vocab = c.size("vocab_size")?;
 
-    let m = b.at("model");
-    let embedding = m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(b.deviation))?;
+    let embedding = m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(m.deviation))?;
     let scale = if gemma { (hidden as f64).sqrt() } else { 1. };
     let layers = (0..layer_count)
         .map(|i| decoder_layer(&m.at("layers").at(i), &flags, i, windows[i], moe.as_ref().filter(|m| m.has_layer(i))))
@@ -85,13 +107,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
         embed_dropout: flags.embd_dropout,
         ropes,
     };
-    let tied = c.flag("tie_word_embeddings", gemma)?;
-    let lm_head = if tied {
-        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
-    } else {
-        b.at("lm_head").linear(hidden, vocab, false)?
-    };
-    Ok(LlamaForCausalLm { model: Node::new(model), lm_head })
+    Ok((model, embedding))
 }
 
 /// The sizes of attention; fails where they do not fit each other.
@@ -122,7 +138,7 @@ pub(super) fn size(c: &Config) -> Result<AttentionSize> {
 }
 
 #[derive(Clone)]
-pub(super) struct LlamaForCausalLm {
+struct LlamaForCausalLm {
     model: Node,
     lm_head: Node,
 }
@@ -138,7 +154,7 @@ impl Module for LlamaForCausalLm {
 }
 
 #[derive(Clone)]
-struct LlamaModel {
+pub(super) struct LlamaModel {
     embed_tokens: Node,
     layers: NodeList,
     norm: Node,

@@ -82,6 +82,7 @@ impl LayerKind for AdaLora {
 
     fn new(c: &AdaLoraConfig, site: &Site, _: Option<&Bank>, init: &mut Init, _: &TunerConfig) -> Result<Self> {
         site.require(|k| *k != WeightKind::Embedding, "linear layer or convolution")?;
+        site.refuse_conv1d()?;
         if site.convolution().is_some_and(|conv| conv.groups > 1) {
             return Err(Error::config("target_modules", format!("{} is a convolution in groups", site.path)));
         }

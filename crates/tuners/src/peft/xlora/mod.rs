@@ -84,7 +84,10 @@ impl Kind for XLora {
             let why = format!("XLORA loads its experts itself and goes with no other adapter ({})", other.kind);
             return Err(Error::config("peft_type", why));
         }
-        if !matches!(a.model.keys.task, TaskType::CausalLm | TaskType::Encoder | TaskType::SequenceClassification) {
+        if matches!(
+            a.model.keys.task,
+            TaskType::ImageClassification | TaskType::Seq2Seq | TaskType::Diffusion | TaskType::Custom
+        ) {
             return Err(Error::config(
                 "peft_type",
                 format!("XLORA: {} gives no hidden states", a.model.keys.architecture),

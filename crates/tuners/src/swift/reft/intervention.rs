@@ -225,6 +225,10 @@ impl Tuner for Intervention {
 
     fn visit<'a>(&'a self, _: &mut dyn Visitor<'a>) {}
 
+    fn borrowed(&self) -> Vec<&Param> {
+        self.parts.tensors().into_iter().map(|(_, param, _)| param).collect()
+    }
+
     fn adapters(&self) -> &[AdapterId] {
         std::slice::from_ref(&self.id)
     }

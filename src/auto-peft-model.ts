@@ -1,0 +1,52 @@
+/** Adapters that know their base: PEFT's `AutoPeftModel`. */
+import { AutoModel, type LoadOptions } from './auto-model.js'
+import { PeftConfig } from './configs.js'
+import { SwiftTunersError } from './errors.js'
+import { type LoadAdapterOptions, PeftModel } from './peft-model.js'
+
+export interface AutoPeftOptions extends LoadOptions, Omit<LoadAdapterOptions, keyof LoadOptions> {
+  adapterName?: string
+}
+
+/**
+ * Loads an adapter of a directory (or hub id) together with the base model that its `adapter_config.json` names. The hub options are those of both.
+ *
+ * @throws SwiftTunersError `ERR_INVALID_CONFIG` when the configuration names no base, or is for another task than the class.
+ */
+export class AutoPeftModel {
+  /** @internal The task of this class's adapters; any when absent. */
+  protected static readonly task?: string
+
+  static async fromPretrained(modelId: string, options: AutoPeftOptions = {}): Promise<PeftModel> {
+    const { isTrainable, strict, adapterName, ...base } = options
+    const config = await PeftConfig.fromPretrained(modelId, options)
+    const { base_model_name_or_path: name, task_type: task } = config.toJSON() as { base_model_name_or_path?: string | null; task_type?: string | null }
+    if (this.task && task && task !== this.task) {
+      throw new SwiftTunersError('ERR_INVALID_CONFIG', `${this.name}: ${modelId} is for the task ${task}`, { details: { option: 'task_type' } })
+    }
+    if (!name) {
+      throw new SwiftTunersError('ERR_INVALID_CONFIG', `base_model_name_or_path: ${modelId} does not say which model it is for; load that and call PeftModel.fromPretrained`, { details: { option: 'base_model_name_or_path' } })
+    }
+    const model = await AutoModel.fromPretrained(name, base)
+    return PeftModel.fromPretrained(model, modelId, { ...base, isTrainable, strict, adapterName })
+  }
+}
+
+export class AutoPeftModelForCausalLM extends AutoPeftModel {
+  protected static override readonly task = 'CAUSAL_LM'
+}
+export class AutoPeftModelForSeq2SeqLM extends AutoPeftModel {
+  protected static override readonly task = 'SEQ_2_SEQ_LM'
+}
+export class AutoPeftModelForSequenceClassification extends AutoPeftModel {
+  protected static override readonly task = 'SEQ_CLS'
+}
+export class AutoPeftModelForTokenClassification extends AutoPeftModel {
+  protected static override readonly task = 'TOKEN_CLS'
+}
+export class AutoPeftModelForQuestionAnswering extends AutoPeftModel {
+  protected static override readonly task = 'QUESTION_ANS'
+}
+export class AutoPeftModelForFeatureExtraction extends AutoPeftModel {
+  protected static override readonly task = 'FEATURE_EXTRACTION'
+}

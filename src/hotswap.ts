@@ -1,0 +1,21 @@
+import { threadId } from 'node:worker_threads'
+import { withSignal } from './abort.js'
+import { native, SwiftTunersError } from './errors.js'
+import { resolveModel } from './hub.js'
+import { warnOfLoads } from './loading.js'
+import { type LoadAdapterOptions, PeftModel } from './peft-model.js'
+
+/**
+ * Puts the adapter of a directory (or hub id) in the place of one that the model has, under the name it has: PEFT's `hotswap_adapter`. The new
+ * one may have another rank, other targets, another type, all of which Python refuses or cannot do without preparation. It is active, trains and
+ * stands in the order as the former one did; `isTrainable` is not looked at. Running calls finish with the adapter they began with. The directory is
+ * read and checked first: when anything fails, the model stays as it was.
+ */
+export async function hotswapAdapter(model: PeftModel, modelId: string, adapterName: string, options: LoadAdapterOptions = {}): Promise<void> {
+  if (!(model instanceof PeftModel)) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'hotswapAdapter: the first argument must be a PeftModel')
+  const directory = await resolveModel(modelId, options)
+  const settings = { names: [['default', adapterName]], inferenceMode: true, strict: options.strict ?? false, seed: 0 }
+  const before = native(() => model.native.loadReports()).length
+  await withSignal(options.signal, flag => model.native.hotswap(adapterName, directory, settings, threadId, flag))
+  warnOfLoads(native(() => model.native.loadReports()).slice(before))
+}
