@@ -119,6 +119,12 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         true
     }
 
+    /// Whether it hands a value on to other places of the tree that gradients go through. Its place is then no unit that a pass with
+    /// gradient checkpointing may run again: it goes on with [`Next::recomputed`] itself.
+    fn hands_on(&self) -> bool {
+        false
+    }
+
     /// What Python calls the wrapped module when this tuner takes its place (`base_layer`, `original_module`).
     fn base_name(&self) -> Option<&'static str> {
         None

@@ -141,6 +141,11 @@ impl Node {
         self.tuners.iter().any(|t| t.surrounds(FORWARD) && t.reads_output() && self.acts(&**t, cx))
     }
 
+    /// Whether a tuner that acts in this pass hands something on ([`Tuner::hands_on`]).
+    pub fn hands_on(&self, cx: &Context) -> bool {
+        self.tuners.iter().any(|t| t.hands_on() && self.acts(&**t, cx))
+    }
+
     /// Whether no tuner here has anything to do in this pass.
     pub fn is_bare(&self, cx: &Context) -> bool {
         !self.tuners.iter().any(|t| self.acts(&**t, cx))
@@ -243,6 +248,21 @@ impl<'a> Next<'a> {
         } else {
             self.module.method(self.method, cx, &args)
         }
+    }
+
+    /// The same where a pass with gradient checkpointing keeps nothing of what follows but its inputs; see [`Tuner::hands_on`].
+    pub fn recomputed(self, cx: &Context, args: Args) -> Result<Value> {
+        if !cx.recomputes() || self.method != FORWARD {
+            return self.run(cx, args);
+        }
+        let rest = Node {
+            id: self.node.id,
+            module: self.module.boxed_clone(),
+            tuners: self.remaining.iter().map(|t| t.boxed_clone()).collect(),
+            inserted: None,
+            merged: self.node.merged.clone(),
+        };
+        super::recompute::checkpointed(cx, &rest, args)
     }
 
     /// The module at the end of the chain, when no tuner that acts lies between: what a fused kernel may take over.
