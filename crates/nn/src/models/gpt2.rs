@@ -9,9 +9,21 @@ use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
 use crate::ops::{self, AttentionOptions, Mask};
+use crate::param::Param;
 use crate::{layers, Error, Result};
 
 pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
+    let (transformer, embedding) = body(c, &b.at("transformer"))?;
+    let lm_head = if c.flag("tie_word_embeddings", true)? {
+        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
+    } else {
+        b.at("lm_head").linear(c.size("n_embd")?, c.size("vocab_size")?, false)?
+    };
+    Ok(Gpt2LmHead { transformer: Node::new(transformer), lm_head })
+}
+
+/// What lies below the head, and its embeddings.
+pub(super) fn body(c: &Config, t: &Builder) -> Result<(Gpt2Model, Param)> {
     c.refuse("add_cross_attention", &[false.into()])?;
     let width = c.size("n_embd")?;
     let heads = c.size("n_head")?;
@@ -25,7 +37,6 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
     let scale_weights = c.flag("scale_attn_weights", true)?;
     let by_layer = c.flag("scale_attn_by_inverse_layer_idx", false)?;
     let vocab = c.size("vocab_size")?;
-    let t = b.at("transformer");
     let (wte, embedding) = t.at("wte").embedding(vocab, width)?;
     let max = c.size_or("n_positions", 1024)?;
     let (wpe, _) = t.at("wpe").embedding(max, width)?;
@@ -68,12 +79,7 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<Gpt2LmHead> {
         ln_f: t.at("ln_f").layer_norm(width, eps)?,
         max,
     };
-    let lm_head = if c.flag("tie_word_embeddings", true)? {
-        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
-    } else {
-        b.at("lm_head").linear(width, vocab, false)?
-    };
-    Ok(Gpt2LmHead { transformer: Node::new(transformer), lm_head })
+    Ok((transformer, embedding))
 }
 
 #[derive(Clone)]
@@ -92,7 +98,7 @@ impl Module for Gpt2LmHead {
 }
 
 #[derive(Clone)]
-struct Gpt2Model {
+pub(super) struct Gpt2Model {
     wte: Node,
     wpe: Node,
     drop: Node,
@@ -113,7 +119,7 @@ impl Module for Gpt2Model {
         let look_up = |node: &Node, ids| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
-        let tokens = embedded(cx, args, &self.wte)?;
+        let tokens = embedded(cx, args, Some(&self.wte))?;
         let mut hidden = tokens.add(&look_up(&self.wpe, positions(args, batch, seq, past)?)?)?;
         if let Some(types) = args.ints("token_type_ids") {
             hidden = hidden.add(&look_up(&self.wte, types.clone())?)?;

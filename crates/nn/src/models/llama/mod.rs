@@ -23,14 +23,29 @@ use super::tokens::{embedded, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::module::{Args, Module, Node, NodeList, RopeValue, Value};
 use crate::ops::{self, Mask, RopeTable};
+use crate::param::Param;
 use crate::{fields, layers, Error, Result};
 use flags::Flags;
 use gemma::gemma_ropes;
 use layer::decoder_layer;
 use std::sync::Arc;
+pub(super) use windows::layer_kinds;
 use windows::windows;
 
 pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
+    let (model, embedding) = body(c, &b.at("model"), true)?;
+    let tied = c.flag("tie_word_embeddings", c.text("model_type")? == Some("gemma3_text"))?;
+    let lm_head = match embedding.filter(|_| tied) {
+        Some(embedding) => {
+            Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
+        }
+        None => b.at("lm_head").linear(c.size("hidden_size")?, c.size("vocab_size")?, false)?,
+    };
+    Ok(LlamaForCausalLm { model: Node::new(model), lm_head })
+}
+
+/// What lies below the head, and its embeddings if it has any: without them it takes tokens that are embedded already.
+pub(super) fn body(c: &Config, m: &Builder, embeds: bool) -> Result<(LlamaModel, Option<Param>)> {
     let kind = c.text("model_type")?.unwrap_or("llama");
     let AttentionSize { layers: layer_count, hidden, heads, kv_heads, head_dim } = size(c)?;
     let biases = c.flag("attention_bias", false)?;
@@ -72,26 +87,22 @@ pub(super) fn build(c: &Config, b: &Builder) -> Result<LlamaForCausalLm> {
     let moe = experts::MoeConfig::new(c, kind)?;
     let vocab = c.size("vocab_size")?;
 
-    let m = b.at("model");
-    let embedding = m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(b.deviation))?;
+    let embedding = match embeds {
+        true => Some(m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(m.deviation))?),
+        false => None,
+    };
     let scale = if gemma { (hidden as f64).sqrt() } else { 1. };
     let layers = (0..layer_count)
         .map(|i| decoder_layer(&m.at("layers").at(i), &flags, i, windows[i], moe.as_ref().filter(|m| m.has_layer(i))))
         .collect::<Result<Vec<_>>>()?;
     let model = LlamaModel {
-        embed_tokens: Node::new(layers::Embedding { weight: embedding.clone(), scale }),
+        embed_tokens: embedding.clone().map(|weight| Node::new(layers::Embedding { weight, scale })),
         layers: NodeList { items: layers },
         norm: flags.norm(&m.at("norm"), hidden)?,
         embed_dropout: flags.embd_dropout,
         ropes,
     };
-    let tied = c.flag("tie_word_embeddings", gemma)?;
-    let lm_head = if tied {
-        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
-    } else {
-        b.at("lm_head").linear(hidden, vocab, false)?
-    };
-    Ok(LlamaForCausalLm { model: Node::new(model), lm_head })
+    Ok((model, embedding))
 }
 
 /// The sizes of attention; fails where they do not fit each other.
@@ -138,8 +149,8 @@ impl Module for LlamaForCausalLm {
 }
 
 #[derive(Clone)]
-struct LlamaModel {
-    embed_tokens: Node,
+pub(super) struct LlamaModel {
+    embed_tokens: Option<Node>,
     layers: NodeList,
     norm: Node,
     embed_dropout: f64,
@@ -153,7 +164,7 @@ impl Module for LlamaModel {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
         let past = cx.past();
-        let mut hidden = embedded(cx, args, &self.embed_tokens)?;
+        let mut hidden = embedded(cx, args, self.embed_tokens.as_ref())?;
         hidden = cx.dropout(&hidden, self.embed_dropout)?;
         let positions = positions(args, batch, seq, past)?;
         let length = positions.data.iter().copied().max().unwrap_or(0).max(0) as usize + 1;
