@@ -94,7 +94,7 @@ for (const [name, rows] of Object.entries(generated)) {
     const [case_, kind] = name.split(' ')
     const seq2seq = /t5/.test(case_)
     const left = kind === 'left'
-    const model = case_.includes('tuning') || case_.includes('_') || case_.includes('cartridge')
+    const model = /tuning|_|cartridge|shadow/.test(case_)
       ? await Swift.fromPretrained(await base(readJson(join(fixtures, 'peft', case_, 'case.json')).base), join(fixtures, 'peft', case_, 'checkpoint'))
       : await base('t5')
     const inputIds = left ? [[0, 0, 42, 9, 88], [5, 6, 77, 31, 12]] : [[3, 17, 42, 9, 88], [5, 6, 77, 31, 12]]

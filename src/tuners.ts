@@ -1795,6 +1795,76 @@ export class RoadConfig extends PeftConfig {
   }
 }
 
+/** A small network beside a frozen decoder: each block takes in what sets its input apart from the network's state, and moves the state on. Li et al. 2026 (arXiv 2604.19254). */
+export interface ShadowFields {
+  /** What the model is for; classifiers train their head, too. */
+  taskType?: string | null
+  baseModelNameOrPath?: string | null
+  revision?: string | null
+  /** Attaches the adapter frozen. Default false. */
+  inferenceMode?: boolean
+  /** The same for modules that stay as they are. */
+  excludeModules?: string[] | string | null
+  /** Numbers of the layers that are adapted. */
+  layersToTransform?: number | number[] | null
+  /** What the list of layers is called, with `layersToTransform`. */
+  layersPattern?: string[] | string | null
+  /** Modules of which each adapter trains and saves a copy of its own. */
+  modulesToSave?: string[] | null
+  /** Suffixes of blocks' names, or a regular expression for whole names. They must be neighbours. Default: every block. */
+  targetModules?: string[] | string | null
+  /** Rank of what goes into a block's input. Default 8. */
+  r?: number
+  /** How much of it goes in. Default 0.1. */
+  shadowAlpha?: number
+  /** Of the difference between hidden states and shadow states. Default 0.2. */
+  shadowDropout?: number
+  /** False starts with random matrices throughout, so that the adapter acts at once. Default true. */
+  initWeights?: boolean
+  /** 'mirror' makes a fresh network of the model's own family; anything else is the folder of a trained one. Default 'mirror'. */
+  shadowModel?: string
+  /** Blocks of a fresh network; by default 1. */
+  shadowNumHiddenLayers?: number | null
+  /** Its width; by default the model's, as with the fields that follow. */
+  shadowHiddenSize?: number | null
+  shadowNumAttentionHeads?: number | null
+  shadowIntermediateSize?: number | null
+  /** Feeds a fresh network of the model's width with the model's own embeddings. Default true. */
+  shareEmbeddings?: boolean
+  /** Inner width of the networks that move the state on; by default `r`. */
+  updateHiddenSize?: number | null
+  /** How much the loss counts that the small network has by itself, in passes with labels. Default 0.05. */
+  auxiliaryLossWeight?: number
+}
+/** A small network beside a frozen decoder: each block takes in what sets its input apart from the network's state, and moves the state on. Li et al. 2026 (arXiv 2604.19254). */
+export class ShadowConfig extends PeftConfig {
+  declare readonly taskType: string | null
+  declare readonly baseModelNameOrPath: string | null
+  declare readonly revision: string | null
+  declare readonly inferenceMode: boolean
+  declare readonly excludeModules: string[] | string | null
+  declare readonly layersToTransform: number | number[] | null
+  declare readonly layersPattern: string[] | string | null
+  declare readonly modulesToSave: string[] | null
+  declare readonly targetModules: string[] | string | null
+  declare readonly r: number
+  declare readonly shadowAlpha: number
+  declare readonly shadowDropout: number
+  declare readonly initWeights: boolean
+  declare readonly shadowModel: string
+  declare readonly shadowNumHiddenLayers: number | null
+  declare readonly shadowHiddenSize: number | null
+  declare readonly shadowNumAttentionHeads: number | null
+  declare readonly shadowIntermediateSize: number | null
+  declare readonly shareEmbeddings: boolean
+  declare readonly updateHiddenSize: number | null
+  declare readonly auxiliaryLossWeight: number
+
+  constructor(fields: ShadowFields = {}, raw?: symbol) {
+    super(complete(fields, { peft_type: 'SHADOW' }, raw))
+  }
+}
+
 /** A few numbers that weigh random mixtures of a weight's largest singular directions. */
 export interface TinyLoraFields {
   /** What the model is for; classifiers train their head, too. */
@@ -2926,6 +2996,7 @@ register({
     PEANUT: PeanutConfig,
     PSOFT: PsoftConfig,
     ROAD: RoadConfig,
+    SHADOW: ShadowConfig,
     TINYLORA: TinyLoraConfig,
     UNILORA: UniLoraConfig,
     VBLORA: VBLoRAConfig,

@@ -127,6 +127,11 @@ impl Context {
         }
     }
 
+    /// Whether blocks run again for the backward pass.
+    pub fn recomputes(&self) -> bool {
+        self.checkpointing && self.training && self.grad
+    }
+
     pub fn check_cancelled(&self) -> Result<()> {
         self.cancel.check()
     }

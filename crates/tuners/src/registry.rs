@@ -46,6 +46,7 @@ pub static METHODS: &[Method] = &[
     Method::of::<peft::Peanut>(),
     Method::of::<peft::Psoft>(),
     Method::of::<peft::Road>(),
+    Method::of::<peft::Shadow>(),
     Method::of::<peft::TinyLora>(),
     Method::of::<peft::UniLora>(),
     Method::of::<peft::VbLora>(),

@@ -76,6 +76,7 @@ cases! {
     pvera "pvera-" { basic }
     randlora "randlora-" { basic mlp sparse }
     road "road-" { mixed_batch road_1 road_2 road_4 }
+    shadow "shadow-" { basic classifier gpt2 pretrained projected shared }
     shira "shira-" { basic }
     supertuning "supertuning-" { basic bottom no_indices supra }
     tinylora "tinylora-" { basic }

@@ -96,7 +96,7 @@ impl Source for FromFiles<'_> {
         Ok(array)
     }
 
-    fn deferred(&self, name: &str, shape: &[usize]) -> Result<Option<Make>> {
+    fn deferred(&self, name: &str, shape: &[usize], _: Init) -> Result<Option<Make>> {
         if !self.deferred {
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 use super::directory::Checkpoint;
 use super::from_files::{FromFiles, Progress};
 use super::json;
-use crate::models::{Model, Quantization, Random};
+use crate::models::{Body, Keys, Model, Quantization, Random};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::path::Path;
@@ -46,6 +46,23 @@ fn build_model(
     let source = FromFiles::new(checkpoint, &config, progress, deferred)?;
     let model = Model::build(config, &source, dtype, device, quantization)?;
     Ok((model, source.unused()))
+}
+
+/// The network below the head of a decoder's checkpoint, which may be all that it holds. `prefix` is what its tensors' names begin
+/// with; by default what transformers calls it.
+pub fn load_body(
+    dir: &Path,
+    config: serde_json::Value,
+    prefix: Option<&str>,
+    dtype: DType,
+    device: &Device,
+) -> Result<Body> {
+    let checkpoint = Arc::new(Checkpoint::open(dir)?);
+    let usual = Keys::for_config(&config)?.blocks.split('.').next().unwrap_or_default();
+    let with = |prefix: &&str| checkpoint.names().any(|name| name.starts_with(&format!("{prefix}.")));
+    let prefix = prefix.unwrap_or_else(|| Some(usual).filter(with).unwrap_or_default());
+    let source = FromFiles::new(checkpoint.clone(), &config, None, false)?;
+    Body::build(config, &source, prefix, true, dtype, device)
 }
 
 /// `dtype` of transformers 5, `torch_dtype` before; f32 when absent.

@@ -36,7 +36,7 @@ impl<'a> Builder<'a> {
 
     pub fn param(&self, name: &str, shape: &[usize], init: Init) -> Result<Param> {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        if let Some(make) = self.source.deferred(&path, shape)? {
+        if let Some(make) = self.source.deferred(&path, shape, init)? {
             return Ok(Param::pending(shape, self.dtype, &self.device, true, make));
         }
         let array = self.source.get(&path, shape, init)?;

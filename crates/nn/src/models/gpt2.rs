@@ -129,7 +129,7 @@ impl Module for Gpt2Model {
         let look_up = |node: &Node, ids| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
-        let tokens = embedded(cx, args, &self.wte)?;
+        let tokens = embedded(cx, args, Some(&self.wte))?;
         let mut hidden = tokens.add(&look_up(&self.wpe, positions(args, batch, seq, past)?)?)?;
         if let Some(types) = args.ints("token_type_ids") {
             hidden = hidden.add(&look_up(&self.wte, types.clone())?)?;

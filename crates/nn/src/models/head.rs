@@ -1,11 +1,11 @@
 //! What the heads of models give.
 
-use super::loss::{check_labels, shifted};
+use super::loss::{check_labels, shifted, token_loss};
 use crate::context::Context;
-use crate::module::{Args, Node, Value, Weights};
+use crate::module::{Args, Ints, Node, Value, Weights};
 use crate::ops::WeightLayout;
 use crate::tensor::Tensor;
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a decoder's head gives for `hidden [batch, seq, width]`: the logits, or the loss alone where that is what is asked for
 /// and nothing is attached to the head.
@@ -21,6 +21,19 @@ pub(super) fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &
         }
     }
     Ok(logits_output(head.apply(cx, hidden)?)) // [batch, seq, vocab]
+}
+
+/// The loss of what a decoder's head gives for `hidden [batch, seq, width]`: position i predicts label i + 1.
+pub fn head_loss(cx: &Context, head: &Node, hidden: &Tensor, labels: &Ints) -> Result<Tensor> {
+    let args = Args::default().with("labels", Value::Ints(labels.clone()));
+    match decoder_output(cx, head, hidden, &args)? {
+        Value::Map(fields) => match fields.into_iter().next() {
+            Some(("loss", Value::Tensor(loss))) => Ok(loss),
+            Some((_, Value::Tensor(logits))) => token_loss(&logits, labels, true),
+            _ => Err(Error::Argument("this head gives no logits".into())),
+        },
+        _ => Err(Error::Argument("this head gives no logits".into())),
+    }
 }
 
 /// The last position only, when generation asks for it.

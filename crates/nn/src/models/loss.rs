@@ -6,7 +6,7 @@ use crate::{layers, Error, Result};
 use candle_core::Device;
 
 /// The loss of classification heads by `problem_type`: mean cross-entropy, mean squared error or binary cross-entropy.
-pub(super) fn classification_loss(
+pub fn classification_loss(
     logits: &Tensor,
     ints: Option<&Ints>,
     floats: Option<&Tensor>,

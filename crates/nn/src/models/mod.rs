@@ -2,10 +2,12 @@
 
 mod attention_size;
 mod bert;
+mod body;
 mod builder;
 mod config;
 mod custom;
 mod experts;
+mod first_values;
 mod gpt2;
 mod head;
 mod headed;
@@ -25,12 +27,16 @@ mod unet2d;
 mod vit;
 
 pub use attention_size::AttentionSize;
+pub use body::{Body, Sizes};
 pub(crate) use experts::split as split_experts;
+pub use first_values::Draw;
+pub use head::head_loss;
 pub use inputs::{Decoding, Inputs, Kind as InputKind, To, INPUTS};
 pub use keys::{Keys, TaskType};
 pub use llama::ATTEND;
+pub use loss::classification_loss;
 pub use model::{Model, LOSS};
 pub use output::Output;
 pub use quantization::Quantization;
-pub use source::{Init, Make, Random, Source};
+pub use source::{Blank, Init, Make, Random, Source};
 pub use tokens::{DECODER_PROMPT, PROMPT};

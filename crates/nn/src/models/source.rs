@@ -21,7 +21,7 @@ pub trait Source {
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Array>;
 
     /// How to read the value later, for sources that leave values where they are.
-    fn deferred(&self, _name: &str, _shape: &[usize]) -> Result<Option<Make>> {
+    fn deferred(&self, _name: &str, _shape: &[usize], _init: Init) -> Result<Option<Make>> {
         Ok(None)
     }
 
@@ -52,4 +52,29 @@ impl Source for Random {
             Init::Ones => Array::ones(shape, DType::F32, &Device::Cpu)?,
         })
     }
+}
+
+/// Values that are made where they are used: constants, and zeros where somebody else draws.
+pub struct Blank;
+
+impl Source for Blank {
+    fn get(&self, _: &str, shape: &[usize], init: Init) -> Result<Array> {
+        constant(shape, init)
+    }
+
+    fn deferred(&self, _: &str, shape: &[usize], init: Init) -> Result<Option<Make>> {
+        let shape = shape.to_vec();
+        Ok(Some(Box::new(move || constant(&shape, init))))
+    }
+
+    fn has(&self, _: &str) -> bool {
+        true
+    }
+}
+
+fn constant(shape: &[usize], init: Init) -> Result<Array> {
+    Ok(match init {
+        Init::Ones => Array::ones(shape, DType::F32, &Device::Cpu)?,
+        Init::Zeros | Init::Normal(_) => Array::zeros(shape, DType::F32, &Device::Cpu)?,
+    })
 }

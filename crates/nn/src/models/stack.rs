@@ -7,7 +7,7 @@ use crate::Result;
 
 /// Runs a block of a stack; with gradient checkpointing its inner results are computed again for the backward pass.
 pub(super) fn run_block(cx: &Context, block: &Node, args: Args) -> Result<Tensor> {
-    if cx.checkpointing && cx.training && cx.grad {
+    if cx.recomputes() {
         crate::module::checkpointed(cx, block, args)?.into_tensor()
     } else {
         block.call(cx, args)?.into_tensor()

@@ -30,9 +30,10 @@ pub(crate) fn token_shape(args: &Args) -> Result<(usize, usize)> {
 
 /// The tokens as the blocks see them, `[batch, seq, hidden]`: looked up in `embedding` unless they are embedded already, a prompt's
 /// before them.
-pub(crate) fn embedded(cx: &Context, args: &Args, embedding: &Node) -> Result<Tensor> {
+pub(crate) fn embedded(cx: &Context, args: &Args, embedding: Option<&Node>) -> Result<Tensor> {
     let tokens = match args.ints("input_ids") {
         Some(ids) => {
+            let embedding = embedding.ok_or_else(|| Error::Argument("this network has no embeddings".into()))?;
             let ids = Args { positional: vec![Value::Ints(ids.clone())], named: Vec::new() };
             embedding.call(cx, ids)?.into_tensor()?
         }

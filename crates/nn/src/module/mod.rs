@@ -26,6 +26,6 @@ pub use steps::{Changed, Steps};
 pub use value::{Ints, Position, RopeValue, Value};
 pub use walk::{
     all_parameters, for_each_list_mut, for_each_node_mut, model_nodes, named_nodes, named_parameters, names_beside,
-    own_parameters, saved_nodes, saved_state, walk, Item,
+    node_below, own_parameters, saved_nodes, saved_state, walk, Item,
 };
 pub use weights::{WeightKind, Weights};

@@ -1,6 +1,6 @@
 //! Walks over the tree, which give names.
 
-use super::door::{Tuner, Visitor, VisitorMut};
+use super::door::{Module, Tuner, Visitor, VisitorMut};
 use super::node::{Node, NodeList};
 use crate::param::Param;
 use std::collections::HashSet;
@@ -114,6 +114,27 @@ fn nodes(root: &Node, view: View) -> Vec<(String, &Node)> {
         }
     });
     out
+}
+
+/// The node at a path below a module, by its name without tuners; no list is on the way.
+pub fn node_below<'a>(module: &'a dyn Module, path: &str) -> Option<&'a Node> {
+    struct Child<'a, 'p>(&'p str, Option<&'a Node>);
+    impl<'a> Visitor<'a> for Child<'a, '_> {
+        fn param(&mut self, _: &str, _: &'a Param) {}
+        fn node(&mut self, name: &str, node: &'a Node) {
+            if name == self.0 {
+                self.1 = Some(node);
+            }
+        }
+        fn list(&mut self, _: &str, _: &'a NodeList) {}
+    }
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let mut child = Child(first, None);
+    module.visit(&mut child);
+    match rest {
+        Some(rest) => node_below(child.1?.module(), rest),
+        None => child.1,
+    }
 }
 
 /// The nodes that the model itself is made of, the root under `""` first, by the names they have without tuners. Blocks

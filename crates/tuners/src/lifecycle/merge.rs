@@ -53,6 +53,9 @@ impl TunedModel {
     /// Restores every merged weight bit for bit.
     pub fn unmerge(&mut self) -> Result<()> {
         self.check_mergeable()?;
+        if self.flavor == Flavor::Peft && self.adapters.values().all(|a| !a.traits.merges) {
+            self.refuse_unmergeable(&self.adapters.values().map(|a| a.id).collect::<Vec<_>>())?;
+        }
         for_each_node_mut(&mut self.model.root, &mut Node::unmerge);
         Ok(())
     }

@@ -484,6 +484,7 @@ pub fn cases() -> Vec<Case> {
     let trained = json!({ "use_trainable_adapters": true, "softmax_temperature": 0.7, "global_scaling_weight": 2.0 });
     all.push(case("trained experts", "llama", peft("XLORA", experts(trained))).except(Property::Files, EXPERTS));
     all.extend(rotations(&peft));
+    all.extend(beside(&peft));
     all.extend(copies(&peft));
     all.extend(steps(&peft));
     let spectrum = |fields| merged(json!({ "n_frequency": 40, "target_modules": ["q_proj", "v_proj"] }), fields);
@@ -684,6 +685,23 @@ fn copies(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
             lora(json!({ "trainable_token_indices": { "embed_tokens": [1, 5, 7, 20], "lm_head": [3, 4] } })),
         ),
         case("tied tokens", "llama-tied-bias", lora(json!({ "trainable_token_indices": [1, 5, 7, 20, 33] }))),
+    ]
+}
+
+/// What runs a network beside the model.
+fn beside(peft: &impl Fn(&str, Json) -> Json) -> Vec<Case> {
+    let shadow = |name, base, more: Json| {
+        let config = json!({ "task_type": "CAUSAL_LM", "r": 3, "init_weights": false, "shadow_alpha": 0.5 });
+        case(name, base, peft("SHADOW", merged(config, more)))
+    };
+    let some = json!({ "target_modules": ["layers.1", "layers.2"], "shadow_intermediate_size": 20 });
+    let classifier = json!({ "target_modules": ["layer.0", "layer.1"], "auxiliary_loss_weight": 0.4 });
+    vec![
+        shadow("shared", "llama", some),
+        shadow("every block", "gemma3", json!({ "shadow_num_hidden_layers": 2, "auxiliary_loss_weight": 0.3 })),
+        shadow("projected", "gpt2", json!({ "shadow_hidden_size": 32, "update_hidden_size": 5 })),
+        shadow("experts", "qwen3-moe", json!({ "share_embeddings": false, "modules_to_save": ["lm_head"] })),
+        shadow("classifier", "bert-classifier", merged(classifier, json!({ "task_type": "SEQ_CLS" }))),
     ]
 }
 

@@ -65,7 +65,7 @@ impl Module for Embeddings {
         let look_up = |node: &Node, ids: Ints| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
-        let words = embedded(cx, args, &self.word_embeddings)?;
+        let words = embedded(cx, args, Some(&self.word_embeddings))?;
         let types = match args.ints("token_type_ids") {
             Some(types) => types.clone(),
             None => Ints::new(vec![1, seq], vec![0; seq])?,

@@ -59,6 +59,11 @@ pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
     })
 }
 
+/// What lies below the head.
+pub(super) fn body(c: &Config, b: &Builder) -> Result<BertModel> {
+    encoder(c, b, false, true)
+}
+
 fn encoder(c: &Config, b: &Builder, roberta: bool, pooled: bool) -> Result<BertModel> {
     let width = c.size("hidden_size")?;
     let heads = c.size("num_attention_heads")?;
@@ -143,7 +148,7 @@ fn encoder(c: &Config, b: &Builder, roberta: bool, pooled: bool) -> Result<BertM
 }
 
 #[derive(Clone)]
-struct BertModel {
+pub(super) struct BertModel {
     embeddings: Node,
     encoder: Node,
     pooler: Option<Node>,

@@ -31,29 +31,31 @@ use flags::Flags;
 use gemma::gemma_ropes;
 use layer::decoder_layer;
 use std::sync::Arc;
+pub(super) use windows::layer_kinds;
 use windows::windows;
 
 pub(super) fn build(c: &Config, b: &Builder, keys: &Keys) -> Result<Node> {
     let inside = if keys.body().is_empty() { b.at_self() } else { b.at(keys.body()) };
-    let (model, embedding) = body(c, &inside)?;
+    let (model, embedding) = body(c, &inside, true)?;
     let model = Node::new(model);
-    let (hidden, vocab) = (embedding.shape()[1], embedding.shape()[0]);
+    let hidden = c.size("hidden_size")?;
     match keys.task {
         TaskType::Encoder => return Ok(model),
         TaskType::CausalLm => {}
         _ => return Ok(Node::new(headed::build(c, b, keys, model, hidden)?)),
     }
-    let gemma = keys.model_type == "gemma3_text";
-    let lm_head = if c.flag("tie_word_embeddings", gemma)? {
-        Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
-    } else {
-        b.at("lm_head").linear(hidden, vocab, false)?
+    let tied = c.flag("tie_word_embeddings", keys.model_type == "gemma3_text")?;
+    let lm_head = match embedding.filter(|_| tied) {
+        Some(embedding) => {
+            Node::new(layers::Linear { weight: embedding, bias: None, layout: ops::WeightLayout::OutIn })
+        }
+        None => b.at("lm_head").linear(hidden, c.size("vocab_size")?, false)?,
     };
     Ok(Node::new(LlamaForCausalLm { model, lm_head }))
 }
 
-/// The decoder without a head, and its embedding's weight.
-pub(super) fn body(c: &Config, m: &Builder) -> Result<(LlamaModel, Param)> {
+/// What lies below the head, and its embeddings if it has any: without them it takes tokens that are embedded already.
+pub(super) fn body(c: &Config, m: &Builder, embeds: bool) -> Result<(LlamaModel, Option<Param>)> {
     let kind = c.text("model_type")?.unwrap_or("llama");
     let AttentionSize { layers: layer_count, hidden, heads, kv_heads, head_dim } = size(c)?;
     let biases = c.flag("attention_bias", false)?;
@@ -95,13 +97,16 @@ pub(super) fn body(c: &Config, m: &Builder) -> Result<(LlamaModel, Param)> {
     let moe = experts::MoeConfig::new(c, kind)?;
     let vocab = c.size("vocab_size")?;
 
-    let embedding = m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(m.deviation))?;
+    let embedding = match embeds {
+        true => Some(m.at("embed_tokens").param("weight", &[vocab, hidden], Init::Normal(m.deviation))?),
+        false => None,
+    };
     let scale = if gemma { (hidden as f64).sqrt() } else { 1. };
     let layers = (0..layer_count)
         .map(|i| decoder_layer(&m.at("layers").at(i), &flags, i, windows[i], moe.as_ref().filter(|m| m.has_layer(i))))
         .collect::<Result<Vec<_>>>()?;
     let model = LlamaModel {
-        embed_tokens: Node::new(layers::Embedding { weight: embedding.clone(), scale }),
+        embed_tokens: embedding.clone().map(|weight| Node::new(layers::Embedding { weight, scale })),
         layers: NodeList { items: layers },
         norm: flags.norm(&m.at("norm"), hidden)?,
         embed_dropout: flags.embd_dropout,
@@ -155,7 +160,7 @@ impl Module for LlamaForCausalLm {
 
 #[derive(Clone)]
 pub(super) struct LlamaModel {
-    embed_tokens: Node,
+    embed_tokens: Option<Node>,
     layers: NodeList,
     norm: Node,
     embed_dropout: f64,
@@ -169,7 +174,7 @@ impl Module for LlamaModel {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
         let past = cx.past();
-        let mut hidden = embedded(cx, args, &self.embed_tokens)?;
+        let mut hidden = embedded(cx, args, self.embed_tokens.as_ref())?;
         hidden = cx.dropout(&hidden, self.embed_dropout)?;
         let positions = positions(args, batch, seq, past)?;
         let length = positions.data.iter().copied().max().unwrap_or(0).max(0) as usize + 1;

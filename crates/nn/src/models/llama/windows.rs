@@ -43,3 +43,14 @@ pub(super) fn windows(c: &Config, kind: &str, layers: usize) -> Result<Vec<Optio
     };
     Ok((0..layers).map(|i| window.filter(|_| i >= first)).collect())
 }
+
+/// What transformers calls the kinds of a model's layers, and their window if some have one.
+pub(in crate::models) fn layer_kinds(
+    c: &Config,
+    kind: &str,
+    layers: usize,
+) -> Result<(Vec<&'static str>, Option<usize>)> {
+    let windows = windows(c, kind, layers)?;
+    let name = |w: &Option<usize>| if w.is_some() { "sliding_attention" } else { "full_attention" };
+    Ok((windows.iter().map(name).collect(), windows.iter().flatten().next().copied()))
+}

@@ -21,7 +21,7 @@ impl Module for T5Stack {
 
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
-        let embedded = embedded(cx, args, &self.embed_tokens)?;
+        let embedded = embedded(cx, args, Some(&self.embed_tokens))?;
         let keys = padding_mask(args, batch, cx.past() + seq, embedded.device())?;
         let mask = Mask { causal: self.decoder, keys, ..Mask::default() };
         let encoded = args.named("encoder_hidden_states").clone();
