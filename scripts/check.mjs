@@ -1,9 +1,10 @@
 /** `npm run check`: formatting, lints and strict types of both languages. */
 import { spawnSync } from 'node:child_process'
+import { cargo } from './cargo.mjs'
 import { root, run } from './setup.mjs'
 
 run('cargo', ['fmt', '--all', '--check'])
-run('cargo', ['clippy', '--release', '--locked', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'])
+run('cargo', cargo('clippy', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'))
 run('node', ['node_modules/oxlint/bin/oxlint', '--deny-warnings', 'index.ts', 'src', 'examples', 'bench', '__test__', 'scripts'])
 run('node', ['node_modules/typescript/bin/tsc', '--noEmit'])
 // The build before this has written it anew. Outside of a checkout there is nothing to compare with.

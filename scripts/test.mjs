@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { cargo } from './cargo.mjs'
 import { root, setup } from './setup.mjs'
 
 setup()
@@ -44,7 +45,7 @@ function count(name, { status, text }, pattern) {
 }
 
 console.log('\n# Rust')
-count('cargo test', await capture('cargo', ['test', '--release', '--locked', '--workspace', '--quiet']), /test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g)
+count('cargo test', await capture('cargo', cargo('test', '--workspace', '--quiet')), /test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g)
 
 console.log('\n# TypeScript')
 const ava = await capture('node', ['node_modules/ava/entrypoints/cli.mjs', '--tap'])
