@@ -52,7 +52,7 @@ export const signal: Kind = {
 export const oneOf = (...words: string[]): Kind => ({ expected: words.join(' or '), accepts: v => words.includes(v as string) })
 
 /** An object of a class. */
-export const instance = (of: abstract new (...args: never[]) => object, what: string): Kind => ({ expected: what, accepts: v => v instanceof of })
+export const instance = (of: { readonly prototype: object }, what: string): Kind => ({ expected: what, accepts: v => v instanceof (of as new () => object) })
 
 /** An array of which each element is of one kind. */
 export const list = (of: Kind, least = 0): Kind =>
@@ -114,7 +114,7 @@ export function nearest(name: string, names: readonly string[]): string | undefi
     const other = candidate.toLowerCase()
     // `gradientAccumulationSteps` for `gradientAccumulation`
     const part = Math.min(wanted.length, other.length) >= 4 && (wanted.includes(other) || other.includes(wanted))
-    const distance = part ? 1 : edits(wanted, other)
+    const distance = wanted === other ? 0 : part ? 1 : edits(wanted, other)
     if (distance < least) [best, least] = [candidate, distance]
   }
   return best
