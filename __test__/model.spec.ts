@@ -92,7 +92,7 @@ test('sampling follows its seed, ends at the end token and can be aborted', asyn
   const controller = new AbortController()
   const reason = new Error('stop')
   const error = await t.throwsAsync(async () => {
-    for await (const _ of model.generate({ inputIds: [[5]] }, { maxNewTokens: 1000, eosTokenId: [], signal: controller.signal })) controller.abort(reason)
+    for await (const _ of model.generate({ inputIds: [[5]] }, { maxNewTokens: 100, eosTokenId: [], signal: controller.signal })) controller.abort(reason)
   })
   t.is(error, reason)
   await failsWith(t, 'ERR_UNSUPPORTED_MODEL', async () => { for await (const _ of (await base('bert')).generate({ inputIds: [[1]] })) { /* none */ } })

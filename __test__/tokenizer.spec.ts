@@ -35,3 +35,32 @@ test('broken tokenizers and templates are errors that name the file', async t =>
   t.regex((await failsWith(t, 'ERR_CHECKPOINT_CORRUPT', () => AutoTokenizer.fromPretrained(dir))).message, /tokenizer\.json/)
   await failsWith(t, 'ERR_HUB', () => AutoTokenizer.fromPretrained('no/such-tokenizer'))
 })
+
+test('ids that come one by one give the text of all, whole characters at a time', async t => {
+  const tokenizer = await AutoTokenizer.fromPretrained(model)
+  for (const text of ['The fox waited under 12 old bridges.', 'Grüße, 世界 — naïve 🦊🌉!', '  two  spaces\n\ttab', 'é'.repeat(9), '']) {
+    const ids = tokenizer.encode(text)
+    const stream = tokenizer.decodeStream()
+    const pieces = ids.map(id => stream.push(id))
+    t.true(pieces.every(piece => !piece.includes('\ufffd')), JSON.stringify(pieces))
+    t.is(pieces.join('') + stream.end(), tokenizer.decode(ids))
+    t.is(stream.push(ids) + stream.end(), tokenizer.decode(ids), 'it begins anew')
+    for (let cut = 1; cut < ids.length; cut++) {
+      const begun = tokenizer.decodeStream()
+      t.is(ids.slice(0, cut).map(id => begun.push(id)).join('') + begun.end(), tokenizer.decode(ids.slice(0, cut)))
+    }
+  }
+  const special = tokenizer.eosTokenId!
+  t.is(tokenizer.decodeStream().push([special]), '')
+  t.is(tokenizer.decodeStream({ skipSpecialTokens: false }).push([special]), tokenizer.decode([special], { skipSpecialTokens: false }))
+})
+
+test('what is no text, no id and no option is refused', async t => {
+  const tokenizer = await AutoTokenizer.fromPretrained(model)
+  for (const call of [
+    () => tokenizer.encode(null as never), () => tokenizer.encode(5 as never), () => tokenizer.encodeBatch('a' as never), () => tokenizer.encodeBatch(['a', undefined as never]),
+    () => tokenizer.encodeBatch(['a'], { truncation: -1 }), () => tokenizer.encodeBatch(['a'], { padding_side: 'left' } as never), () => tokenizer.encode('a', { add_special_tokens: false } as never),
+    () => tokenizer.decode([-1]), () => tokenizer.decode([1.5]), () => tokenizer.decodeStream().push('a' as never), () => tokenizer.decode([1], { skip: true } as never),
+    () => tokenizer.applyChatTemplate([], { add_generation_prompt: true } as never),
+  ]) await failsWith(t, 'ERR_INVALID_CONFIG', call)
+})

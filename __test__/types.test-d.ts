@@ -34,7 +34,21 @@ export async function types(auto: typeof AutoModel): Promise<void> {
   for await (const step of new Trainer({ model: swift, train: [], optimizer: new AdamW(swift.parameters()) }).run()) {
     assert<Equal<typeof step.loss, number>>()
   }
+  const { steps, best } = await new Trainer({ model: swift, train: (epoch, seed) => [{ inputIds: [[epoch, seed]] }], optimizer: new AdamW(swift.parameters()) }).run({ maxSteps: 3 })
+  assert<Equal<typeof steps, number>>()
+  assert<Equal<typeof best, { step: number; metric: string; value: number } | undefined>>()
+  // @ts-expect-error a misspelt option
+  const odd = new Trainer({ model: swift, train: [], optimizer: new AdamW(swift.parameters()), evaluate_every: 3 })
+  // @ts-expect-error a schedule that there is not
+  const unknown = new Trainer({ model: swift, train: [], optimizer: new AdamW(swift.parameters()), schedule: { name: 'step' } })
+  await odd.evaluate().then(() => unknown.evaluate())
   for await (const ids of model.generate({ inputIds: [[1]] })) assert<Equal<typeof ids, number[]>>()
+  for await (const step of model.generateSteps({ inputIds: [[1]] }, { logprobs: 2 })) {
+    assert<Equal<typeof step.texts, string[] | undefined>>()
+    assert<Equal<typeof step.finishReasons, ('eos' | 'stop' | 'length' | null)[]>>()
+  }
+  // @ts-expect-error log-probabilities are told by generateSteps
+  for await (const _ of model.generate({ inputIds: [[1]] }, { logprobs: 2 })) break
   using scoped = swift
   scoped.eval().setActiveAdapters([...wrong.swiftType, misspelt.peftType, other.peftType])
 }

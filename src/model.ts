@@ -2,9 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { native } from './errors.js'
-import { decode, type GenerateOptions } from './generate.js'
+import { decode, decodeSteps, type GenerateOptions, type GenerateStepsOptions, type GenerationStep } from './generate.js'
 import { type ModelInputs, modelOutput, type ModelOutput, nativeInputs, type PassOptions } from './inputs.js'
-import { NativeGeneration, NativeModel } from './native/binding.js'
+import { type NativeCancelFlag, type NativeGenerateOptions, NativeGeneration, type NativeInputs, NativeModel } from './native/binding.js'
 import { Parameter } from './parameter.js'
 import { type SaveOptions, shardBytes } from './saving.js'
 import { type Device, type DType, fromStateDict, stateDict, Tensor } from './tensor.js'
@@ -79,7 +79,8 @@ export class Model {
     return this
   }
 
-  #scope(): string[] | undefined {
+  /** @internal The adapters that `withActiveAdapters` has set for this model here. */
+  get scope(): string[] | undefined {
     const scope = scopedAdapters.getStore()
     return scope && scope.token === this.native.share() ? scope.names : undefined
   }
@@ -93,13 +94,13 @@ export class Model {
   async forward(inputs: ModelInputs, options: PassOptions & { signal?: AbortSignal } = {}): Promise<ModelOutput> {
     const given = nativeInputs(inputs, options)
     const grad = options.grad ?? true
-    return modelOutput(await withSignal(options.signal, flag => this.native.forward(given, threadId, this.#scope(), grad, flag)))
+    return modelOutput(await withSignal(options.signal, flag => this.native.forward(given, threadId, this.scope, grad, flag)))
   }
 
   /** The same on this thread: blocks the event loop, for small models and scripts. */
   forwardSync(inputs: ModelInputs, options: PassOptions = {}): ModelOutput {
     const given = nativeInputs(inputs, options)
-    return native(() => modelOutput(this.native.forwardSync(given, threadId, this.#scope(), options.grad ?? true)))
+    return native(() => modelOutput(this.native.forwardSync(given, threadId, this.scope, options.grad ?? true)))
   }
 
   namedModules(): string[] {
@@ -144,8 +145,18 @@ export class Model {
 
   /** Autoregressive decoding with a key-value cache; yields one step's token ids at a time (one per row). */
   async *generate(inputs: ModelInputs, options: GenerateOptions = {}): AsyncIterableIterator<number[]> {
-    yield* decode(inputs, options, this.config, (given, settings, flag) =>
-      new NativeGeneration(this.native, given, settings, threadId, this.#scope(), flag))
+    yield* decode(this.#decoding(inputs), options)
+  }
+
+  /** The same with log-probabilities, texts, and why rows have ended. */
+  async *generateSteps(inputs: ModelInputs, options: GenerateStepsOptions = {}): AsyncIterableIterator<GenerationStep> {
+    yield* decodeSteps(this.#decoding(inputs), options)
+  }
+
+  #decoding(inputs: ModelInputs) {
+    const start = (given: NativeInputs, settings: NativeGenerateOptions, flag: NativeCancelFlag) =>
+      new NativeGeneration(this.native, given, settings, threadId, this.scope, flag)
+    return { inputs, config: this.config, start }
   }
 
   /** A token that another worker thread of this process turns back into the same model, without copying weights. */

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { LoadOptions } from './auto-model.js'
 import { native, nativeAsync, SwiftTunersError } from './errors.js'
 import { resolveModel } from './hub.js'
-import { loadTokenizer, type NativeTokenizer } from './native/binding.js'
+import { loadTokenizer, NativeDecodeStream, type NativeTokenizer } from './native/binding.js'
+import { boolean, checkOptions, integer, oneOf, type OptionTable, shown } from './options.js'
 import { printable } from './text.js'
 
 interface SpecialToken {
@@ -13,6 +14,66 @@ interface SpecialToken {
 /** A compiled chat template. */
 interface ChatTemplate {
   render(values: Record<string, unknown>): string
+}
+
+export interface EncodeOptions {
+  /** Begin and end tokens, where the tokenizer has them. Default true. */
+  addSpecialTokens?: boolean
+}
+
+export interface EncodeBatchOptions {
+  /** Fills texts up to the longest. Default true. */
+  padding?: boolean
+  /** The most tokens of a text, the special ones counted. */
+  truncation?: number
+  /** Default: the tokenizer's own. `generate()` needs 'left'. */
+  paddingSide?: 'left' | 'right'
+}
+
+export interface DecodeOptions {
+  /** Leaves special tokens out. Default true. */
+  skipSpecialTokens?: boolean
+}
+
+export interface ChatTemplateOptions {
+  /** Ends with what the assistant's answer begins with. Default false. */
+  addGenerationPrompt?: boolean
+}
+
+const ENCODE: OptionTable<EncodeOptions> = { addSpecialTokens: boolean }
+const ENCODE_BATCH: OptionTable<EncodeBatchOptions> = { padding: boolean, truncation: integer({ min: 0, max: 2 ** 32 - 1 }), paddingSide: oneOf('left', 'right') }
+const DECODE: OptionTable<DecodeOptions> = { skipSpecialTokens: boolean }
+const CHAT: OptionTable<ChatTemplateOptions> = { addGenerationPrompt: boolean }
+
+function string(value: unknown, name = 'text'): string {
+  if (typeof value === 'string') return value
+  throw new SwiftTunersError('ERR_INVALID_CONFIG', `${name}: expected a string, found ${shown(value)}`)
+}
+
+function tokenId(value: unknown): number {
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32) return value as number
+  throw new SwiftTunersError('ERR_INVALID_CONFIG', `ids: expected token ids, found ${shown(value)}`)
+}
+
+/** Token ids that come one by one, as text. */
+export class DecodeStream {
+  readonly #native: NativeDecodeStream
+
+  /** @internal */
+  constructor(handle: NativeDecodeStream) {
+    this.#native = handle
+  }
+
+  /** The text that one id, or several, complete: characters of several tokens wait for the last of them. */
+  push(ids: number | number[]): string {
+    const all = (Array.isArray(ids) ? ids : [ids]).map(tokenId)
+    return native(() => this.#native.push(all))
+  }
+
+  /** What has waited in vain. What was pushed and this together are what `decode` makes of all ids. */
+  end(): string {
+    return native(() => this.#native.end())
+  }
 }
 
 /** tokenizer.json and tokenizer_config.json of a model directory or hub id. */
@@ -72,16 +133,21 @@ export class AutoTokenizer {
     return text === undefined ? undefined : this.tokenToId(text)
   }
 
-  encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
-    return native(() => this.#native.encode(String(text), options.addSpecialTokens ?? true))
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    checkOptions('encode', options, ENCODE)
+    const given = string(text)
+    return native(() => this.#native.encode(given, options.addSpecialTokens ?? true))
   }
 
   /** Encodes several texts; `padding` fills them up to the longest, on `paddingSide`. */
-  encodeBatch(texts: string[], options: { padding?: boolean; truncation?: number; paddingSide?: 'left' | 'right' } = {}): { inputIds: number[][]; attentionMask: number[][] } {
-    const { padding = true, truncation, paddingSide = this.paddingSide } = options
+  encodeBatch(texts: string[], options: EncodeBatchOptions = {}): { inputIds: number[][]; attentionMask: number[][] } {
+    checkOptions('encodeBatch', options, ENCODE_BATCH)
+    if (!Array.isArray(texts)) throw new SwiftTunersError('ERR_INVALID_CONFIG', `texts: expected a list of strings, found ${shown(texts)}`)
+    const given = texts.map((t, i) => string(t, `texts[${i}]`))
+    const padding = options.padding ?? true, truncation = options.truncation ?? undefined, paddingSide = options.paddingSide ?? this.paddingSide
     const rows = truncation === undefined
-      ? native(() => this.#native.encodeBatch(texts.map(String), true))
-      : native(() => texts.map(t => this.#native.encodeTruncated(String(t), truncation)))
+      ? native(() => this.#native.encodeBatch(given, true))
+      : native(() => given.map(t => this.#native.encodeTruncated(t, truncation)))
     const longest = Math.max(0, ...rows.map(r => r.length))
     if (!padding) return { inputIds: rows, attentionMask: rows.map(r => r.map(() => 1)) }
     const pad = this.padTokenId ?? this.eosTokenId ?? 0
@@ -92,12 +158,22 @@ export class AutoTokenizer {
     return { inputIds: rows.map(r => fill(r, pad)), attentionMask: rows.map(r => fill(r.map(() => 1), 0)) }
   }
 
-  decode(ids: number[], options: { skipSpecialTokens?: boolean } = {}): string {
-    return native(() => this.#native.decode(Array.from(ids), options.skipSpecialTokens ?? true))
+  /** Text of ids; those that the tokenizer does not have (models often have some to spare) are nothing. */
+  decode(ids: number[], options: DecodeOptions = {}): string {
+    checkOptions('decode', options, DECODE)
+    const given = Array.from(ids, tokenId)
+    return native(() => this.#native.decode(given, options.skipSpecialTokens ?? true))
+  }
+
+  /** Makes text of ids as they come. */
+  decodeStream(options: DecodeOptions = {}): DecodeStream {
+    checkOptions('decodeStream', options, DECODE)
+    return new DecodeStream(native(() => new NativeDecodeStream(this.#native, options.skipSpecialTokens ?? true)))
   }
 
   /** The conversation as the model's chat template lays it out. */
-  applyChatTemplate(messages: { role: string; content: string }[], options: { addGenerationPrompt?: boolean } = {}): string {
+  applyChatTemplate(messages: { role: string; content: string }[], options: ChatTemplateOptions = {}): string {
+    checkOptions('applyChatTemplate', options, CHAT)
     if (this.#template === undefined) {
       throw new SwiftTunersError('ERR_INVALID_CONFIG', 'tokenizer_config.json: this tokenizer has no chat_template')
     }

@@ -14,6 +14,20 @@ export declare class NativeCancelFlag {
   cancel(): void
 }
 
+/**
+ * Text of token ids that come one by one: what is not a whole character yet waits for the ids that complete it.
+ *
+ * Decoders look at neighbours (they drop a first space, join bytes to characters), so that ids are decoded behind those of the last
+ * text given, as text-generation-inference does, and the text of these is taken off.
+ */
+export declare class NativeDecodeStream {
+  constructor(tokenizer: NativeTokenizer, skipSpecialTokens: boolean)
+  /** The text that these ids complete. */
+  push(ids: Array<number>): string
+  /** What has waited in vain; the stream begins anew. */
+  end(): string
+}
+
 export declare class NativeEva {
   constructor(model: NativeModel, adapter: string)
   /** Takes a batch in; the first one, which is looked at before, comes again. True when that was enough. */
@@ -24,8 +38,10 @@ export declare class NativeEva {
 
 export declare class NativeGeneration {
   constructor(model: NativeModel, inputs: NativeInputs, options: NativeGenerateOptions, thread: number, active?: Array<string> | undefined | null, cancel?: NativeCancelFlag | undefined | null)
-  /** The next token id of each row, or null at the end. */
-  next(): Promise<number[] | null>
+  /** The next token of each row, or null at the end. */
+  next(): Promise<NativeStep | null>
+  /** Ends rows, by their numbers; between two steps. */
+  finish(rows: Array<number>): void
 }
 
 /** Parameters in groups, collected one by one: napi hands over no lists of class instances. */
@@ -127,10 +143,17 @@ export declare class NativeModel {
   loadStateDict(state: NativeStateDict, strict: boolean): Array<string>
   forward(inputs: NativeInputs, thread: number, active: Array<string> | undefined | null, grad: boolean, cancel?: NativeCancelFlag | undefined | null): Promise<NativeOutput>
   forwardSync(inputs: NativeInputs, thread: number, active: Array<string> | undefined | null, grad: boolean): NativeOutput
-  /** Forward and backward in one job; the loss, multiplied by `scale` for the gradients only, comes back. */
-  forwardBackward(inputs: NativeInputs, scale: number, thread: number, cancel: NativeCancelFlag): Promise<number>
+  /**
+   * Forward and backward in one job; the loss, with what adapters want added to it and multiplied by `scale` for the gradients
+   * only, comes back. A loss that is no number gives no gradients.
+   */
+  forwardBackward(inputs: NativeInputs, scale: number, thread: number, active: Array<string> | undefined | null, cancel: NativeCancelFlag): Promise<number>
+  /** The most positions of a sequence, where there is a limit. */
+  get contextLength(): number | null
+  /** Over how many values a pass would take the mean that is its loss; null without labels or a target. */
+  lossItems(inputs: NativeInputs, thread: number, active?: Array<string> | undefined | null): number | null
   /** The loss without gradients. */
-  evaluateLoss(inputs: NativeInputs, thread: number, cancel: NativeCancelFlag): Promise<number>
+  evaluateLoss(inputs: NativeInputs, thread: number, active: Array<string> | undefined | null, cancel: NativeCancelFlag): Promise<number>
   layerStatus(): Array<NativeLayerStatus>
   /** What the base model was asked for by. */
   set nameOrPath(name: string)
@@ -181,6 +204,13 @@ export declare class NativeParameter {
   get value(): NativeTensor
   get grad(): NativeTensor | null
   zeroGrad(): void
+}
+
+/** Factors on the learning rate. */
+export declare class NativeSchedule {
+  constructor(options: NativeScheduleOptions)
+  /** The factor at a step, from 0. */
+  factor(step: number): number
 }
 
 /** Tensors by name, filled one by one. */
@@ -259,6 +289,13 @@ export declare class NativeTokenizer {
   get vocabSize(): number
 }
 
+/** Holds a model for a training run, in whatever thread others reach for it, until it is ended or collected. */
+export declare class NativeTrainingRun {
+  /** Fails with ERR_INVALID_STATE while another run has the model. */
+  constructor(model: NativeModel)
+  end(): void
+}
+
 /** Fills in a configuration's defaults and checks it. JSON in, JSON out. `strict` refuses fields that the class does not have. */
 export declare function completeConfig(json: string, strict: boolean): string
 
@@ -309,10 +346,16 @@ export interface NativeGaLoreGroup {
 }
 
 export interface NativeGenerateOptions {
-  maxNewTokens: number
+  maxNewTokens?: number
+  contextOverflow: string
   temperature: number
   topK?: number
   topP?: number
+  minP?: number
+  repetitionPenalty: number
+  presencePenalty: number
+  frequencyPenalty: number
+  logprobs?: number
   seed: number
   eosTokenIds: Array<number>
   padTokenId: number
@@ -419,6 +462,34 @@ export interface NativeQuantization {
   skipModules?: Array<string>
 }
 
+export interface NativeScheduleOptions {
+  name: string
+  warmup: number
+  total?: number
+  numCycles?: number
+  power?: number
+  least?: number
+  timescale?: number
+  decaySteps?: number
+  stableSteps?: number
+  warmupType?: string
+  decayType?: string
+}
+
+export interface NativeStep {
+  tokenIds: Array<number>
+  /** eos, stopped, length, or null. */
+  finished: Array<string | undefined | null>
+  /** The chosen token of each row and then the most likely ones; empty of rows that had ended and where nobody asked. */
+  logprobs: Array<Array<NativeTokenLogprob>>
+}
+
+/** A token and how likely it was. */
+export interface NativeTokenLogprob {
+  tokenId: number
+  logprob: number
+}
+
 export interface NativeWeightedOptions {
   adapters: Array<string>
   weights: Array<number>
@@ -437,8 +508,5 @@ export declare function newModel(config: string, dtype: string, device: string, 
 export declare function readSafetensors(path: string): Promise<NativeStateDict>
 
 export declare function saveToPeftFormat(ckpt: string, output: string): Promise<void>
-
-/** The factor on the learning rate at a step. */
-export declare function scheduleFactor(name: string, step: number, warmup: number, total: number): number
 
 export declare function writeSafetensors(path: string, tensors: NativeStateDict, metadata: Record<string, string>): Promise<void>

@@ -21,6 +21,7 @@ mod shared;
 mod state_dict;
 mod tensor;
 mod tokenizer;
+mod training_run;
 
 /// Results of operations are large and short-lived. glibc gives such blocks back to the system at once, so every operation
 /// faults its pages in again; mimalloc keeps them for `PURGE_DELAY`.

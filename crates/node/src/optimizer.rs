@@ -6,6 +6,7 @@ use crate::model::NativeModel;
 use crate::parameter::NativeParameter;
 use crate::shared::Shared;
 use crate::state_dict::NativeStateDict;
+use candle_core::DType;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -153,6 +154,11 @@ impl NativeGroups {
     }
 }
 
+fn is_finite(param: &Param) -> bool {
+    let sum = |g: swift_tuners_nn::Array| g.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>();
+    param.grad().is_none_or(|g| sum(g).is_ok_and(f64::is_finite))
+}
+
 #[napi]
 pub struct NativeOptimizer {
     inner: Arc<Mutex<Optimizer>>,
@@ -211,6 +217,12 @@ impl NativeOptimizer {
             let params: Vec<Param> = optimizer.params().cloned().collect();
             let norm =
                 if measure || max_grad_norm.is_some() { clip_grad_norm(params.iter(), max_grad_norm)? } else { 0. };
+            // One such gradient would make NaN of every weight that it reaches, or of all of them where norms are clipped.
+            if !norm.is_finite() {
+                let broken = optimizer.groups.iter().flat_map(|g| &g.params).find(|(_, p)| !is_finite(p));
+                let name = broken.map_or("the gradients' norm", |(name, _)| name);
+                return Err(Error::Invalid(format!("{name}: the gradient is not finite; no weight was changed")));
+            }
             optimizer.step(lr_scale)?;
             Ok(norm)
         })

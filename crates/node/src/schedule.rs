@@ -5,17 +5,58 @@ use crate::model::NativeModel;
 use crate::shared::Shared;
 use napi_derive::napi;
 use std::sync::Arc;
-use swift_tuners_nn::Error;
-use swift_tuners_train::{Lisa, Schedule};
+use swift_tuners_train::{Lisa, Schedule, ScheduleOptions};
 
-/// The factor on the learning rate at a step.
+#[napi(object)]
+pub struct NativeScheduleOptions {
+    pub name: String,
+    pub warmup: f64,
+    pub total: Option<f64>,
+    pub num_cycles: Option<f64>,
+    pub power: Option<f64>,
+    pub least: Option<f64>,
+    pub timescale: Option<f64>,
+    pub decay_steps: Option<f64>,
+    pub stable_steps: Option<f64>,
+    pub warmup_type: Option<String>,
+    pub decay_type: Option<String>,
+}
+
+impl From<NativeScheduleOptions> for ScheduleOptions {
+    fn from(o: NativeScheduleOptions) -> Self {
+        let steps = |n: f64| n as u64;
+        Self {
+            name: o.name,
+            warmup: steps(o.warmup),
+            total: o.total.map(steps),
+            num_cycles: o.num_cycles,
+            power: o.power,
+            least: o.least,
+            timescale: o.timescale,
+            decay_steps: o.decay_steps.map(steps),
+            stable_steps: o.stable_steps.map(steps),
+            warmup_type: o.warmup_type,
+            decay_type: o.decay_type,
+        }
+    }
+}
+
+/// Factors on the learning rate.
 #[napi]
-pub fn schedule_factor(name: String, step: f64, warmup: f64, total: f64) -> napi::Result<f64> {
-    guard(|| {
-        let schedule = Schedule::parse(&name)
-            .ok_or_else(|| Error::config("schedule.name", "expected constant, linear or cosine"))?;
-        Ok(schedule.factor(step as u64, warmup as u64, total as u64))
-    })
+pub struct NativeSchedule(Schedule);
+
+#[napi]
+impl NativeSchedule {
+    #[napi(constructor)]
+    pub fn new(options: NativeScheduleOptions) -> napi::Result<Self> {
+        guard(|| Ok(Self(Schedule::new(&options.into())?)))
+    }
+
+    /// The factor at a step, from 0.
+    #[napi]
+    pub fn factor(&self, step: f64) -> f64 {
+        self.0.factor(step as u64)
+    }
 }
 
 /// Which layers of a model train when.

@@ -22,6 +22,8 @@ pub struct Shared {
     /// Passes in training mode so far; each draws its own random numbers.
     pub drawn: AtomicU64,
     pub checkpointing: AtomicBool,
+    /// Whether a training run has this model.
+    pub running: AtomicBool,
 }
 
 /// Models that worker threads may attach to, by token.
@@ -38,6 +40,7 @@ impl Shared {
             seed: AtomicU64::new(seed),
             drawn: AtomicU64::new(0),
             checkpointing: AtomicBool::new(false),
+            running: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +72,29 @@ impl Shared {
         inputs: &NativeInputs,
         cancel: CancelFlag,
     ) -> Result<Pass> {
+        self.pass_in(self.training.load(Ordering::Relaxed), thread, active, inputs, cancel)
+    }
+
+    /// The settings of one that is not training, whatever mode the model is in; it draws nothing, so that those of a training run
+    /// draw what they would without it.
+    pub fn quiet_pass(
+        &self,
+        thread: u64,
+        active: Option<Vec<String>>,
+        inputs: &NativeInputs,
+        cancel: CancelFlag,
+    ) -> Result<Pass> {
+        self.pass_in(false, thread, active, inputs, cancel)
+    }
+
+    fn pass_in(
+        &self,
+        training: bool,
+        thread: u64,
+        active: Option<Vec<String>>,
+        inputs: &NativeInputs,
+        cancel: CancelFlag,
+    ) -> Result<Pass> {
         let tree = self.tree.read_recursive();
         let (rows, active) = match (inputs.adapter_names(), active) {
             (Some(names), _) => {
@@ -78,7 +104,6 @@ impl Shared {
             (None, Some(names)) => (None, tree.ids(&names)?),
             (None, None) => (None, tree.active_ids(thread)),
         };
-        let training = self.training.load(Ordering::Relaxed);
         let count = if training { self.drawn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let seed = swift_tuners_nn::context::mix(self.seed.load(Ordering::Relaxed), count);
         let checkpointing = self.checkpointing.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::job::job;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use swift_tuners_nn::checkpoint::files::read_bounded;
@@ -30,6 +31,74 @@ pub fn load_tokenizer(env: &Env, file: String) -> napi::Result<Object<'_>> {
         tokenizer.with_truncation(None).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
         Ok(NativeTokenizer(Arc::new(tokenizer)))
     })
+}
+
+/// Text of token ids that come one by one: what is not a whole character yet waits for the ids that complete it.
+///
+/// Decoders look at neighbours (they drop a first space, join bytes to characters), so that ids are decoded behind those of the last
+/// text given, as text-generation-inference does, and the text of these is taken off.
+#[napi]
+pub struct NativeDecodeStream {
+    tokenizer: Arc<Tokenizer>,
+    skip_special_tokens: bool,
+    inner: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// The ids behind which others are decoded, and those that wait.
+    ids: Vec<u32>,
+    /// How many of them have been given.
+    given: usize,
+}
+
+/// What bytes decode to that are no whole character.
+const INCOMPLETE: char = '\u{fffd}';
+
+impl NativeDecodeStream {
+    /// The text of all ids here behind that of the given ones.
+    fn rest(&self, pending: &Pending) -> swift_tuners_nn::Result<String> {
+        let decode = |ids: &[u32]| self.tokenizer.decode(ids, self.skip_special_tokens).map_err(failed);
+        let (before, all) = (decode(&pending.ids[..pending.given])?, decode(&pending.ids)?);
+        let same = before.char_indices().zip(all.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
+        Ok(all[same.unwrap_or(before.len().min(all.len()))..].to_owned())
+    }
+}
+
+#[napi]
+impl NativeDecodeStream {
+    #[napi(constructor)]
+    pub fn new(tokenizer: &NativeTokenizer, skip_special_tokens: bool) -> Self {
+        Self { tokenizer: tokenizer.0.clone(), skip_special_tokens, inner: Mutex::default() }
+    }
+
+    /// The text that these ids complete.
+    #[napi]
+    pub fn push(&self, ids: Vec<u32>) -> napi::Result<String> {
+        guard(|| {
+            let mut pending = self.inner.lock();
+            pending.ids.extend(ids);
+            let rest = self.rest(&pending)?;
+            if rest.is_empty() || rest.ends_with(INCOMPLETE) {
+                return Ok(String::new());
+            }
+            let given = pending.given;
+            pending.ids.drain(..given);
+            pending.given = pending.ids.len();
+            Ok(rest)
+        })
+    }
+
+    /// What has waited in vain; the stream begins anew.
+    #[napi]
+    pub fn end(&self) -> napi::Result<String> {
+        guard(|| {
+            let mut pending = self.inner.lock();
+            let rest = self.rest(&pending)?;
+            *pending = Pending::default();
+            Ok(rest)
+        })
+    }
 }
 
 fn failed(e: tokenizers::Error) -> Error {

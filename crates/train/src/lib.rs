@@ -33,5 +33,5 @@ pub use muon::{AdjustLr, Muon};
 pub use optimizer::{Group, Optimizer};
 pub use projection::{ProjType, Projection, Quantisation, DEFAULT_QUANTISATION};
 pub use q_galore::QGaLoreAdamW;
-pub use schedule::Schedule;
+pub use schedule::{Schedule, ScheduleOptions};
 pub use sgd::Sgd;

@@ -6,7 +6,7 @@ use super::head::{decoder_output, hidden_output, keep_last};
 use super::headed;
 use super::keys::{Keys, TaskType};
 use super::stack::run_block;
-use super::tokens::{embedded, padding_mask, positions, token_shape};
+use super::tokens::{embedded, packed, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::fields;
 use crate::module::{Args, Module, Node, NodeList, Value};
@@ -123,20 +123,23 @@ impl Module for Gpt2Model {
     fn forward(&self, cx: &Context, args: &Args) -> Result<Value> {
         let (batch, seq) = token_shape(args)?;
         let past = cx.past();
-        if past + seq > self.max {
-            return Err(Error::Argument(format!("{} positions are more than n_positions = {}", past + seq, self.max)));
+        let at = positions(args, batch, seq, past)?;
+        // Padding on the left takes no positions.
+        let length = at.data.iter().max().map_or(0, |&last| last + 1);
+        if length > self.max as i64 {
+            return Err(Error::Argument(format!("{length} positions are more than n_positions = {}", self.max)));
         }
         let look_up = |node: &Node, ids| -> Result<crate::Tensor> {
             node.call(cx, Args { positional: vec![Value::Ints(ids)], named: Vec::new() })?.into_tensor()
         };
         let tokens = embedded(cx, args, Some(&self.wte))?;
-        let mut hidden = tokens.add(&look_up(&self.wpe, positions(args, batch, seq, past)?)?)?;
+        let mut hidden = tokens.add(&look_up(&self.wpe, at)?)?;
         if let Some(types) = args.ints("token_type_ids") {
             hidden = hidden.add(&look_up(&self.wte, types.clone())?)?;
         }
         hidden = self.drop.apply(cx, &hidden)?;
         let keys = padding_mask(args, batch, past + seq, hidden.device())?;
-        let mask = Mask { causal: true, window: None, keys, dense: None };
+        let mask = Mask { causal: true, keys, starts: packed(cx, args, batch)?, ..Mask::default() };
         for block in &self.h.items {
             // The second argument is the cache in Python; here it is in the context.
             let positional = vec![hidden.into(), Value::None, Value::Mask(mask.clone())];

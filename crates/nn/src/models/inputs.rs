@@ -19,6 +19,8 @@ pub enum To {
 pub enum Decoding {
     /// The new tokens take its place.
     Tokens,
+    /// The new tokens' ids stand for it.
+    Embedded,
     /// One more position of each row that counts.
     Mask,
     /// The next number.
@@ -94,7 +96,7 @@ macro_rules! inputs {
 
 inputs! {
     input_ids "inputIds": Ints, Model, Tokens, Stays;
-    inputs_embeds "inputsEmbeds": Tensor, Model, Refused, Refused;
+    inputs_embeds "inputsEmbeds": Tensor, Model, Embedded, Stays;
     attention_mask "attentionMask": Ints, Model, Mask, Stays;
     token_type_ids "tokenTypeIds": Ints, Model, Repeats, Refused;
     position_ids "positionIds": Ints, Model, Counts, Refused;
@@ -113,7 +115,7 @@ inputs! {
     /// Multitask prompt tuning and Poly: the task of each row, `[batch]`.
     task_ids "taskIds": Ints, Tuners, Stays, Stays;
     /// CPT: what each token is, `[batch, seq]`.
-    input_type_mask "inputTypeMask": Ints, Tuners, Refused, Refused;
+    input_type_mask "inputTypeMask": Ints, Tuners, Stays, Stays;
     /// Class ids or token ids.
     labels "labels": Ints, Loss, Refused, Refused;
     /// Values for regression.

@@ -88,6 +88,14 @@ impl Model {
                 return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
             }
         }
+        let mut inputs = inputs.clone();
+        if let Some(labels) = inputs.labels.take() {
+            inputs.labels = Some(self.apart(&inputs, &labels)?);
+        }
+        if let Some(embedded) = &inputs.inputs_embeds {
+            inputs.inputs_embeds = Some(embedded.to_dtype(self.dtype)?);
+        }
+        let inputs = &inputs;
         let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
         let cx = &Context { decoding, ..cx.clone() };
         let shifted;

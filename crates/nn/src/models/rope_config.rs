@@ -22,15 +22,89 @@ enum Scaling {
     Llama3 { factor: f64, low: f64, high: f64, trained: f64 },
 }
 
+/// The config's rope parameters.
+fn parameters<'a>(c: &Config<'a>) -> Result<Option<Config<'a>>> {
+    match c.object("rope_parameters")?.filter(|p| !p.is_empty()) {
+        None => c.object("rope_scaling"),
+        some => Ok(some),
+    }
+}
+
+impl Scaling {
+    /// From one set of rope parameters, with `c` for what they lack.
+    fn new(c: &Config, scaling: Option<&Config>) -> Result<Self> {
+        let Some(s) = scaling else {
+            return Ok(Self::Default);
+        };
+        let trained = c.float_or("max_position_embeddings", 2048.)?;
+        let original = match s.get("original_max_position_embeddings") {
+            Some(_) => s.float_or("original_max_position_embeddings", trained)?,
+            None => c.float_or("original_max_position_embeddings", trained)?,
+        };
+        let factor = || -> Result<f64> {
+            let f = s.float_or("factor", 1.)?;
+            if f >= 1. {
+                Ok(f)
+            } else {
+                Err(Error::config("config.json: rope factor", format!("expected a number ≥ 1, found {f}")))
+            }
+        };
+        let kind = match s.text("rope_type")? {
+            Some(kind) => Some(kind),
+            None => s.text("type")?,
+        };
+        Ok(match kind.unwrap_or("default") {
+            "default" => Self::Default,
+            "linear" => Self::Linear { factor: factor()? },
+            "dynamic" => Self::Dynamic { factor: factor()?, trained },
+            "llama3" => Self::Llama3 {
+                factor: factor()?,
+                low: s.float_or("low_freq_factor", 1.)?,
+                high: s.float_or("high_freq_factor", 4.)?,
+                trained: s.float_or("original_max_position_embeddings", trained)?,
+            },
+            "yarn" => {
+                let factor = factor()?;
+                let get = |scale: f64, m: f64| {
+                    if scale <= 1. {
+                        1.
+                    } else {
+                        0.1 * m * scale.ln() + 1.
+                    }
+                };
+                let (mscale, all) = (s.float_or("mscale", 0.)?, s.float_or("mscale_all_dim", 0.)?);
+                let derived =
+                    if mscale != 0. && all != 0. { get(factor, mscale) / get(factor, all) } else { get(factor, 1.) };
+                Self::Yarn {
+                    factor,
+                    trained: original,
+                    beta_fast: s.float_or("beta_fast", 32.)?,
+                    beta_slow: s.float_or("beta_slow", 1.)?,
+                    attention_factor: s.float_or("attention_factor", derived)?,
+                    truncate: s.flag("truncate", true)?,
+                }
+            }
+            other => {
+                return Err(Error::UnsupportedModel(format!("rope_type {:?} is not implemented", printable(other, 40))))
+            }
+        })
+    }
+}
+
 impl RopeConfig {
     /// From `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
     pub fn new(c: &Config, head_dim: usize, default_theta: f64) -> Result<Self> {
-        let parameters = c.object("rope_parameters")?.filter(|p| !p.is_empty());
-        let scaling = match &parameters {
-            Some(_) => parameters,
-            None => c.object("rope_scaling")?,
+        Self::of(c, parameters(c)?.as_ref(), head_dim, default_theta)
+    }
+
+    /// Positions that a model with this config is made for, by those that it was trained on.
+    pub fn reach(c: &Config, trained: usize) -> Result<usize> {
+        let reach = match Scaling::new(c, parameters(c)?.as_ref())? {
+            Scaling::Default | Scaling::Llama3 { .. } => return Ok(trained),
+            Scaling::Linear { factor } | Scaling::Dynamic { factor, .. } => trained as f64 * factor,
+            Scaling::Yarn { factor, trained: original, .. } => original * factor,
         };
-        Self::of(c, scaling.as_ref(), head_dim, default_theta)
+        Ok(trained.max(reach as usize))
     }
 
     /// Without any scaling, over whole heads.
@@ -58,62 +132,7 @@ impl RopeConfig {
         if dim == 0 || dim % 2 == 1 || dim > head_dim {
             return Err(Error::config("config.json", format!("the rotated part of a head must be even, found {dim}")));
         }
-        let Some(s) = scaling else {
-            return Ok(Self { theta, dim, scaling: Scaling::Default });
-        };
-        let trained = c.float_or("max_position_embeddings", 2048.)?;
-        let original = match s.get("original_max_position_embeddings") {
-            Some(_) => s.float_or("original_max_position_embeddings", trained)?,
-            None => c.float_or("original_max_position_embeddings", trained)?,
-        };
-        let factor = || -> Result<f64> {
-            let f = s.float_or("factor", 1.)?;
-            if f >= 1. {
-                Ok(f)
-            } else {
-                Err(Error::config("config.json: rope factor", format!("expected a number ≥ 1, found {f}")))
-            }
-        };
-        let kind = match s.text("rope_type")? {
-            Some(kind) => Some(kind),
-            None => s.text("type")?,
-        };
-        let scaling = match kind.unwrap_or("default") {
-            "default" => Scaling::Default,
-            "linear" => Scaling::Linear { factor: factor()? },
-            "dynamic" => Scaling::Dynamic { factor: factor()?, trained },
-            "llama3" => Scaling::Llama3 {
-                factor: factor()?,
-                low: s.float_or("low_freq_factor", 1.)?,
-                high: s.float_or("high_freq_factor", 4.)?,
-                trained: s.float_or("original_max_position_embeddings", trained)?,
-            },
-            "yarn" => {
-                let factor = factor()?;
-                let get = |scale: f64, m: f64| {
-                    if scale <= 1. {
-                        1.
-                    } else {
-                        0.1 * m * scale.ln() + 1.
-                    }
-                };
-                let (mscale, all) = (s.float_or("mscale", 0.)?, s.float_or("mscale_all_dim", 0.)?);
-                let derived =
-                    if mscale != 0. && all != 0. { get(factor, mscale) / get(factor, all) } else { get(factor, 1.) };
-                Scaling::Yarn {
-                    factor,
-                    trained: original,
-                    beta_fast: s.float_or("beta_fast", 32.)?,
-                    beta_slow: s.float_or("beta_slow", 1.)?,
-                    attention_factor: s.float_or("attention_factor", derived)?,
-                    truncate: s.flag("truncate", true)?,
-                }
-            }
-            other => {
-                return Err(Error::UnsupportedModel(format!("rope_type {:?} is not implemented", printable(other, 40))))
-            }
-        };
-        Ok(Self { theta, dim, scaling })
+        Ok(Self { theta, dim, scaling: Scaling::new(c, scaling)? })
     }
 
     /// Inverse frequencies, and the factor on both tables, for a pass over `length` positions.

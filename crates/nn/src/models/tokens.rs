@@ -5,6 +5,7 @@ use crate::module::{Args, Ints, Node, Value};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
 use candle_core::Device;
+use std::sync::Arc;
 
 /// A prompt's virtual tokens `[batch, tokens, hidden]`, which stand before the embedded ones.
 pub const PROMPT: &str = "prompt";
@@ -60,9 +61,58 @@ pub(crate) fn padding_mask(args: &Args, batch: usize, keys: usize, device: &Devi
     crate::ops::Mask::padding(&mask.data, batch, device)
 }
 
+/// The first key that each query may see, `[batch, seq]`, where the caller's position ids say that rows are packed of several
+/// sequences; for [`crate::ops::Mask::starts`].
+pub(crate) fn packed(cx: &Context, args: &Args, batch: usize) -> Result<Option<Arc<Vec<usize>>>> {
+    let Some(positions) = args.ints("position_ids").filter(|_| !cx.decoding) else { return Ok(None) };
+    let starts = sequence_starts(positions, args.ints("attention_mask"), batch);
+    if starts.is_some() && cx.past() > 0 {
+        let why = "positionIds: they begin again within a row, and what stands before the sequence cannot stand before each of several";
+        return Err(Error::Argument(why.into()));
+    }
+    Ok(starts.map(Arc::new))
+}
+
+/// Whether rows hold several sequences.
+pub fn is_packed(args: &Args) -> bool {
+    let (Some(positions), Some(ids)) = (args.ints("position_ids"), args.ints("input_ids")) else { return false };
+    sequence_starts(positions, args.ints("attention_mask"), ids.shape[0]).is_some()
+}
+
+/// For each token the place in its row where its sequence begins, if any row holds several: one begins where the position ids of
+/// tokens that count do not rise. transformers takes them to begin wherever positions do not count on by one, without a mask.
+pub(crate) fn sequence_starts(positions: &Ints, mask: Option<&Ints>, batch: usize) -> Option<Vec<usize>> {
+    let seq = *positions.shape.last()?;
+    let rows = positions.data.len().checked_div(seq)?;
+    // What stands before the sequence has places in the mask; any other shape is refused where it is used.
+    let mask = mask.and_then(|m| match m.shape[..] {
+        [rows, width] if rows == batch && width >= seq => Some((m, width)),
+        _ => None,
+    });
+    let mut starts = Vec::with_capacity(batch * seq);
+    let mut several = false;
+    for row in 0..batch {
+        let positions = &positions.data[(row % rows.max(1)) * seq..][..seq];
+        let (mut start, mut last) = (0, None);
+        for (i, &position) in positions.iter().enumerate() {
+            if mask.is_none_or(|(m, width)| m.data[(row + 1) * width - seq + i] != 0) {
+                if last.is_some_and(|last| position <= last) {
+                    (start, several) = (i, true);
+                }
+                last = Some(position);
+            }
+            starts.push(start);
+        }
+    }
+    several.then_some(starts)
+}
+
 /// Position ids given by the caller as `[rows, seq]`, or `start..start + seq`.
 pub(crate) fn positions(args: &Args, batch: usize, seq: usize, start: usize) -> Result<Ints> {
     match args.ints("position_ids") {
+        Some(p) if p.data.iter().any(|&p| p < 0) => {
+            Err(Error::Argument("positionIds: a position is less than 0".into()))
+        }
         Some(p) if p.shape == [seq] => Ints::new(vec![1, seq], p.data.to_vec()),
         Some(p) if p.shape == [1, seq] || p.shape == [batch, seq] => Ok(p.clone()),
         Some(p) => {

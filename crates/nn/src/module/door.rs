@@ -4,7 +4,7 @@ use super::node::{Next, Node, NodeList};
 use super::part::{Own, Part};
 use super::steps::Steps;
 use super::weights::Weights;
-use super::{Args, Value};
+use super::{Args, Ints, Value};
 use crate::adapter_id::AdapterId;
 use crate::combine::Combining;
 use crate::context::Context;
@@ -184,6 +184,17 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
     /// What it adds to a loss that is taken of labels. The root's tuners are asked, active or not.
     fn loss(&self, _cx: &Context) -> Result<Option<Tensor>> {
         Ok(None)
+    }
+
+    /// Over how many of the labels `[batch, seq]` of a pass the loss is a mean, where it changes that; asked as
+    /// [`Tuner::loss`] is. `causal`: position i predicts label i + 1.
+    fn loss_items(&self, _cx: &Context, _labels: &Ints, _causal: bool) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// How many positions of the model's context it takes before a sequence; asked as [`Tuner::loss`] is.
+    fn positions_before(&self, _cx: &Context) -> usize {
+        0
     }
 
     /// What it does at the steps of a training run.

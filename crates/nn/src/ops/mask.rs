@@ -6,6 +6,8 @@ use super::real::Real;
 use crate::tensor::Array;
 use crate::Result;
 use candle_core::{DType, Device};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Which keys a query may see. The parts add up; a query that sees nothing attends to nothing and gives zeros.
 #[derive(Clone, Default, Debug)]
@@ -18,6 +20,9 @@ pub struct Mask {
     pub keys: Option<Array>,
     /// `[batch or 1, heads or 1, queries, keys]`, added to the scores.
     pub dense: Option<Array>,
+    /// `[batch, queries]`: the first key that each query may see, never falling within a row. Rows that are packed of several
+    /// sequences keep them apart with it.
+    pub starts: Option<Arc<Vec<usize>>>,
 }
 
 impl Mask {
@@ -36,11 +41,13 @@ impl Mask {
     pub fn to_dense(&self, queries: usize, keys: usize, device: &Device) -> Result<Array> {
         const HIDDEN: f32 = -1e30;
         let offset = keys as isize - queries as isize;
-        let structure: Vec<f32> = (0..queries as isize)
-            .flat_map(|i| (0..keys as isize).map(move |j| self.sees(i + offset, j)))
+        let rows = self.starts.as_ref().map_or(1, |starts| starts.len() / queries.max(1));
+        let structure: Vec<f32> = (0..rows * queries)
+            .flat_map(|i| (0..keys as isize).map(move |j| (i, j)))
+            .map(|(i, j)| self.sees((i % queries) as isize + offset, j) && j >= self.start(i))
             .map(|visible| if visible { 0. } else { HIDDEN })
             .collect();
-        let mut mask = Array::from_vec(structure, (1, 1, queries, keys), device)?;
+        let mut mask = Array::from_vec(structure, (rows, 1, queries, keys), device)?;
         if let Some(padding) = &self.keys {
             let padding = padding.to_dtype(DType::F32)?.unsqueeze(1)?.unsqueeze(1)?;
             mask = mask.broadcast_add(&padding)?;
@@ -55,16 +62,17 @@ impl Mask {
         (!self.causal || key <= position) && self.window.is_none_or(|w| position - key < w as isize)
     }
 
-    /// The range of keys that the queries `rows` may see at all.
-    pub(super) fn key_range(
-        &self,
-        rows: &std::ops::Range<usize>,
-        queries: usize,
-        keys: usize,
-    ) -> std::ops::Range<usize> {
+    /// The first key that a query may see, counted over all rows of the batch.
+    pub(super) fn start(&self, query: usize) -> isize {
+        self.starts.as_ref().map_or(0, |starts| starts[query] as isize)
+    }
+
+    /// The range of keys that the queries `rows` of row `b` of the batch may see at all.
+    pub(super) fn key_range(&self, b: usize, rows: &Range<usize>, queries: usize, keys: usize) -> Range<usize> {
         let offset = keys as isize - queries as isize;
         let end = if self.causal { (rows.end as isize + offset).clamp(0, keys as isize) } else { keys as isize };
-        let start = self.window.map_or(0, |w| (rows.start as isize + offset + 1 - w as isize).clamp(0, end));
+        let window = self.window.map_or(0, |w| rows.start as isize + offset + 1 - w as isize);
+        let start = window.max(self.start(b * queries + rows.start)).clamp(0, end);
         start as usize..end as usize
     }
 }

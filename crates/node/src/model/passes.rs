@@ -45,7 +45,8 @@ impl NativeModel {
         })
     }
 
-    /// Forward and backward in one job; the loss, multiplied by `scale` for the gradients only, comes back.
+    /// Forward and backward in one job; the loss, with what adapters want added to it and multiplied by `scale` for the gradients
+    /// only, comes back. A loss that is no number gives no gradients.
     #[napi(ts_return_type = "Promise<number>")]
     pub fn forward_backward<'env>(
         &self,
@@ -53,19 +54,53 @@ impl NativeModel {
         inputs: &NativeInputs,
         scale: f64,
         thread: f64,
+        active: Option<Vec<String>>,
         cancel: &NativeCancelFlag,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
-        let pass = guard(|| shared.pass(thread as u64, None, inputs, cancel.flag()))?;
+        let pass = guard(|| shared.pass(thread as u64, active, inputs, cancel.flag()))?;
         let inputs = Inputs { loss_only: true, ..inputs.get() };
         job(env, move || {
             let output = shared.forward(&pass, &inputs)?;
-            let loss =
+            let mut loss =
                 output.loss.ok_or_else(|| Error::Argument("training needs labels or a target in each batch".into()))?;
+            if let Some(penalty) = output.penalty {
+                loss = loss.add(&penalty.to_dtype(loss.dtype())?)?;
+            }
             let value = loss.to_scalar_f64()?;
             pass.cancel.check()?;
-            loss.affine(scale, 0.)?.backward()?;
+            if !value.is_finite() {
+                return Ok(value);
+            }
+            loss.affine(scale, 0.)?.backward().map_err(|e| match shared.tree.read_recursive().is_merged(None) {
+                true => {
+                    Error::Invalid(format!("the adapters are merged, so that none of them runs: unmerge first ({e})"))
+                }
+                false => e,
+            })?;
             Ok(value)
+        })
+    }
+
+    /// The most positions of a sequence, where there is a limit.
+    #[napi(getter)]
+    pub fn context_length(&self) -> napi::Result<Option<f64>> {
+        self.read(|m| Ok(m.model.context_length()?.map(|n| n as f64)))
+    }
+
+    /// Over how many values a pass would take the mean that is its loss; null without labels or a target.
+    #[napi]
+    pub fn loss_items(
+        &self,
+        inputs: &NativeInputs,
+        thread: f64,
+        active: Option<Vec<String>>,
+    ) -> napi::Result<Option<f64>> {
+        guard(|| {
+            let shared = self.get()?;
+            let pass = shared.quiet_pass(thread as u64, active, inputs, CancelFlag::default())?;
+            let tree = shared.tree.read_recursive();
+            Ok(tree.model.loss_items(&pass.context(), &inputs.get())?.map(|count| count as f64))
         })
     }
 
@@ -76,14 +111,11 @@ impl NativeModel {
         env: &'env Env,
         inputs: &NativeInputs,
         thread: f64,
+        active: Option<Vec<String>>,
         cancel: &NativeCancelFlag,
     ) -> napi::Result<Object<'env>> {
         let shared = guard(|| self.get())?;
-        let pass = guard(|| {
-            let mut pass = shared.pass(thread as u64, None, inputs, cancel.flag())?;
-            pass.training = false;
-            Ok(pass)
-        })?;
+        let pass = guard(|| shared.quiet_pass(thread as u64, active, inputs, cancel.flag()))?;
         let inputs = Inputs { loss_only: true, ..inputs.get() };
         job(env, move || {
             let tree = shared.tree.read_recursive();

@@ -79,6 +79,15 @@ impl TunedModel {
         Ok(Arc::new(names.iter().map(|n| self.id(n)).collect::<Result<_>>()?))
     }
 
+    /// Fails when one of these is no adapter of the model any more.
+    pub fn check_present(&self, ids: &[AdapterId]) -> Result<()> {
+        let here = |id: &AdapterId| self.adapters.values().any(|a| a.id == *id);
+        if ids.iter().all(here) {
+            return Ok(());
+        }
+        Err(Error::Invalid("an adapter that this generation began with was removed or replaced".into()))
+    }
+
     /// One adapter for each row of a batch, by name; `__base__` is the untuned model (PEFT's `adapter_names`). Also gives each
     /// id once.
     pub fn row_ids(&self, names: &[String]) -> Result<(RowIds, Arc<Vec<AdapterId>>)> {

@@ -29,7 +29,7 @@ impl TunedModel {
     }
 
     /// Whether a weight holds an adapter: one of `ids`, or any when absent.
-    pub(super) fn is_merged(&self, ids: Option<&[AdapterId]>) -> bool {
+    pub fn is_merged(&self, ids: Option<&[AdapterId]>) -> bool {
         let holds = |merged: &[AdapterId]| match ids {
             Some(ids) => merged.iter().any(|id| ids.contains(id)),
             None => !merged.is_empty(),

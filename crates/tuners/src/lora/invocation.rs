@@ -5,6 +5,7 @@
 use super::PeftLoraConfig;
 use crate::method::Attach;
 use std::ops::Range;
+use swift_tuners_nn::models::is_packed;
 use swift_tuners_nn::module::{Args, Ints, Next, Rows, Tuner, Value, Visitor};
 use swift_tuners_nn::{AdapterId, Context, Error, Result};
 
@@ -53,6 +54,11 @@ impl Tuner for Invocation {
             let first = cx.cache.as_ref().filter(|_| cx.decoding).and_then(|cache| cache.tap(id, OFFSETS));
             let found = match (first, args.ints("input_ids")) {
                 (Some(first), _) => first,
+                (None, Some(_)) if is_packed(&args) => {
+                    let why =
+                        "positionIds: aLoRA looks for one invocation per row, and here are several sequences in one";
+                    return Err(Error::Argument(why.into()));
+                }
                 (None, Some(ids)) => Value::Ints(offsets(ids, tokens)?),
                 (None, None) => continue,
             };

@@ -177,12 +177,43 @@ impl PromptEncoder for Examples {
         true
     }
 
+    fn loss_items(&self, cx: &Context, labels: &Ints) -> Result<usize> {
+        Ok(self.answers(cx, labels)?.at.len())
+    }
+
     /// Cross-entropy over the answers, those of earlier examples weighted less.
     fn loss(&self, cx: &Context, args: &Args) -> Result<Tensor> {
         let (Some(labels), Some(Value::Tensor(logits))) = (args.ints("labels"), args.get(0, "output").field("logits"))
         else {
             return Err(Error::Argument("labels: missing, or the model gave no logits".into()));
         };
+        let Answers { at, wanted, weights, length } = self.answers(cx, labels)?;
+        let count = at.len();
+        if count == 0 {
+            return Err(Error::Argument("labels: no position counts".into()));
+        }
+        let device = logits.device();
+        let flat = logits.reshape((labels.shape[0] * length, logits.last_dim()))?;
+        let rows =
+            flat.index_select(&Array::from_vec(at, count, device)?, 0)?.to_dtype(compute_dtype(logits.dtype()))?;
+        let chosen = rows.log_softmax(-1)?.gather(&Array::from_vec(wanted, (count, 1), device)?, 1)?.squeeze(1)?;
+        let weights = Array::from_vec(weights, count, device)?.to_dtype(chosen.dtype())?;
+        chosen.mul(&weights.into())?.mean(None, false)?.neg()
+    }
+}
+
+/// The tokens that count in a loss.
+struct Answers {
+    /// Positions that predict them, in the flattened batch.
+    at: Vec<u32>,
+    wanted: Vec<u32>,
+    weights: Vec<f64>,
+    /// Positions of a row.
+    length: usize,
+}
+
+impl Examples {
+    fn answers(&self, cx: &Context, labels: &Ints) -> Result<Answers> {
         let (ids, types) = (self.config.ids(), self.config.types());
         let &[batch, seq] = &labels.shape[..] else {
             return Err(Error::Argument(format!("labels: expected [batch, seq], found {:?}", labels.shape)));
@@ -218,17 +249,7 @@ impl PromptEncoder for Examples {
                 weights.push(if decays { self.config.opt_loss_decay_factor.powi(later) } else { 1. });
             }
         }
-        let count = at.len();
-        if count == 0 {
-            return Err(Error::Argument("labels: no position counts".into()));
-        }
-        let device = logits.device();
-        let flat = logits.reshape((batch * length, logits.last_dim()))?;
-        let rows =
-            flat.index_select(&Array::from_vec(at, count, device)?, 0)?.to_dtype(compute_dtype(logits.dtype()))?;
-        let chosen = rows.log_softmax(-1)?.gather(&Array::from_vec(wanted, (count, 1), device)?, 1)?.squeeze(1)?;
-        let weights = Array::from_vec(weights, count, device)?.to_dtype(chosen.dtype())?;
-        chosen.mul(&weights.into())?.mean(None, false)?.neg()
+        Ok(Answers { at, wanted, weights, length })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What makes virtual tokens.
 
-use swift_tuners_nn::module::Args;
+use swift_tuners_nn::module::{Args, Ints};
 use swift_tuners_nn::{Array, Context, Error, Param, Result, Tensor};
 
 /// What becomes of an encoder's tensor.
@@ -50,6 +50,11 @@ pub trait PromptEncoder: Send + Sync + 'static {
     /// The loss of a pass; `args` has the output, and labels of all positions but the virtual ones.
     fn loss(&self, _cx: &Context, _args: &Args) -> Result<Tensor> {
         Err(Error::Invalid("this kind has no loss of its own".into()))
+    }
+
+    /// Over how many labels [`PromptEncoder::loss`] is a mean.
+    fn loss_items(&self, _cx: &Context, labels: &Ints) -> Result<usize> {
+        Ok(labels.data.len())
     }
 
     /// Puts what trains back to where it may be.

@@ -259,6 +259,20 @@ impl Tuner for Prompts {
         }
     }
 
+    fn loss_items(&self, cx: &Context, labels: &Ints, causal: bool) -> Result<Option<usize>> {
+        let Some(entry) = cx.active.iter().find_map(|&id| self.entry(id)) else { return Ok(None) };
+        if entry.encoder.has_loss() {
+            return entry.encoder.loss_items(cx, labels).map(Some);
+        }
+        // The last virtual token predicts the first label.
+        let all = causal && entry.place == Place::Embeddings;
+        Ok(all.then(|| labels.data.iter().filter(|&&label| label != IGNORED).count()))
+    }
+
+    fn positions_before(&self, cx: &Context) -> usize {
+        cx.active.iter().find_map(|&id| self.entry(id)).map_or(0, |entry| entry.size.tokens)
+    }
+
     fn surrounds(&self, method: &str) -> bool {
         method == LOSS || method == FORWARD
     }

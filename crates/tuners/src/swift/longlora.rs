@@ -150,6 +150,10 @@ impl ShiftedAttention {
             )));
         }
         let mask = args.mask(3, "attention_mask");
+        if mask.starts.is_some() {
+            let why = "positionIds: LongLoRA's groups take one sequence per row, and here are several";
+            return Err(Error::Argument(why.into()));
+        }
         let shift = group.div_ceil(2) as isize;
         let half = heads / 2;
         let (k, v) = (repeat_heads(k, heads)?, repeat_heads(v, heads)?);

@@ -132,6 +132,10 @@ impl Prompt {
 
     /// The mask with places for the prompt.
     fn widened(&self, mask: &Mask) -> Result<Mask> {
+        if mask.starts.is_some() {
+            let why = "positionIds: a Prompt stands before one sequence per row, and here are several";
+            return Err(Error::Argument(why.into()));
+        }
         let wide = |m: &Array| -> Result<Array> {
             let axis = m.rank() - 1;
             let mut shape = m.dims().to_vec();

@@ -21,7 +21,7 @@ use super::keys::{Keys, TaskType};
 use super::rope_config::RopeConfig;
 use super::source::Init;
 use super::stack::run_block;
-use super::tokens::{embedded, padding_mask, positions, token_shape};
+use super::tokens::{embedded, packed, padding_mask, positions, token_shape};
 use crate::context::Context;
 use crate::module::{Args, Module, Node, NodeList, RopeValue, Value};
 use crate::ops::{self, Mask, RopeTable};
@@ -187,7 +187,7 @@ impl Module for LlamaModel {
         }
         let tables = if tables.len() == 1 { tables.remove(0) } else { Value::Tuple(tables) };
         let keys = padding_mask(args, batch, past + seq, hidden.device())?;
-        let mask = Mask { causal: true, window: None, keys, dense: None };
+        let mask = Mask { causal: true, keys, starts: packed(cx, args, batch)?, ..Mask::default() };
         for layer in &self.layers.items {
             let call = Args::one(hidden).with("attention_mask", Value::Mask(mask.clone()));
             hidden = run_block(cx, layer, call.with("position_embeddings", tables.clone()))?;

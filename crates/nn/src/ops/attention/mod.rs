@@ -41,6 +41,13 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: &AttentionOptions)
             });
         }
     }
+    if let Some(starts) = options.mask.starts.as_ref().filter(|s| s.len() != size.batch * size.queries) {
+        return Err(Error::Shape {
+            path: "attention mask".into(),
+            expected: vec![size.batch, size.queries],
+            actual: vec![starts.len()],
+        });
+    }
     if !q.device().is_cpu() {
         return composed(q, k, v, options, &size);
     }
@@ -84,6 +91,7 @@ mod tests {
             Mask { causal: true, window: Some(2), ..Mask::default() },
             Mask { causal: true, keys: Some(keys), ..Mask::default() },
             Mask { dense: Some(values(&[1, 4, 3, 5], 9)), ..Mask::default() },
+            Mask { causal: true, starts: Some(vec![0, 3, 4, 1, 1, 4].into()), ..Mask::default() },
         ]
     }
 
@@ -104,8 +112,11 @@ mod tests {
         let q: Tensor = values(&[2, queries, 4, 8], 1).into();
         let (k, v): (Tensor, Tensor) = (values(&[2, keys, 2, 8], 2).into(), values(&[2, keys, 2, 8], 3).into());
         let size = Sizes::new(&q, &k, &v).unwrap();
-        for window in [None, Some(40)] {
-            let mask = Mask { causal: true, window, ..Mask::default() };
+        let packed = |row: usize| (0..queries).map(move |i| [0, 70, 90, 140][(i + 20 * row) / 50]);
+        let packed: Vec<usize> = packed(0).chain(packed(1)).collect();
+        for (window, starts) in [(None, None), (Some(40), None), (None, Some(&packed)), (Some(40), Some(&packed))] {
+            let starts = starts.map(|starts| starts.clone().into());
+            let mask = Mask { causal: true, window, starts, ..Mask::default() };
             let options = AttentionOptions { scale: 0.4, mask, dropout: None };
             let reference = composed(&q, &k, &v, &options, &size).unwrap();
             // The composed scores pass through f32.

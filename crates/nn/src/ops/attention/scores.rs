@@ -27,10 +27,10 @@ impl<T: Real> Kernel<'_, T> {
             let visible = (position + 1 - keys.start as isize).clamp(0, row.len() as isize) as usize;
             row[visible..].fill(T::NEG_INFINITY);
         }
-        if let Some(w) = self.mask.window {
-            let hidden = (position + 1 - w as isize - keys.start as isize).clamp(0, row.len() as isize) as usize;
-            row[..hidden].fill(T::NEG_INFINITY);
-        }
+        let window = self.mask.window.map_or(0, |w| position + 1 - w as isize);
+        let first = window.max(self.mask.start(b * s.queries + i));
+        let hidden = (first - keys.start as isize).clamp(0, row.len() as isize) as usize;
+        row[..hidden].fill(T::NEG_INFINITY);
         if let Some(padding) = &self.data.keys {
             let padding = &padding[b * s.keys..][keys.clone()];
             row.iter_mut().zip(padding).for_each(|(x, &p)| *x += p);

@@ -44,7 +44,7 @@ pub(super) fn cpu<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, options: &Attenti
             let g = h / group;
             let mut scores: Vec<T> = Vec::new();
             for rows in tiles(s.queries) {
-                let keys = options.mask.key_range(&rows, s.queries, s.keys);
+                let keys = options.mask.key_range(b, &rows, s.queries, s.keys);
                 let width = keys.len();
                 scores.clear();
                 scores.resize(rows.len() * width, T::ZERO);
@@ -104,7 +104,7 @@ pub(super) fn cpu<T: Real>(q: &Tensor, k: &Tensor, v: &Tensor, options: &Attenti
             let (mut p, mut ds): (Vec<T>, Vec<T>) = (Vec::new(), Vec::new());
             for h in g * group..(g + 1) * group {
                 for rows in tiles(s.queries) {
-                    let keys = options.mask.key_range(&rows, s.queries, s.keys);
+                    let keys = options.mask.key_range(b, &rows, s.queries, s.keys);
                     let width = keys.len();
                     let q_start = (b * s.queries + rows.start) * q_row + h * s.d;
                     let o_start = (b * s.queries + rows.start) * o_row + h * s.dv;
