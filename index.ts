@@ -33,6 +33,7 @@ export {
   AutoPeftModelForSequenceClassification, AutoPeftModelForTokenClassification, type AutoPeftOptions,
 } from './src/auto-peft-model.js'
 export { getPeftModelStateDict, setPeftModelStateDict } from './src/adapter-state.js'
+export { rescaleAdapterScale } from './src/rescale.js'
 export { hotswapAdapter } from './src/hotswap.js'
 export { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './src/status.js'
 export { type DataOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'

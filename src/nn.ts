@@ -35,6 +35,8 @@ export const nn = {
 
   linear: (inFeatures: number, outFeatures: number, options: { bias?: boolean } = {}): ModuleSpec =>
     ({ type: 'Linear', in_features: inFeatures, out_features: outFeatures, bias: options.bias ?? true }),
+  /** A linear layer whose weight lies `[in, out]`, with a bias: transformers' `Conv1D`, of which GPT-2 is made. */
+  transposedLinear: (inFeatures: number, outFeatures: number): ModuleSpec => ({ type: 'Conv1D', in_features: inFeatures, out_features: outFeatures }),
   /** Takes `inputIds`. */
   embedding: (numEmbeddings: number, embeddingDim: number): ModuleSpec =>
     ({ type: 'Embedding', num_embeddings: numEmbeddings, embedding_dim: embeddingDim }),

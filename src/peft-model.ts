@@ -54,9 +54,27 @@ export class PeftModel extends TunedModel {
     native(() => this.native.deleteAdapter(adapterName))
   }
 
-  /** Makes these adapters active and trainable, the others neither. */
-  setAdapter(adapterNames: string | string[]): void {
-    native(() => this.native.setAdapter(listed(adapterNames), threadId))
+  /** Makes these adapters active and trainable, the others neither; with `inferenceMode` these do not train either. */
+  setAdapter(adapterNames: string | string[], options: { inferenceMode?: boolean } = {}): void {
+    native(() => this.native.setAdapter(listed(adapterNames), options.inferenceMode ?? false, threadId))
+  }
+
+  /**
+   * Whether later passes compute gradients for the tensors of these adapters, active or not; or, by the name of a parameter, for that one. PEFT's
+   * `set_requires_grad`, and `Model.setRequiresGrad`.
+   */
+  override setRequiresGrad(names: string | string[], on: boolean): void {
+    const adapters = listed(names), known = this.peftConfig
+    if (!Array.isArray(names) && !known.has(names)) super.setRequiresGrad(names, on)
+    else native(() => this.native.setAdaptersRequireGrad(adapters, on))
+  }
+
+  /** `Swift.merge`, under PEFT's name: the active (or named) adapters go into the weights, and `unmergeAdapter` restores every bit. */
+  async mergeAdapter(options: { adapterNames?: string[] } = {}): Promise<void> {
+    await nativeAsync(() => this.native.merge(options.adapterNames, threadId))
+  }
+  async unmergeAdapter(): Promise<void> {
+    await nativeAsync(() => this.native.unmerge())
   }
 
   /** In Python, SWIFT's call on a PeftModel only warns. */

@@ -140,7 +140,7 @@ fn gradients_are_the_same_without_logits_and_where_blocks_run_again() -> Result<
 fn one_adapter_is_active_and_files_do_not_hold_its_name() -> Result<()> {
     let mut model = prepared("qwen2", DType::F32, json!({ "target_modules": ["layers.1", "layers.2"] }))?;
     prepare(&mut model, "other", json!({ "target_modules": ["layers.2", "layers.3"], "shadow_hidden_size": 32 }))?;
-    model.set_adapter(0, &["other".to_owned()])?;
+    model.set_adapter(0, &["other".to_owned()], false)?;
     let other = logits(&model, &inference(&model), &unlabelled()?)?;
     let trained = |model: &TunedModel| -> Vec<String> {
         let all = model.model.parameters().into_iter().filter(|(_, p)| p.requires_grad());
@@ -163,7 +163,7 @@ fn one_adapter_is_active_and_files_do_not_hold_its_name() -> Result<()> {
     assert_eq!(values(&logits(&again, &inference(&again), &unlabelled()?)?)?, values(&other)?);
 
     model.delete("other")?;
-    model.set_adapter(0, &["default".to_owned()])?;
+    model.set_adapter(0, &["default".to_owned()], false)?;
     assert!(gap(&logits(&model, &inference(&model), &unlabelled()?)?, &other)?.0 > 1e-4);
     Ok(())
 }
