@@ -56,7 +56,7 @@ impl TunedModel {
         let extra = self.extra_states()?;
         // Tuners without modules of their own train the base itself: it is what there is to save.
         let whole = !self.adapters().is_empty() && self.adapters().values().all(|a| !a.traits.has_tensors);
-        files::replace_dir(dir, &mut |staging| {
+        replace_dir(dir, &mut |staging| {
             if whole {
                 write_model(&self.model, staging, options.safe, options.max_shard, &Param::array)?;
             } else {
