@@ -183,6 +183,11 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Those of its trained parameters that no loss depends on, in Python neither: a training run does without their gradients.
+    fn idle(&self) -> Vec<&Param> {
+        Vec::new()
+    }
+
     /// What it does at the steps of a training run.
     fn steps(&self) -> Option<&dyn Steps> {
         None
