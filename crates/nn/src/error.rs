@@ -122,7 +122,11 @@ impl Error {
             Self::NotConvertible { .. } => ErrorCode::NotConvertible,
             // candle says so in words only.
             Self::Tensor(e) if e.to_string().contains("OUT_OF_MEMORY") => ErrorCode::OutOfMemory,
-            Self::Tensor(e) if first_line(&e.to_string()).contains("shape") || first_line(&e.to_string()).contains("rank") => ErrorCode::Shape,
+            Self::Tensor(e)
+                if first_line(&e.to_string()).contains("shape") || first_line(&e.to_string()).contains("rank") =>
+            {
+                ErrorCode::Shape
+            }
             Self::Shape { .. } => ErrorCode::Shape,
             Self::Argument(_) | Self::Tensor(_) => ErrorCode::InvalidArgument,
             Self::Invalid(_) => ErrorCode::InvalidState,

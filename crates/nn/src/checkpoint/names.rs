@@ -20,8 +20,7 @@ pub fn check_plain_name(name: &str) -> Result<(), &'static str> {
         return Err("begins or ends with a space, or ends with a dot");
     }
     let stem = name.split('.').next().unwrap_or("").to_ascii_uppercase();
-    let numbered =
-        |p: &str| stem.strip_prefix(p).is_some_and(|n| n.chars().count() == 1 && n.chars().all(is_port));
+    let numbered = |p: &str| stem.strip_prefix(p).is_some_and(|n| n.chars().count() == 1 && n.chars().all(is_port));
     if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT") {
         return Err("a reserved device name on Windows");
     }

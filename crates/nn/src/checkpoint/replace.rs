@@ -126,7 +126,8 @@ fn fill(staging: &Path, target: &Path) -> Result<()> {
         entries.push(entry.map_err(|e| Error::io(staging, e))?.path());
     }
     entries.sort_by_key(|path| path.extension().is_some_and(|e| e == "json"));
-    let old: Vec<PathBuf> = fs::read_dir(target).map_err(|e| Error::io(target, e))?.flatten().map(|e| e.path()).collect();
+    let old: Vec<PathBuf> =
+        fs::read_dir(target).map_err(|e| Error::io(target, e))?.flatten().map(|e| e.path()).collect();
     for from in old.iter().filter(|path| path.is_file() && superseded(path, staging)) {
         let name = from.file_name().unwrap_or_default();
         if !staging.join(name).exists() {

@@ -6,7 +6,7 @@ use crate::method::Conversion;
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::path::Path;
-use swift_tuners_nn::checkpoint::{files, json, safetensors};
+use swift_tuners_nn::checkpoint::{files, json, replace_dir, safetensors};
 use swift_tuners_nn::{Array, Error, Result};
 
 struct Converted {

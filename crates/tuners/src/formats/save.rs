@@ -7,7 +7,9 @@ use crate::pattern::FullMatch;
 use crate::registry;
 use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
-use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
+use swift_tuners_nn::checkpoint::{
+    files, format_pt, json as json_files, replace_dir, safetensors, torch_bin, write_model,
+};
 use swift_tuners_nn::module::named_parameters;
 use swift_tuners_nn::{Array, Error, Param, Result};
 

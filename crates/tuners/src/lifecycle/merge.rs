@@ -5,7 +5,7 @@ use crate::formats::SaveOptions;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use swift_tuners_nn::checkpoint::{files, write_model};
+use swift_tuners_nn::checkpoint::{replace_dir, write_model};
 use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_nodes, named_parameters, own_parameters, Node};
 use swift_tuners_nn::{AdapterId, Array, CancelFlag, Error, Param, Result};
 
