@@ -85,7 +85,7 @@ test('what cannot run by rows is refused, by name, and leaves no trace', async t
   const model = await Swift.prepareModel(await base(), { a: lora(), big: new AdapterConfig({ dim: 64, targetModules: ['mlp'], adapterLength: 4 }) })
   const before = await main(model, { inputIds: IDS })
   const call = (adapterNames: unknown) => model.forward({ inputIds: IDS, adapterNames: adapterNames as string[] })
-  t.regex((await failsWith(t, 'ERR_SHAPE', () => call(['a', 'a']))).message, /2 names for a batch of 5/)
+  t.regex((await failsWith(t, 'ERR_INVALID_ARGUMENT', () => call(['a', 'a']))).message, /2 names for a batch of 5/)
   t.regex((await failsWith(t, 'ERR_ADAPTER_NOT_FOUND', () => call(['a', 'a', 'nobody', 'a', 'a']))).message, /nobody/)
   t.regex((await failsWith(t, 'ERR_UNSUPPORTED_TUNER', () => call(['a', 'big', 'a', 'a', 'a']))).message, /big/)
   await t.throwsAsync(call('a'), { instanceOf: TypeError })

@@ -28,7 +28,7 @@ function flatten(data: NestedNumbers, shape: number[]): number[] {
   const out: number[] = []
   const walk = (value: unknown, depth: number, path: string) => {
     if (depth === shape.length) {
-      if (typeof value !== 'number') throw new SwiftTunersError('ERR_SHAPE', `data${path}: expected a number, found ${typeof value}`)
+      if (typeof value !== 'number') throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `data${path}: expected a number, found ${typeof value}`)
       out.push(value)
       return
     }
@@ -48,7 +48,7 @@ function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Devi
   const flat = flatten(data, shape)
   if (dtype === 'i64') {
     const odd = flat.findIndex(v => !Number.isSafeInteger(v))
-    if (odd >= 0) throw new SwiftTunersError('ERR_SHAPE', `i64: ${flat[odd]} is no integer`)
+    if (odd >= 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `i64: ${flat[odd]} is no integer`)
     return NativeTensor.fromI64(BigInt64Array.from(flat, BigInt), shape, dtype, device)
   }
   if (dtype === undefined || dtype === 'f32') return NativeTensor.fromF32(Float32Array.from(flat), shape, 'f32', device)
