@@ -39,6 +39,8 @@ pub enum Error {
     Device { device: String, message: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("there is no memory for {0} bytes")]
+    Memory(usize),
     #[error("the call was aborted")]
     Aborted,
     #[error("this {0} has been disposed")]
@@ -129,6 +131,7 @@ impl Error {
             }
             Self::Shape { .. } => ErrorCode::Shape,
             Self::Argument(_) | Self::Tensor(_) => ErrorCode::InvalidArgument,
+            Self::Memory(_) => ErrorCode::OutOfMemory,
             Self::Invalid(_) => ErrorCode::InvalidState,
             Self::Device { .. } => ErrorCode::Device,
             Self::Io { .. } => ErrorCode::Io,
@@ -155,6 +158,7 @@ impl Error {
             | Self::UnsupportedTuner(_)
             | Self::Argument(_)
             | Self::Invalid(_)
+            | Self::Memory(_)
             | Self::Aborted
             | Self::Disposed(_)
             | Self::Tensor(_) => Json::Null,

@@ -23,7 +23,10 @@ fn sync_tree(dir: &Path) -> Result<()> {
 }
 
 /// Removes the staging folder unless it was moved into place. While it lives its lock tells other processes so.
-struct Staging(PathBuf, Option<File>);
+struct Staging {
+    path: PathBuf,
+    _lock: Option<File>,
+}
 
 impl Staging {
     /// A new folder beside others that have `prefix`.
@@ -31,7 +34,7 @@ impl Staging {
         let path = parent.join(format!("{prefix}{}", unique()));
         fs::create_dir(&path).map_err(|e| Error::io(&path, e))?;
         let lock = locked(&path);
-        Ok(Self(path, lock))
+        Ok(Self { path, _lock: lock })
     }
 }
 
@@ -54,7 +57,7 @@ fn locked(dir: &Path) -> Option<File> {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -174,19 +177,19 @@ pub fn replace_dir(target: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) ->
     let beside = if fixed { target } else { parent };
     sweep(beside, &prefix);
     let staging = Staging::new(beside, &prefix)?;
-    write(&staging.0).map_err(|e| rename_in_error(e, &staging.0, target))?;
+    write(&staging.path).map_err(|e| rename_in_error(e, &staging.path, target))?;
     if fixed {
-        sync_tree(&staging.0).map_err(|e| rename_in_error(e, &staging.0, target))?;
-        return fill(&staging.0, target);
+        sync_tree(&staging.path).map_err(|e| rename_in_error(e, &staging.path, target))?;
+        return fill(&staging.path, target);
     }
     if there {
-        keep_others(target, &staging.0)?;
+        keep_others(target, &staging.path)?;
         // The folder is another one, and may be used by whom the former could be.
         let mode = fs::metadata(target).map_err(|e| Error::io(target, e))?.permissions();
-        fs::set_permissions(&staging.0, mode).map_err(|e| Error::io(target, e))?;
+        fs::set_permissions(&staging.path, mode).map_err(|e| Error::io(target, e))?;
     }
-    sync_tree(&staging.0).map_err(|e| rename_in_error(e, &staging.0, target))?;
-    swap(&staging.0, target)?;
+    sync_tree(&staging.path).map_err(|e| rename_in_error(e, &staging.path, target))?;
+    swap(&staging.path, target)?;
     sync_dir(parent)
 }
 
@@ -272,10 +275,10 @@ fn swap(staging: &Path, target: &Path) -> Result<()> {
     }
     let parent = target.parent().unwrap_or(Path::new("."));
     let name = target.file_name().and_then(|n| n.to_str()).unwrap_or("save");
-    let old = Staging(parent.join(format!(".{name}.old-{}", unique())), None);
-    fs::rename(target, &old.0).map_err(|e| Error::io(target, e))?;
+    let old = Staging { path: parent.join(format!(".{name}.old-{}", unique())), _lock: None };
+    fs::rename(target, &old.path).map_err(|e| Error::io(target, e))?;
     fs::rename(staging, target).map_err(|e| {
-        let _ = fs::rename(&old.0, target);
+        let _ = fs::rename(&old.path, target);
         Error::io(target, e)
     })
 }
@@ -322,8 +325,8 @@ mod tests {
         }
         fs::write(target.join("model.safetensors"), b"old").unwrap();
         let staging = Staging::new(&target, ".save.tmp-").unwrap();
-        write_file(&staging.0.join("model-1.safetensors"), b"new").unwrap();
-        fill(&staging.0, &target).unwrap();
+        write_file(&staging.path.join("model-1.safetensors"), b"new").unwrap();
+        fill(&staging.path, &target).unwrap();
         assert!(!target.join("model.safetensors").exists() && target.join("model-1.safetensors").exists());
         drop(staging);
         fs::remove_dir_all(root).unwrap();
@@ -338,11 +341,11 @@ mod tests {
         sweep(&root, ".save.tmp-");
         assert!(left.exists(), "as young as it is it may be somebody's");
         let hour = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-        for dir in [&left, &held.0] {
+        for dir in [&left, &held.path] {
             File::open(dir).unwrap().set_modified(hour).unwrap();
         }
         sweep(&root, ".save.tmp-");
-        assert!(!left.exists() && held.0.exists());
+        assert!(!left.exists() && held.path.exists());
         drop(held);
         fs::remove_dir_all(root).unwrap();
     }
