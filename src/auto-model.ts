@@ -35,6 +35,7 @@ export class AutoModel {
     const handle = await withSignal(options.signal, flag =>
       binding.loadModel(directory, options.dtype, options.device ?? 'cpu', packed, uniqueThread(), flag, report))
     handle.nameOrPath = directoryOrId
+    handle.reportMemory()
     warnOfSurplus(directory, handle.surplus)
     return new Model(handle)
   }
@@ -52,6 +53,7 @@ export class AutoModel {
     const text = JSON.stringify(config)
     const handle = await withSignal(options.signal, () =>
       binding.newModel(text, options.dtype ?? 'f32', options.device ?? 'cpu', uniqueThread(), options.seed ?? 0))
+    handle.reportMemory()
     return new Model(handle)
   }
 }
