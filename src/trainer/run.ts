@@ -15,6 +15,7 @@ export class TrainingRun implements AsyncIterableIterator<TrainingStep>, Promise
     this.#steps = steps
   }
 
+  /** Runs one step. */
   async next(): Promise<IteratorResult<TrainingStep, TrainingResult>> {
     const next = await this.#steps.next()
     if (next.done && next.value) this.#last = next.value
@@ -26,6 +27,7 @@ export class TrainingRun implements AsyncIterableIterator<TrainingStep>, Promise
     return this.#steps.return(undefined as never)
   }
 
+  /** Ends the run where it is, with an error. */
   throw(error: unknown): Promise<IteratorResult<TrainingStep, TrainingResult>> {
     return this.#steps.throw(error)
   }
