@@ -25,16 +25,16 @@ export {
 export * from './src/tuners.js'
 export type { ParamGroup, Params, ProjectionType } from './src/param-group.js'
 export {
-  type AdapterKeyOptions, type LoadReport, type OffloadOptions, type ParamGroupDefaults, type SaveAdaptersOptions, SwiftModel, type TunedModel,
+  type AdapterKeyOptions, type LoadReport, type MergeOptions, type OffloadOptions, type ParamGroupDefaults, type SaveAdaptersOptions, SwiftModel, type TunedModel,
   type WeightedAdapterOptions,
 } from './src/swift-model.js'
 export {
-  type AddAdapterOptions, type LoadAdapterOptions, type PeftLoadOptions, type PeftMergeOptions, PeftModel, type PeftSaveOptions,
+  type AddAdapterOptions, type LoadAdapterOptions, type PeftLoadOptions, type PeftMergeOptions, PeftModel, type PeftSaveOptions, type SetAdapterOptions,
   PeftModelForCausalLM, PeftModelForFeatureExtraction, PeftModelForQuestionAnswering, PeftModelForSeq2SeqLM, PeftModelForSequenceClassification,
   PeftModelForTokenClassification,
 } from './src/peft-model.js'
 export {
-  type FromPretrainedOptions, type MergeFilesOptions, type MergeOptions, type PrepareOptions, type SaveMergedOptions, Swift, type SwiftMergeOptions,
+  type FromPretrainedOptions, type MergeFilesOptions, type PrepareOptions, type SaveMergedOptions, Swift, type SwiftMergeOptions,
 } from './src/swift.js'
 export { Optimizer, type StepOptions } from './src/optimizer.js'
 export {
@@ -48,6 +48,7 @@ export {
   AutoPeftModelForSequenceClassification, AutoPeftModelForTokenClassification, type AutoPeftOptions,
 } from './src/auto-peft-model.js'
 export { type AdapterStateOptions, getPeftModelStateDict, setPeftModelStateDict } from './src/adapter-state.js'
+export { rescaleAdapterScale } from './src/rescale.js'
 export { hotswapAdapter } from './src/hotswap.js'
 export { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './src/status.js'
 export { type DataOptions, type EvaOptions, initializeLoraEvaWeights, preprocessCorda, preprocessLoraga } from './src/initialization.js'

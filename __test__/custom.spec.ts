@@ -162,7 +162,9 @@ for (const name of ['lora', 'dora', 'loha', 'loha-effective', 'lokr', 'hira']) {
     await logits!.sqr().mean().backward()
     const grads = Object.entries(values).filter(([k]) => k.startsWith('grad.'))
     t.true(grads.length > 1)
-    for (const [key, grad] of grads) t.true(gap(numbers(model.gradient(key.slice(5))!), numbers(grad)) < 1e-5, key)
+    // Of these PEFT's own backward pass gives no derivatives (DIFFERENCES.md: LoHa with use_effective_conv2d).
+    const wrong = (key: string) => name === 'loha-effective' && /hada_w[12]_a/.test(key)
+    for (const [key, grad] of grads.filter(([key]) => !wrong(key))) t.true(gap(numbers(model.gradient(key.slice(5))!), numbers(grad)) < 1e-5, key)
     if (values.merged) {
       const merged = await model.mergeAndUnload()
       t.true(gap(await run(merged, { input: net.input }), numbers(values.merged)) < 1e-5)

@@ -68,7 +68,7 @@ test('ReFT edits the positions of the prompt that it is told, and what is decode
   const everywhere = await decoded(model, { inputIds: PROMPT })
   t.deepEqual(everywhere, await looped(model, PROMPT, () => ({})))
   t.notDeepEqual(located, everywhere)
-  await failsWith(t, 'ERR_SHAPE', () => decoded(model, { inputIds: PROMPT, interventionLocations: [[[4]], [[0]]] }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => decoded(model, { inputIds: PROMPT, interventionLocations: [[[4]], [[0]]] }))
 })
 
 // The first layer fills the cache, by which later ones take the prompt's pass for a step of decoding.
@@ -81,10 +81,10 @@ test('ReFT edits the prompt in later layers, too', async t => {
 
 test('inputs that decoding cannot carry are refused by name', async t => {
   const model = await base()
-  const error = await failsWith(t, 'ERR_SHAPE', () => decoded(model, { inputIds: PROMPT, labels: PROMPT }))
+  const error = await failsWith(t, 'ERR_INVALID_ARGUMENT', () => decoded(model, { inputIds: PROMPT, labels: PROMPT }))
   t.is(error.message, 'labels: generate does not take this input')
-  await failsWith(t, 'ERR_SHAPE', () => decoded(model, { inputIds: PROMPT, decoderInputIds: PROMPT }))
-  await failsWith(t, 'ERR_SHAPE', () => decoded(model, { attentionMask: PROMPT }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => decoded(model, { inputIds: PROMPT, decoderInputIds: PROMPT }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => decoded(model, { attentionMask: PROMPT }))
 })
 
 /** What transformers' generate gives greedily, by case, the prompt (of a decoder) or the start token before it. */

@@ -34,10 +34,10 @@ test('the head of a task trains, is saved, and comes back', async t => {
       : { inputIds: [[5, 9, 2]], startPositions: [1], endPositions: [2] }
     const model = await Swift.prepareModel(await load(), new LoraConfig({ taskType: task, r: 2 }))
     t.true(model.parameters().some(p => p.name.includes(`${head}.modules_to_save.default.weight`)), name)
-    const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
+    const optimizer = new AdamW(model.parameters(), { lr: 0.02 })
     const loss = async () => (await model.forward(inputs)).loss!
     const before = (await loss()).item()
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 60; i++) {
       await (await loss()).backward()
       await optimizer.step()
       optimizer.zeroGrad()
@@ -53,7 +53,7 @@ test('the head of a task trains, is saved, and comes back', async t => {
 
 test('mistakes with heads name what is wrong', async t => {
   const answers = await AutoModel.fromPretrained(join(folder, 'llama-answers', 'model'))
-  t.regex((await failsWith(t, 'ERR_SHAPE', () => answers.forward({ inputIds: [[1, 2]], startPositions: [0] }))).message, /endPositions/)
+  t.regex((await failsWith(t, 'ERR_INVALID_ARGUMENT', () => answers.forward({ inputIds: [[1, 2]], startPositions: [0] }))).message, /endPositions/)
   const tokens = await AutoModel.fromPretrained(join(folder, 'llama-tokens', 'model'))
   t.regex((await failsWith(t, 'ERR_SHAPE', () => tokens.forward({ inputIds: [[1, 2]], labels: [[0, 1, 2]] }))).message, /labels/)
 })

@@ -128,8 +128,8 @@ test('loadStateDict copies all or nothing', async t => {
   const before = await logits(b)
   const state = a.stateDict()
   await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ ...state, 'model.norm.weight': state['lm_head.weight'] }))
-  await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ nonsense: state['lm_head.weight'] }))
-  await failsWith(t, 'ERR_SHAPE', () => b.loadStateDict({ 'lm_head.weight': state['lm_head.weight'].mul(2) }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => b.loadStateDict({ nonsense: state['lm_head.weight'] }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => b.loadStateDict({ 'lm_head.weight': state['lm_head.weight'].mul(2) }))
   t.deepEqual(await logits(b), before)
 })
 
@@ -222,5 +222,5 @@ test('a pass for the loss alone keeps its logits where something needs them', as
   const classifier = await base('bert-classifier')
   t.truthy((await classifier.forward({ inputIds: IDS, labels: [0, 1] }, { logits: false })).loss)
   await failsWith(t, 'ERR_SHAPE', async () => (await base()).forward({ inputIds: IDS, labels: [[1, 2]] }, { logits: false }))
-  await failsWith(t, 'ERR_SHAPE', async () => (await base()).forward({ inputIds: IDS, labels: labels.map(r => r.map(() => 100_000)) }, { logits: false }))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', async () => (await base()).forward({ inputIds: IDS, labels: labels.map(r => r.map(() => 100_000)) }, { logits: false }))
 })

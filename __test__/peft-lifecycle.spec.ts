@@ -3,10 +3,10 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  getLayerStatus, getModelStatus, hotswapAdapter, IA3Config, LoHaConfig, LoraConfig, type Model, type PeftConfig, PeftModel, PrefixTuningConfig, Swift,
-  VeraConfig,
+  AutoPeftModelForCausalLM, AutoPeftModelForSequenceClassification, getLayerStatus, getModelStatus, getPeftModelStateDict, hotswapAdapter, IA3Config,
+  LoHaConfig, LoraConfig, type Model, PeftConfig, PeftModel, PrefixTuningConfig, rescaleAdapterScale, setPeftModelStateDict, Swift, VeraConfig,
 } from '../index.js'
-import { base, failsWith, gap, IDS, logits, temp } from './support.js'
+import { base, failsWith, fixtures, gap, IDS, logits, readJson, temp } from './support.js'
 
 const lora = (fields: object = {}) => new LoraConfig({ r: 4, targetModules: ['q_proj', 'v_proj'], initLoraWeights: false, ...fields })
 const prepared = async (config: PeftConfig, options: object = {}) => (await Swift.prepareModel(await base(), config, options)).eval() as PeftModel
@@ -158,4 +158,64 @@ test('unloading gives the base back, and disabling gives its outputs for a while
   t.deepEqual(await logits(back), before)
   t.deepEqual(back.namedParameters().map(p => p.name), plain.namedParameters().map(p => p.name))
   t.true((await Swift.prepareModel(back, lora({ r: 2 }))).parameters().length > 0)
+})
+
+test('scalings are multiplied for a while, and what trains is chosen by adapter', async t => {
+  const model = await prepared(lora())
+  const full = await logits(model), none = await model.disableAdapter(() => logits(model))
+  const half = await rescaleAdapterScale(model, 0.5, () => logits(model))
+  t.true(gap(half, full) > 1e-3 && gap(half, none) > 1e-3)
+  t.deepEqual(await rescaleAdapterScale(model, 0, () => logits(model)), none)
+  t.deepEqual(await logits(model), full)
+  await t.throwsAsync(rescaleAdapterScale(model, 2, () => Promise.reject(new Error('mine'))), { message: 'mine' })
+  t.deepEqual(await logits(model), full)
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => rescaleAdapterScale(model, NaN, () => 0))
+  await failsWith(t, 'ERR_UNSUPPORTED_TUNER', async () => rescaleAdapterScale(await prepared(new IA3Config({})), 2, () => 0))
+
+  const trained = () => model.parameters().length
+  const all = trained()
+  model.setRequiresGrad('default', false)
+  t.is(trained(), 0)
+  model.setRequiresGrad(['default'], true)
+  t.is(trained(), all)
+  await model.addAdapter('other', lora())
+  model.setAdapter('other', { inferenceMode: true })
+  t.is(trained(), 0)
+  await model.mergeAdapter()
+  t.deepEqual(getModelStatus(model).mergedAdapters, ['other'])
+  await model.unmergeAdapter()
+  await failsWith(t, 'ERR_ADAPTER_NOT_FOUND', () => model.setRequiresGrad(['nobody'], true))
+})
+
+test('tensors of an adapter go out and in by the names that files have', async t => {
+  const model = await prepared(lora())
+  const state = getPeftModelStateDict(model)
+  const names = Object.keys(state)
+  t.true(names.length > 0 && names.every(n => /^base_model\.model\.model\.layers\.\d\.self_attn\.[qv]_proj\.lora_[AB]\.weight$/.test(n)))
+  const other = await prepared(lora(), { adapterName: 'mine', seed: 9 })
+  t.true(gap(await logits(other), await logits(model)) > 1e-3)
+  await setPeftModelStateDict(other, state, { adapterName: 'mine' })
+  t.deepEqual(await logits(other), await logits(model))
+  const before = await logits(other)
+  await failsWith(t, 'ERR_CHECKPOINT_MISMATCH', () => setPeftModelStateDict(other, { elsewhere: state[names[0]] }, { adapterName: 'mine' }))
+  await failsWith(t, 'ERR_CHECKPOINT_MISMATCH', () => setPeftModelStateDict(other, { ...state, [names[0]]: state[names[1]] }, { adapterName: 'mine' }))
+  await failsWith(t, 'ERR_ADAPTER_NOT_FOUND', () => setPeftModelStateDict(other, state))
+  t.deepEqual(await logits(other), before)
+})
+
+test('an adapter knows its base: AutoPeftModel loads both', async t => {
+  const dir = temp()
+  const model = await prepared(lora({ taskType: 'CAUSAL_LM', targetModules: 'all-linear' }))
+  await model.savePretrained(dir)
+  const config = readJson(join(dir, 'adapter_config.json'))
+  t.is(config.base_model_name_or_path, join(fixtures, 'models/llama'))
+  t.regex(config.peft_version, /^0\.\d+\.\d+$/)
+  t.deepEqual([...config.target_modules].sort(), ['down_proj', 'gate_proj', 'k_proj', 'o_proj', 'q_proj', 'up_proj', 'v_proj'])
+  t.regex(readFileSync(join(dir, 'README.md'), 'utf8'), /^---\nbase_model: .*\nlibrary_name: peft\npipeline_tag: text-generation\n/)
+  const again = await AutoPeftModelForCausalLM.fromPretrained(dir, { dtype: 'f32' })
+  t.deepEqual(await logits(again.eval()), await logits(model))
+  t.is((await PeftConfig.fromPretrained(dir)).peftType, 'LORA')
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => AutoPeftModelForSequenceClassification.fromPretrained(dir))
+  writeFileSync(join(dir, 'adapter_config.json'), JSON.stringify({ ...config, base_model_name_or_path: null }))
+  t.regex((await failsWith(t, 'ERR_INVALID_CONFIG', () => AutoPeftModelForCausalLM.fromPretrained(dir))).message, /PeftModel\.fromPretrained/)
 })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import test from 'ava'
-import { AdamW, Parameter, readSafetensors, Swift, Tensor, writeSafetensors } from '../index.js'
+import { AdamW, Parameter, readSafetensors, Swift, SwiftTunersError, Tensor, writeSafetensors } from '../index.js'
 import { base, failsWith, gap, IDS, lora, numbers, temp } from './support.js'
 
 test('operations give PyTorch\'s values', t => {
@@ -69,7 +69,7 @@ test('backward twice over one graph, and from nothing trainable, are errors', as
   t.deepEqual(numbers(p.grad!), [2, 4])
   await failsWith(t, 'ERR_INVALID_STATE', () => loss.backward())
   await failsWith(t, 'ERR_INVALID_STATE', () => Tensor.from([1]).sum().backward())
-  await failsWith(t, 'ERR_SHAPE', () => p.value.backward())
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => p.value.backward())
 })
 
 test('shapes that do not fit are errors, not crashes', async t => {
@@ -79,7 +79,8 @@ test('shapes that do not fit are errors, not crashes', async t => {
     () => a.narrow(7, 0, 1), () => a.indexSelect(0, Tensor.from([5], undefined, { dtype: 'i64' })), () => a.sum(4), () => a.item(),
     () => Tensor.from([1, 2], [3]), () => Tensor.cat([]), () => Tensor.zeros([1e9, 1e9]), () => a.crossEntropy([0, 9]),
   ]) {
-    await failsWith(t, 'ERR_SHAPE', call)
+    const error = await t.throwsAsync<SwiftTunersError>(async () => call())
+    t.true(['ERR_SHAPE', 'ERR_INVALID_ARGUMENT', 'ERR_OUT_OF_MEMORY'].includes(error!.code), error!.message)
   }
 })
 

@@ -32,7 +32,7 @@ test('awaiting a run trains to the end', async t => {
   const left = trainerOf(model).run()
   for await (const _ of left) break
   await failsWith(t, 'ERR_INVALID_STATE', async () => left)
-  await failsWith(t, 'ERR_SHAPE', async () => trainerOf(model, { train: [{ inputIds: IDS }] }).run())
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', async () => trainerOf(model, { train: [{ inputIds: IDS }] }).run())
   // One that nobody waits for has not begun.
   const before = await logits(model.eval())
   trainerOf(model).run()
@@ -49,7 +49,7 @@ test('a model has one run at a time, and it is said what is wrong', async t => {
   t.is((await first).steps, 4)
   t.is((await trainerOf(model).run()).steps, 4)
   for await (const _ of trainerOf(model).run()) break
-  await failsWith(t, 'ERR_SHAPE', async () => trainerOf(model, { train: [{ inputIds: IDS }] }).run())
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', async () => trainerOf(model, { train: [{ inputIds: IDS }] }).run())
   t.is((await trainerOf(model).run()).steps, 4, 'a run that was left or has failed holds nothing')
 })
 

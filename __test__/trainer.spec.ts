@@ -156,5 +156,5 @@ test('settings out of range and batches without labels are refused', async t => 
   const optimizer = new AdamW(parameters)
   await failsWith(t, 'ERR_INVALID_CONFIG', () => new Trainer({ model, train: batches, optimizer, gradientAccumulation: 0 }))
   await failsWith(t, 'ERR_INVALID_CONFIG', () => all(new Trainer({ model, train: [], optimizer }).run()))
-  await failsWith(t, 'ERR_SHAPE', () => all(new Trainer({ model, train: [{ inputIds: IDS }], optimizer }).run()))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => all(new Trainer({ model, train: [{ inputIds: IDS }], optimizer }).run()))
 })

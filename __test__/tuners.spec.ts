@@ -173,7 +173,7 @@ test('what Python refuses or cannot run is refused by name here, or runs', async
     [/deprecated/, 'ERR_INVALID_CONFIG'],
     [/needs a Linear/, 'ERR_INVALID_CONFIG'],
     [/divide the output/, 'ERR_INVALID_CONFIG'],
-    [/rotary tables/, 'ERR_SHAPE'],
+    [/rotary tables/, 'ERR_INVALID_ARGUMENT'],
     // A longer sequence: the logits of the prompt's positions come along.
     [/output reshaped/, [2, 9, 160]],
     // The mask grows with the sequence, and rows that are padded stay so.
@@ -181,7 +181,7 @@ test('what Python refuses or cannot run is refused by name here, or runs', async
     [/KeyError/, 'ERR_INVALID_CONFIG'],
     [/keyed output/, [2, 5]],
     [/a port rebuilds/, [2, 6, 160]],
-    [/broadcast only for batch size 1/, 'ERR_SHAPE'],
+    [/broadcast only for batch size 1/, 'ERR_INVALID_ARGUMENT'],
     [/unknown side module/, 'ERR_INVALID_CONFIG'],
     [/a ModuleList target/, 'ERR_TARGET_NOT_FOUND'],
     // The bypass starts at the first stem's input.

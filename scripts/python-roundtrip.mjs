@@ -3,14 +3,14 @@
  * transformers (`PYTHON`, default python3), and ms-swift for SWIFT's files; says what was skipped where they are missing.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { root } from './setup.mjs'
 
 const {
-  AdamW, AdapterConfig, AutoModel, HRAConfig, IA3Config, LLaMAProConfig, LoHaConfig, LongLoRAConfig, LoRAConfig, LoraConfig, PartConfig, PromptConfig, ResTuningConfig, SCETuningConfig,
+  AdamW, AdapterConfig, AutoModel, HRAConfig, IA3Config, LLaMAProConfig, LoHaConfig, LongLoRAConfig, LoRAConfig, LoraConfig, PartConfig, PeftConfig, PromptConfig, ResTuningConfig, SCETuningConfig,
   SideConfig, Swift, Tensor, VeraConfig, writeSafetensors,
 } = createRequire(import.meta.url)(join(root, 'dist/index.js'))
 const python = process.env.PYTHON ?? 'python3'
@@ -88,13 +88,32 @@ const cases = [
   ['swift', 'gemma3', new LoRAConfig({ ...lora, ...targets }), {}],
   ['swift', 'qwen3-moe', new LoRAConfig({ ...lora, ...targets }), {}],
 ]
+// Every type of PEFT's: the configurations of the reference cases, started anew.
+const folder = join(root, '__test__/fixtures/peft')
+const bases = ['llama', 'llama-tied-bias', 'gpt2', 'gemma3', 'qwen2', 'mistral', 'qwen3', 'phi3', 'qwen3-moe', 'bert-classifier', 'roberta-classifier']
+for (const name of readdirSync(folder)) {
+  const { base, adapters } = JSON.parse(readFileSync(join(folder, name, 'case.json'), 'utf8'))
+  const [config, ...more] = Object.values(adapters ?? {})
+  // X-LoRA's experts are folders of their own.
+  if (more.length > 0 || !bases.includes(base) || config?.peft_type === 'XLORA') continue
+  cases.push(['peft', base, PeftConfig.fromJSON({ ...config, inference_mode: false }), {}, name])
+}
+const TASKS = ['POLY', 'MULTITASK_PROMPT_TUNING']
 const plan = []
-for (const [i, [kind, name, config, options]] of cases.entries()) {
+for (const [i, [kind, name, config, options, label]] of cases.entries()) {
   if (kind === 'swift' && swift.status !== 0) continue
   const base = await AutoModel.fromPretrained(join(models, name), { dtype: 'f32' })
-  const named = inputsOf(name)
+  const named = { ...inputsOf(name), ...(TASKS.includes(config.peftType) ? { task_ids: Tensor.from([1, 0], undefined, { dtype: 'i64' }) } : {}) }
   const inputs = Object.fromEntries(Object.entries(named).map(([k, v]) => [camel(k), v]))
-  const model = await Swift.prepareModel(base, kind === 'peft' ? config : { default: config }, { seed: i })
+  let model
+  try {
+    model = await Swift.prepareModel(base, kind === 'peft' ? config : { default: config }, { seed: i })
+  } catch (error) {
+    // Reference cases that start from a file or a folder.
+    if (!label) throw error
+    console.log(`skipped: ${label} (${error.message})`)
+    continue
+  }
   // Two steps, so that nothing is at its start.
   const optimizer = new AdamW(model.parameters(), { lr: 0.02 })
   for (let step = 0; step < 2; step++) {
@@ -108,7 +127,7 @@ for (const [i, [kind, name, config, options]] of cases.entries()) {
   await model.savePretrained(dir, { ...options, ...(kind === 'peftFormat' ? { peftFormat: true } : {}) })
   if (kind === 'converted') await Swift.saveToPeftFormat(dir, dir)
   await writeSafetensors(join(out, `${i}.safetensors`), { expected: logits ?? sample, ...named })
-  plan.push({ name: `${kind} ${config.swiftType ?? config.peftType} ${name} #${i}`, kind, base: join(models, name), dir, expected: join(out, `${i}.safetensors`) })
+  plan.push({ name: `${kind} ${config.swiftType ?? config.peftType} ${name} ${label ?? `#${i}`}`, kind, base: join(models, name), dir, expected: join(out, `${i}.safetensors`) })
 }
 writeFileSync(join(out, 'plan.json'), JSON.stringify(plan))
 const result = spawnSync(python, [join(root, 'scripts/roundtrip.py'), join(out, 'plan.json')], { stdio: 'inherit', env: { ...process.env, USE_HF: '1', HF_HUB_OFFLINE: '1', LOG_LEVEL: 'ERROR' } })

@@ -22,6 +22,7 @@ def load_base(folder):
     auto = {
         'ViTForImageClassification': AutoModelForImageClassification,
         'BertForSequenceClassification': AutoModelForSequenceClassification,
+        'RobertaForSequenceClassification': AutoModelForSequenceClassification,
     }.get(kind, AutoModelForCausalLM)
     return auto.from_pretrained(folder, dtype=torch.float32).eval()
 

@@ -70,14 +70,14 @@ abstract class Configuration {
   }
 }
 
-/** @internal The same class's configuration with nothing but what it must have. */
+/** @internal What the fields of the same class are when nobody gives them; fields without a default are not there. */
 export function defaultsOf(config: { toJSON(): Json }): Json {
   const whole = config.toJSON()
   const kind = whole.swift_type == null ? 'peft_type' : 'swift_type'
   const given: Json = { [kind]: whole[kind] }
   for (;;) {
     try {
-      return checked(given, true)
+      return Object.fromEntries(Object.entries(checked(given, true)).filter(([name]) => name === kind || !(name in given)))
     } catch (error) {
       // A field without a default: what it is here stands for it.
       const option = (error as SwiftTunersError).details?.option

@@ -5,7 +5,7 @@ import { native } from './errors.js'
 import { type ModelInputs, nativeInputs } from './inputs.js'
 import { Model } from './model.js'
 import { NativeEva } from './native/binding.js'
-import { checkArgument, checkOptions, instance, invalid, type OptionTable, signal, text, where } from './options.js'
+import { checkArgument, checkOptions, instance, invalidArgument, type OptionTable, signal, text, where } from './options.js'
 import { PeftModel } from './peft-model.js'
 import { type Batches, givesBatches } from './trainer/source.js'
 
@@ -25,7 +25,7 @@ const DATA: OptionTable<DataOptions> = { signal }
 const EVA: OptionTable<EvaOptions> = { ...DATA, adapterName: text }
 const BATCHES = where('an iterable of batches', v => typeof v !== 'function' && givesBatches(v))
 
-const none = (call: string) => invalid('batches', `${call}: batches: there are none`)
+const none = (call: string) => invalidArgument('batches', `${call}: batches: there are none`)
 
 async function measure(call: string, kind: string, model: Model, config: PeftConfig, batches: Batches, options: DataOptions): Promise<void> {
   checkArgument(call, 'model', model, instance(Model, 'a Model'))

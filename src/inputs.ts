@@ -2,7 +2,7 @@
 import { native, SwiftTunersError } from './errors.js'
 import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
 import { allIntegers, type NestedNumbers } from './nested.js'
-import { boolean, checkArgument, invalid, isObject, type OptionTable, shown, signal, where } from './options.js'
+import { boolean, checkArgument, invalidArgument, isObject, type OptionTable, shown, signal, where } from './options.js'
 import { Tensor } from './tensor.js'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
@@ -110,13 +110,13 @@ export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): Na
 
 function rowNames(value: unknown): string[] {
   if (Array.isArray(value) && value.every(name => typeof name === 'string')) return value
-  throw invalid('adapterNames', `adapterNames: expected one adapter name per row, found ${shown(value)}`)
+  throw invalidArgument('adapterNames', `adapterNames: expected one adapter name per row, found ${shown(value)}`)
 }
 
 function inputTensor(name: string, value: unknown): NativeTensor {
   if (value instanceof Tensor) return value.native
   if (name === 'timestep' && typeof value === 'number') return Tensor.from([value]).native
-  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalid(name, `${name}: expected arrays of numbers or a Tensor, found ${shown(value)}`)
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalidArgument(name, `${name}: expected arrays of numbers or a Tensor, found ${shown(value)}`)
   const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
   try {
     if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native

@@ -178,6 +178,12 @@ export class Model {
     native(() => this.native.zeroGrad())
   }
 
+  /** What it is, for `JSON.stringify`: values and names of its parameters are told by other calls. */
+  toJSON(): { architecture: string; nameOrPath?: string; device: Device; parameters: number; trainable: number } {
+    const { all, trainable } = native(() => this.native.countParameters())
+    return { architecture: native(() => this.native.architecture), nameOrPath: this.nameOrPath, device: this.device, parameters: all, trainable }
+  }
+
   /** Writes config.json and (sharded) safetensors, whole or not at all. */
   async savePretrained(directory: string, options: SaveOptions = {}): Promise<void> {
     checkArgument('savePretrained', 'directory', directory, path)

@@ -26,7 +26,7 @@ export function flatten(data: NestedNumbers): { flat: number[]; shape: number[] 
   const shape = sizes(data)
   const walk = (value: unknown, depth: number, path: string) => {
     if (depth === shape.length) {
-      if (typeof value !== 'number') throw new SwiftTunersError('ERR_SHAPE', `data${path}: expected a number, found ${shown(value)}`)
+      if (typeof value !== 'number') throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `data${path}: expected a number, found ${shown(value)}`)
       flat.push(value)
       return
     }

@@ -114,6 +114,11 @@ export const nn = {
     const { bias = true } = checkOptions('nn.linear', options, BIAS)
     return { type: 'Linear', in_features: inFeatures, out_features: outFeatures, bias }
   },
+  /** A linear layer whose weight lies `[in, out]`, with a bias: transformers' `Conv1D`, of which GPT-2 is made. */
+  transposedLinear: (inFeatures: number, outFeatures: number): ModuleSpec => {
+    sizes('nn.transposedLinear', { inFeatures, outFeatures })
+    return { type: 'Conv1D', in_features: inFeatures, out_features: outFeatures }
+  },
   /** Takes `inputIds`. */
   embedding: (numEmbeddings: number, embeddingDim: number): ModuleSpec => {
     sizes('nn.embedding', { numEmbeddings, embeddingDim })

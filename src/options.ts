@@ -90,19 +90,19 @@ export function checkOptions<T extends object>(call: string, options: T, table: 
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null)) as T
 }
 
-/** Refuses an argument that is not what it must be. */
+/** Refuses an argument that is not what it must be (ERR_INVALID_ARGUMENT). */
 export function checkArgument(call: string, name: string, value: unknown, kind: Kind): void {
-  if (!kind.accepts(value)) throw refused(call, name, value, kind)
+  if (!kind.accepts(value)) throw invalidArgument(name, refusal(call, name, value, kind))
 }
 
 /** Refuses what is not the native half that an object of a class stands on: the class is not made by hand. */
 export function checkHandle(name: string, value: unknown, native: { readonly prototype: object }, source: string): void {
-  if (!(value instanceof (native as new () => object))) throw invalid(name, `${name}: it cannot be made by hand; ${source}`)
+  if (!(value instanceof (native as new () => object))) throw invalidArgument(name, `${name}: it cannot be made by hand; ${source}`)
 }
 
-function refused(call: string, name: string, value: unknown, kind: Kind): SwiftTunersError {
+function refusal(call: string, name: string, value: unknown, kind: Kind): string {
   const hint = kind.hint?.(value)
-  return invalid(name, `${call}: ${name}: expected ${kind.expected}, found ${shown(value)}${hint ? `; ${hint}` : ''}`)
+  return `${call}: ${name}: expected ${kind.expected}, found ${shown(value)}${hint ? `; ${hint}` : ''}`
 }
 
 /** The options of one table that others go with. */
@@ -120,13 +120,18 @@ export function invalid(option: string, message: string, nearest?: string[]): Sw
   return new SwiftTunersError('ERR_INVALID_CONFIG', message, { details: nearest ? { option, nearest } : { option } })
 }
 
+/** The error of an argument that is no option. */
+export function invalidArgument(name: string, message: string): SwiftTunersError {
+  return new SwiftTunersError('ERR_INVALID_ARGUMENT', message, { details: { option: name } })
+}
+
 function check(call: string, path: string, options: unknown, table: Record<string, Kind>, hints: Record<string, string>): void {
   if (!isObject(options)) throw invalid(path || 'options', `${call}: ${path ? `${path.slice(0, -1)}: ` : ''}expected an object of options, found ${shown(options)}`)
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(table, name)) throw unknown(call, path, name, Object.keys(table), hints)
     if (value === undefined || value === null) continue
     const kind = table[name]
-    if (!kind.accepts(value)) throw refused(call, path + name, value, kind)
+    if (!kind.accepts(value)) throw invalid(path + name, refusal(call, path + name, value, kind))
     if (kind.table) check(call, `${path}${name}.`, value, kind.table, {})
   }
 }

@@ -11,7 +11,7 @@ import { boolean, checkArgument, checkOptions, instance, list, type OptionTable,
 import { promptTexts } from './prompt-texts.js'
 import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
 import { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './status.js'
-import { listed, TunedModel } from './swift-model.js'
+import { listed, MERGE, type MergeOptions, TunedModel } from './swift-model.js'
 
 /** How an adapter is loaded. */
 export interface LoadAdapterOptions extends HubOptions {
@@ -33,10 +33,14 @@ export interface AddAdapterOptions {
   seed?: number
 }
 
+/** How adapters become the active ones. */
+export interface SetAdapterOptions {
+  /** They do not train. Default false. */
+  inferenceMode?: boolean
+}
+
 /** What is merged for good. */
-export interface PeftMergeOptions {
-  /** Default: the active ones. */
-  adapterNames?: string[]
+export interface PeftMergeOptions extends MergeOptions {
   /** Refuses when a merged weight is no number, and leaves everything as it was. Default false. */
   safeMerge?: boolean
 }
@@ -52,7 +56,8 @@ export interface PeftSaveOptions extends SaveOptions {
 export const LOAD_ADAPTER: OptionTable<LoadAdapterOptions> = { ...HUB, isTrainable: boolean, strict: boolean }
 export const PEFT_LOAD: OptionTable<PeftLoadOptions> = { ...LOAD_ADAPTER, adapterName: text }
 const ADD: OptionTable<AddAdapterOptions> = { seed }
-const MERGE: OptionTable<PeftMergeOptions> = { adapterNames: list(text), safeMerge: boolean }
+const SET: OptionTable<SetAdapterOptions> = { inferenceMode: boolean }
+const UNLOAD: OptionTable<PeftMergeOptions> = { ...MERGE, safeMerge: boolean }
 const SAVE_PEFT: OptionTable<PeftSaveOptions> = { ...SAVE, selectedAdapters: list(string), pathInitialModelForWeightConversion: path }
 
 const LOAD_HINTS = { inferenceMode: 'isTrainable: true loads an adapter that trains' }
@@ -107,10 +112,32 @@ export class PeftModel extends TunedModel {
     native(() => this.native.deleteAdapter(adapterName))
   }
 
-  /** Makes these adapters active and trainable, the others neither. */
-  setAdapter(adapterNames: string | string[]): void {
+  /** Makes these adapters active and trainable, the others neither; with `inferenceMode` these do not train either. */
+  setAdapter(adapterNames: string | string[], options: SetAdapterOptions = {}): void {
     const names = listed('setAdapter', adapterNames)
-    native(() => this.native.setAdapter(names, threadId))
+    const { inferenceMode = false } = checkOptions('setAdapter', options, SET)
+    native(() => this.native.setAdapter(names, inferenceMode, threadId))
+  }
+
+  /**
+   * Whether later passes compute gradients for the tensors of these adapters, active or not; or, by the name of a parameter, for that one. PEFT's
+   * `set_requires_grad`, and `Model.setRequiresGrad`.
+   */
+  override setRequiresGrad(names: string | string[], on: boolean): void {
+    const adapters = listed('setRequiresGrad', names)
+    checkArgument('setRequiresGrad', 'on', on, boolean)
+    if (!Array.isArray(names) && !this.peftConfig.has(names)) super.setRequiresGrad(names, on)
+    else native(() => this.native.setAdaptersRequireGrad(adapters, on))
+  }
+
+  /** `Swift.merge`, under PEFT's name: the active (or named) adapters go into the weights, and `unmergeAdapter` restores every bit. */
+  async mergeAdapter(options: MergeOptions = {}): Promise<void> {
+    const { adapterNames } = checkOptions('mergeAdapter', options, MERGE)
+    await nativeAsync(() => this.native.merge(adapterNames, threadId))
+  }
+  /** Takes merged adapters out of the weights again, bit for bit. */
+  async unmergeAdapter(): Promise<void> {
+    await nativeAsync(() => this.native.unmerge())
   }
 
   /** In Python, SWIFT's call on a PeftModel only warns. */
@@ -135,7 +162,7 @@ export class PeftModel extends TunedModel {
 
   /** Merges the active (or named) adapters into the weights and gives the plain model back. */
   async mergeAndUnload(options: PeftMergeOptions = {}): Promise<Model> {
-    const { adapterNames, safeMerge = false } = checkOptions('mergeAndUnload', options, MERGE)
+    const { adapterNames, safeMerge = false } = checkOptions('mergeAndUnload', options, UNLOAD)
     await nativeAsync(() => this.native.mergeAndUnloadPeft(adapterNames, safeMerge, threadId))
     return this.baseModel
   }

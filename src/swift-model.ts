@@ -71,6 +71,12 @@ export interface AdapterKeyOptions {
   peftFormat?: boolean
 }
 
+/** Which adapters are merged. */
+export interface MergeOptions {
+  /** Default: the active ones. */
+  adapterNames?: string[]
+}
+
 /** What is saved, and how. */
 export interface SaveAdaptersOptions extends SaveOptions {
   /** One or several. Default: all. */
@@ -94,6 +100,8 @@ const WEIGHTED: OptionTable<WeightedAdapterOptions> = {
 }
 const DEFAULTS: OptionTable<ParamGroupDefaults> = { lr: number({ min: 0 }), weightDecay: number({ min: 0 }) }
 const OFFLOAD: OptionTable<OffloadOptions> = { offload: oneOf('cpu', 'meta') }
+/** @internal */
+export const MERGE: OptionTable<MergeOptions> = { adapterNames: list(text) }
 const KEYS: OptionTable<AdapterKeyOptions> = { peftFormat: boolean }
 /** @internal One adapter, or several. */
 export const NAMES = { ...either(string, list(string)), expected: 'an adapter\'s name, or a list of them' }

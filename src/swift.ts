@@ -14,7 +14,7 @@ import {
 import { PeftModel } from './peft-model.js'
 import { promptTexts } from './prompt-texts.js'
 import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
-import { NAMES, type SwiftModel, TunedModel } from './swift-model.js'
+import { MERGE, type MergeOptions, NAMES, type SwiftModel, TunedModel } from './swift-model.js'
 
 /** How adapters are attached. */
 export interface PrepareOptions {
@@ -46,12 +46,6 @@ export interface MergeFilesOptions extends Omit<FromPretrainedOptions, 'inferenc
   dtype?: DType
 }
 
-/** Which adapters are merged. */
-export interface MergeOptions {
-  /** Default: the active ones. */
-  adapterNames?: string[]
-}
-
 /** The same, and how the result is saved. */
 export interface SaveMergedOptions extends MergeOptions, SaveOptions {}
 
@@ -70,7 +64,6 @@ const LOAD: OptionTable<FromPretrainedOptions> = {
 }
 const { inferenceMode: _, ...FILES } = LOAD
 const MERGE_FILES: OptionTable<MergeFilesOptions> = { ...FILES, ...SAVE, dtype: floats }
-const MERGE: OptionTable<MergeOptions> = { adapterNames: list(text) }
 const SAVE_MERGED: OptionTable<SaveMergedOptions> = { ...SAVE, ...MERGE }
 const UNLOAD: OptionTable<SwiftMergeOptions> = { adapterName: NAMES }
 
@@ -91,7 +84,7 @@ export class Swift {
     checkArgument('prepareModel', 'model', model, MODEL)
     const { extraStateKeys = [], inferenceMode = false, seed = 0, adapterName = 'default', signal } = checkOptions('prepareModel', options, PREPARE)
     const one = config instanceof SwiftConfig || config instanceof PeftConfig
-    if (!isObject(config)) throw new SwiftTunersError('ERR_INVALID_CONFIG', `prepareModel: config: expected a configuration, or an object of them by name, found ${shown(config)}`)
+    if (!isObject(config)) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `prepareModel: config: expected a configuration, or an object of them by name, found ${shown(config)}`)
     const entries: [string, unknown][] = one ? [[adapterName, config]] : Object.entries(config)
     const bad = entries.find(([, c]) => !(c instanceof SwiftConfig || c instanceof PeftConfig))
     if (bad) throw new SwiftTunersError('ERR_INVALID_CONFIG', `prepareModel: ${JSON.stringify(bad[0])} is neither a SwiftConfig nor a PeftConfig`)

@@ -38,7 +38,7 @@ function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Devi
   const { flat, shape } = flatten(data)
   if (dtype === 'i64') {
     const odd = flat.findIndex(v => !Number.isSafeInteger(v))
-    if (odd >= 0) throw new SwiftTunersError('ERR_SHAPE', `i64: ${flat[odd]} is no integer`)
+    if (odd >= 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `i64: ${flat[odd]} is no integer`)
     return NativeTensor.fromI64(BigInt64Array.from(flat, BigInt), shape, dtype, device)
   }
   if (dtype === undefined || dtype === 'f32') return NativeTensor.fromF32(Float32Array.from(flat), shape, 'f32', device)

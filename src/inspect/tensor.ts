@@ -11,8 +11,8 @@ interface Shown {
   dataSync(): ArrayLike<number | bigint>
 }
 
-/** PyTorch's limits: up to so many values all are shown, and else so many at each edge. */
-const ALL = 1000
+/** Up to so many values all are shown, and else so many at each edge. PyTorch's are 1000 and 3. */
+const ALL = 100
 const EDGE = 3
 
 /** `tensor([[1, 2], [3, 4]], shape=[2, 2], dtype=f32, device=cpu)` */

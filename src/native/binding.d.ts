@@ -86,7 +86,11 @@ export declare class NativeModel {
   setActive(names: Array<string>, offload: string | undefined | null, thread: number): Array<string>
   activate(name: string, thread: number): void
   deactivate(name: string, offload: string | undefined | null, thread: number): void
-  setAdapter(names: Array<string>, thread: number): void
+  setAdapter(names: Array<string>, inference: boolean, thread: number): void
+  setAdaptersRequireGrad(names: Array<string>, on: boolean): void
+  /** What the scalings of LoRAs were before they are multiplied. */
+  rescale(factor: number): Promise<number[]>
+  restoreScalings(former: Array<number>): Promise<void>
   deleteAdapter(name: string): void
   renameAdapter(from: string, to: string): void
   merge(names: Array<string> | undefined | null, thread: number): Promise<void>

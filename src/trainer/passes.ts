@@ -26,9 +26,8 @@ async function at<T>(where: string, signal: AbortSignal | undefined, body: () =>
   try {
     return await body()
   } catch (error) {
-    if (signal?.aborted || !(error instanceof SwiftTunersError || error instanceof TypeError)) throw error
-    const code = error instanceof SwiftTunersError ? error.code : 'ERR_SHAPE'
-    throw new SwiftTunersError(code, `${where}: ${error.message}`, { cause: error, details: error instanceof SwiftTunersError ? error.details : undefined })
+    if (signal?.aborted || !(error instanceof SwiftTunersError)) throw error
+    throw new SwiftTunersError(error.code, `${where}: ${error.message}`, { cause: error, details: error.details })
   }
 }
 
@@ -51,7 +50,7 @@ export async function accumulate(passes: Passes, group: Located[]): Promise<numb
   const batches: Counted[] = []
   for (const located of group) batches.push(await counted(passes, located))
   const total = batches.reduce((n, { items }) => n + (items ?? 1), 0)
-  if (total === 0) throw new SwiftTunersError('ERR_SHAPE', `${group[0].where}: no label of the step's batches counts: all are -100, or stand where nothing is before them`)
+  if (total === 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `${group[0].where}: no label of the step's batches counts: all are -100, or stand where nothing is before them`)
   let loss = 0
   for (const { where, inputs, items = 1 } of batches) {
     if (items === 0) continue

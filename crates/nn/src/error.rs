@@ -39,11 +39,14 @@ pub enum Error {
     Device { device: String, message: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("there is no memory for {0} bytes")]
+    Memory(usize),
     #[error("the call was aborted")]
     Aborted,
     #[error("this {0} has been disposed")]
     Disposed(&'static str),
-    #[error("{0}")]
+    // Its other lines are a backtrace, where one is asked for.
+    #[error("{}", first_line(&.0.to_string()))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -78,6 +81,7 @@ codes! {
     CheckpointMismatch = "ERR_CHECKPOINT_MISMATCH",
     UnsafeFile = "ERR_UNSAFE_FILE",
     NotConvertible = "ERR_NOT_CONVERTIBLE",
+    InvalidArgument = "ERR_INVALID_ARGUMENT",
     Shape = "ERR_SHAPE",
     Device = "ERR_DEVICE",
     OutOfMemory = "ERR_OUT_OF_MEMORY",
@@ -91,6 +95,10 @@ impl PartialEq<&str> for ErrorCode {
     fn eq(&self, text: &&str) -> bool {
         self.as_str() == *text
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 fn list(names: &[String]) -> String {
@@ -116,7 +124,14 @@ impl Error {
             Self::NotConvertible { .. } => ErrorCode::NotConvertible,
             // candle says so in words only.
             Self::Tensor(e) if e.to_string().contains("OUT_OF_MEMORY") => ErrorCode::OutOfMemory,
-            Self::Shape { .. } | Self::Argument(_) | Self::Tensor(_) => ErrorCode::Shape,
+            Self::Tensor(e)
+                if first_line(&e.to_string()).contains("shape") || first_line(&e.to_string()).contains("rank") =>
+            {
+                ErrorCode::Shape
+            }
+            Self::Shape { .. } => ErrorCode::Shape,
+            Self::Argument(_) | Self::Tensor(_) => ErrorCode::InvalidArgument,
+            Self::Memory(_) => ErrorCode::OutOfMemory,
             Self::Invalid(_) => ErrorCode::InvalidState,
             Self::Device { .. } => ErrorCode::Device,
             Self::Io { .. } => ErrorCode::Io,
@@ -143,6 +158,7 @@ impl Error {
             | Self::UnsupportedTuner(_)
             | Self::Argument(_)
             | Self::Invalid(_)
+            | Self::Memory(_)
             | Self::Aborted
             | Self::Disposed(_)
             | Self::Tensor(_) => Json::Null,

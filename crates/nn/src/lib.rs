@@ -12,6 +12,7 @@ pub mod kv_cache;
 pub mod layers;
 pub mod linalg;
 mod low_rank;
+pub mod memory;
 pub mod models;
 pub mod module;
 pub mod ops;

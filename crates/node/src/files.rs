@@ -7,7 +7,7 @@ use napi::Env;
 use napi_derive::napi;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use swift_tuners_nn::checkpoint::safetensors;
+use swift_tuners_nn::checkpoint::{self, safetensors};
 use swift_tuners_nn::Error;
 
 #[napi(ts_return_type = "Promise<NativeStateDict>")]
@@ -25,7 +25,8 @@ pub fn write_safetensors<'env>(
     let tensors = tensors.entries().to_vec();
     job(env, move || {
         let path = PathBuf::from(path);
-        let staged = path.with_extension(format!("tmp-{}", std::process::id()));
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let staged = path.with_file_name(format!(".{name}.tmp-{}", checkpoint::unique()));
         let written = safetensors::write(&staged, &tensors, &metadata)
             .and_then(|()| std::fs::rename(&staged, &path).map_err(|e| Error::io(&path, e)));
         if written.is_err() {

@@ -11,7 +11,7 @@ use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use swift_tuners_nn::{Error, Param};
 use swift_tuners_train::{clip_grad_norm, Group, Optimizer, OptimizerOptions, Pair, ProjectionOptions};
@@ -200,12 +200,13 @@ impl NativeOptimizer {
         job(env, move || {
             let mut optimizer = inner.lock();
             if require_all {
-                let without = optimizer
-                    .groups
-                    .iter()
-                    .flat_map(|g| &g.params)
-                    .find(|(_, p)| p.requires_grad() && p.grad().is_none());
-                if let Some((name, _)) = without {
+                let all = optimizer.groups.iter().flat_map(|g| &g.params);
+                let mut without = all.filter(|(_, p)| p.requires_grad() && p.grad().is_none()).peekable();
+                let idle = match without.peek() {
+                    Some(_) => models.iter().flat_map(|m| m.tree.read_recursive().idle()).collect(),
+                    None => HashSet::new(),
+                };
+                if let Some((name, _)) = without.find(|(_, p)| !idle.contains(&p.id())) {
                     return Err(Error::Invalid(format!(
                         "{name} is trainable but received no gradient in the first step: it has no part in the loss"
                     )));

@@ -150,7 +150,7 @@ impl TunerConfig {
 /// An adapter's name becomes a folder and a part of parameter names: it must be one of each on every system.
 pub fn check_adapter_name(name: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::config("adapter name", format!("{:?} {why}", printable(name, 80))));
-    if let Err(why) = swift_tuners_nn::checkpoint::files::check_plain_name(name) {
+    if let Err(why) = swift_tuners_nn::checkpoint::check_plain_name(name) {
         return refuse(why);
     }
     if name.contains('.') {

@@ -171,6 +171,10 @@ impl<D: LayerAdapter> Layer<D> {
         self.ids.binary_search(&id).ok().map(|at| &mut self.entries[at].1)
     }
 
+    pub fn each_mut(&mut self, f: &mut dyn FnMut(&mut D)) {
+        self.entries.iter_mut().for_each(|(_, adapter)| f(adapter));
+    }
+
     fn general(active: &[Active<'_, D>], call: &Call<'_>, args: Args, x: &Input, next: Next<'_>) -> Result<Value> {
         let (cx, active) = (call.cx, active.iter().map(|a| a.adapter).collect::<Vec<_>>());
         let mut y = match Self::base(call, &active, x)? {

@@ -222,7 +222,7 @@ impl Replay {
     fn from(&self, dir: &Path, strict: bool) -> Result<TunedModel> {
         let mut model = self.untuned()?;
         model.from_pretrained(0, dir, &FromPretrainedOptions { strict, ..Default::default() })?;
-        model.set_adapter(0, &self.texts("active"))?;
+        model.set_adapter(0, &self.texts("active"), false)?;
         Ok(model)
     }
 
@@ -244,7 +244,7 @@ impl Replay {
                 model.parameter(&format!("base_model.model.{module}.{buffer}.default"))?.set(value)?;
             }
         }
-        model.set_adapter(0, &self.texts("active"))?;
+        model.set_adapter(0, &self.texts("active"), false)?;
         Ok(model)
     }
 

@@ -137,10 +137,27 @@ fn gradients_are_the_same_without_logits_and_where_blocks_run_again() -> Result<
 }
 
 #[test]
+fn what_gets_no_gradient_is_what_no_loss_depends_on() -> Result<()> {
+    let classifier = json!({ "task_type": "SEQ_CLS", "target_modules": ["layer.1", "layer.2"] });
+    for (name, more) in [("llama", json!({})), ("gpt2", json!({})), ("bert-classifier", classifier)] {
+        let model = prepared(name, DType::F32, more)?;
+        let labels = if name == "bert-classifier" { Some(Ints::new(vec![2], vec![1, 0])?) } else { inputs()?.labels };
+        let cx = Context { active: model.active_ids(0), ..Context::default() };
+        model.forward(&cx, &Inputs { labels, ..inputs()? })?.loss.expect("labels are given").backward()?;
+        let idle = model.idle();
+        for (name, param) in model.model.parameters().into_iter().filter(|(_, p)| p.requires_grad()) {
+            assert_eq!(param.grad().is_none(), idle.contains(&param.id()), "{name}");
+        }
+        assert!(idle.len() >= 8);
+    }
+    Ok(())
+}
+
+#[test]
 fn one_adapter_is_active_and_files_do_not_hold_its_name() -> Result<()> {
     let mut model = prepared("qwen2", DType::F32, json!({ "target_modules": ["layers.1", "layers.2"] }))?;
     prepare(&mut model, "other", json!({ "target_modules": ["layers.2", "layers.3"], "shadow_hidden_size": 32 }))?;
-    model.set_adapter(0, &["other".to_owned()])?;
+    model.set_adapter(0, &["other".to_owned()], false)?;
     let other = logits(&model, &inference(&model), &unlabelled()?)?;
     let trained = |model: &TunedModel| -> Vec<String> {
         let all = model.model.parameters().into_iter().filter(|(_, p)| p.requires_grad());
@@ -163,7 +180,7 @@ fn one_adapter_is_active_and_files_do_not_hold_its_name() -> Result<()> {
     assert_eq!(values(&logits(&again, &inference(&again), &unlabelled()?)?)?, values(&other)?);
 
     model.delete("other")?;
-    model.set_adapter(0, &["default".to_owned()])?;
+    model.set_adapter(0, &["default".to_owned()], false)?;
     assert!(gap(&logits(&model, &inference(&model), &unlabelled()?)?, &other)?.0 > 1e-4);
     Ok(())
 }

@@ -27,11 +27,11 @@ impl Checkpoint {
             [("model.safetensors", true), ("diffusion_pytorch_model.safetensors", true), ("pytorch_model.bin", false)];
         for (name, safe) in stems {
             let index = dir.join(format!("{name}.index.json"));
-            if index.exists() {
+            if files::exists(&index)? {
                 return Self::from_index(dir, &index, safe);
             }
             let file = dir.join(name);
-            if file.exists() {
+            if files::exists(&file)? {
                 let reader = Self::reader(&file, safe)?;
                 let owner = reader.names().into_iter().map(|n| (n, 0)).collect();
                 return Ok(Self { files: vec![reader], owner, path: file });
@@ -56,7 +56,7 @@ impl Checkpoint {
         let mut owner = IndexMap::new();
         for (tensor, file) in map {
             let file = file.as_str().unwrap_or("");
-            files::check_plain_name(file).map_err(|why| Error::Unsafe {
+            super::names::check_plain_name(file).map_err(|why| Error::Unsafe {
                 path: index.to_owned(),
                 message: format!(
                     "tensor {}: shard name {:?}: {why}",

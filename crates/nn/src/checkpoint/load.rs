@@ -2,7 +2,7 @@
 
 use super::directory::Checkpoint;
 use super::from_files::{FromFiles, Progress};
-use super::json;
+use super::{files, json};
 use crate::models::{Body, Keys, Model, Quantization, Random};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -37,8 +37,8 @@ fn build_model(
     deferred: bool,
 ) -> Result<(Model, Vec<String>)> {
     let config_path = dir.join("config.json");
-    let config = json::read(&config_path)?;
-    let checkpoint = Arc::new(Checkpoint::open(dir)?);
+    let (config, checkpoint) =
+        files::while_it_stays(dir, || Ok((json::read(&config_path)?, Arc::new(Checkpoint::open(dir)?))))?;
     let dtype = match dtype {
         Some(d) => d,
         None => stored_dtype(&config, &config_path)?,

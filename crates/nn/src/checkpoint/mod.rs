@@ -6,6 +6,8 @@ pub mod files;
 mod from_files;
 pub mod json;
 mod load;
+mod names;
+mod replace;
 pub mod safetensors;
 mod save;
 mod tensors;
@@ -13,5 +15,7 @@ pub mod torch_bin;
 
 pub use from_files::Progress;
 pub use load::{load_body, load_model, new_model, open_model};
+pub use names::check_plain_name;
+pub use replace::{replace_dir, unique};
 pub use save::{copy_companions, format_pt, save_model, write_model, ValueOf};
 pub use tensors::Tensors;

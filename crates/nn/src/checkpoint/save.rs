@@ -21,7 +21,7 @@ pub fn save_model(model: &Model, dir: &Path, safe: bool, max_shard: u64) -> Resu
             "{path} has adapters; merge and unload them to save the model, or save the adapters themselves"
         )));
     }
-    files::replace_dir(dir, &mut |staging| write_model(model, staging, safe, max_shard, &Param::array))
+    super::replace::replace_dir(dir, &mut |staging| write_model(model, staging, safe, max_shard, &Param::array))
 }
 
 /// How a model's parameter gets the value that is written.

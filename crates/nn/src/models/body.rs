@@ -32,6 +32,8 @@ pub struct Body {
     pub hidden: usize,
     /// The module that looks tokens up.
     pub embedding: &'static str,
+    /// The module that what comes out does not depend on.
+    pub idle: Option<&'static str>,
 }
 
 impl Body {
@@ -65,7 +67,8 @@ impl Body {
             _ => (Node::new(llama::body(&c, &builder, embeds)?.0), "hidden_size", inside(keys.input_embedding)),
         };
         let hidden = c.size(width)?;
-        Ok(Self { node, hidden, embedding, config })
+        let idle = (keys.model_type == "bert").then_some("pooler");
+        Ok(Self { node, hidden, embedding, idle, config })
     }
 
     /// Puts parameters into the places of those that are called so.

@@ -197,6 +197,11 @@ pub trait Tuner: TunerObject + Send + Sync + 'static {
         0
     }
 
+    /// Those of its trained parameters that no loss depends on, in Python neither: a training run does without their gradients.
+    fn idle(&self) -> Vec<&Param> {
+        Vec::new()
+    }
+
     /// What it does at the steps of a training run.
     fn steps(&self) -> Option<&dyn Steps> {
         None

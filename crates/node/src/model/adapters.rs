@@ -166,8 +166,24 @@ impl NativeModel {
     }
 
     #[napi]
-    pub fn set_adapter(&self, names: Vec<String>, thread: f64) -> napi::Result<()> {
-        self.read(|m| m.set_adapter(thread as u64, &names))
+    pub fn set_adapter(&self, names: Vec<String>, inference: bool, thread: f64) -> napi::Result<()> {
+        self.read(|m| m.set_adapter(thread as u64, &names, inference))
+    }
+
+    #[napi]
+    pub fn set_adapters_require_grad(&self, names: Vec<String>, on: bool) -> napi::Result<()> {
+        self.read(|m| m.set_adapters_require_grad(&names, on))
+    }
+
+    /// What the scalings of LoRAs were before they are multiplied.
+    #[napi(ts_return_type = "Promise<number[]>")]
+    pub fn rescale<'env>(&self, env: &'env Env, factor: f64) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.rescale(factor))
+    }
+
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn restore_scalings<'env>(&self, env: &'env Env, former: Vec<f64>) -> napi::Result<Object<'env>> {
+        self.edit(env, move |m| m.restore_scalings(&former))
     }
 
     #[napi]

@@ -10,7 +10,7 @@ use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
 use parking_lot::Mutex;
-use swift_tuners_nn::{Array, Error, Result, Tensor};
+use swift_tuners_nn::{memory, Array, Error, Result, Tensor};
 
 /// A handle on a tensor; `dispose` drops the tensor before the garbage collector does.
 #[napi(custom_finalize)]
@@ -137,7 +137,9 @@ impl NativeTensor {
         guard(|| {
             let shape = shape(&dims)?;
             checked_count(&shape)?;
-            Ok(Array::zeros(shape, parse_dtype(&dtype)?, &parse_device(&device)?)?.into())
+            let (dtype, device) = (parse_dtype(&dtype)?, parse_device(&device)?);
+            memory::require(memory::bytes_of(&shape, dtype.size_in_bytes())?)?;
+            Ok(Array::zeros(shape, dtype, &device)?.into())
         })
     }
 

@@ -6,7 +6,7 @@ use crate::method::Conversion;
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::path::Path;
-use swift_tuners_nn::checkpoint::{files, json, safetensors};
+use swift_tuners_nn::checkpoint::{files, json, replace_dir, safetensors};
 use swift_tuners_nn::{Array, Error, Result};
 
 struct Converted {
@@ -94,7 +94,7 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
     }
     let others = other_files(ckpt)?;
     let in_place = out.exists() && std::fs::canonicalize(ckpt).ok() == std::fs::canonicalize(out).ok();
-    files::replace_dir(out, &mut |staging| {
+    replace_dir(out, &mut |staging| {
         for (name, bytes) in &others {
             files::write_file(&staging.join(name), bytes)?;
         }

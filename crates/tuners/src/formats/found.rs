@@ -5,6 +5,7 @@ use crate::config::{check_adapter_name, Dialect, TunerConfig};
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
+use swift_tuners_nn::checkpoint::files::{exists, while_it_stays};
 use swift_tuners_nn::checkpoint::{json, safetensors, torch_bin, Tensors};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
@@ -35,9 +36,14 @@ pub struct Extra {
     pub tensors: Tensors,
 }
 
+/// All that is asked for, of one save: a folder that is replaced meanwhile is read again.
 pub fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Option<Extra>)> {
+    while_it_stays(dir, || read_once(dir, names))
+}
+
+fn read_once(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, Option<Extra>)> {
     let root = dir.join(CONFIG);
-    let root_config = if root.exists() { Some(read_config(&root)?) } else { None };
+    let root_config = if exists(&root)? { Some(read_config(&root)?) } else { None };
     let mut subfolders = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
         let entry = entry.map_err(|e| Error::io(dir, e))?;
@@ -45,7 +51,8 @@ pub fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, 
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
             continue;
         };
-        if check_adapter_name(&name).is_ok() && !name.starts_with('.') && entry.path().join(CONFIG).exists() {
+        let named = check_adapter_name(&name).is_ok() && !name.starts_with('.');
+        if named && entry.path().is_dir() && exists(&entry.path().join(CONFIG))? {
             subfolders.push(name);
         }
     }
@@ -107,7 +114,7 @@ pub fn read_directory(dir: &Path, names: &NameSelection) -> Result<(Vec<Found>, 
 fn read_config(path: &Path) -> Result<TunerConfig> {
     let mut value = json::read(path)?;
     let additional = path.with_file_name("additional_config.json");
-    if value.get("swift_type").is_none() && additional.exists() {
+    if value.get("swift_type").is_none() && exists(&additional)? {
         let Json::Object(more) = json::read(&additional)? else {
             return Err(Error::config(additional.display().to_string(), "expected an object"));
         };
@@ -138,7 +145,7 @@ pub fn in_config(path: &Path, error: Error) -> Error {
 
 fn read_weights(folder: &Path, config: &TunerConfig) -> Result<(PathBuf, Tensors)> {
     let (safe, bin) = (folder.join(SAFE), folder.join(BIN));
-    if safe.exists() || safe.is_symlink() {
+    if exists(&safe)? || safe.is_symlink() {
         return Ok((safe.clone(), safetensors::read(&safe)?));
     }
     let traits = registry::find(config.dialect, &config.kind)?.traits;
@@ -148,7 +155,7 @@ fn read_weights(folder: &Path, config: &TunerConfig) -> Result<(PathBuf, Tensors
     if let Some(found) = traits.read_other.map(|read| read(folder)).transpose()?.flatten() {
         return Ok(found);
     }
-    if !bin.exists() {
+    if !exists(&bin)? {
         // Python never writes the weights of a merged linear; its configuration alone is such a checkpoint.
         if config.flag("use_merged_linear")? {
             return Ok((safe, Tensors::new()));
@@ -168,7 +175,7 @@ fn read_weights(folder: &Path, config: &TunerConfig) -> Result<(PathBuf, Tensors
 fn read_extra(dir: &Path) -> Result<Option<Extra>> {
     let folder = dir.join(EXTRA);
     let config_path = folder.join(CONFIG);
-    if !config_path.exists() {
+    if !exists(&config_path)? {
         return Ok(None);
     }
     let config = json::read(&config_path)?;
@@ -185,9 +192,9 @@ fn read_extra(dir: &Path) -> Result<Option<Extra>> {
         crate::pattern::FullMatch::new(key, &format!("{}: extra_state_keys", config_path.display()))?;
     }
     let file = folder.join(SAFE);
-    if !file.exists() {
+    if !exists(&file)? {
         let bin = folder.join(BIN);
-        if bin.exists() {
+        if exists(&bin)? {
             let message = "SWIFT does not load .bin files, to prevent malicious code; save it as safetensors".into();
             return Err(Error::Unsafe { path: bin, message });
         }

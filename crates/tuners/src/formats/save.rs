@@ -7,7 +7,9 @@ use crate::pattern::FullMatch;
 use crate::registry;
 use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
-use swift_tuners_nn::checkpoint::{files, format_pt, json as json_files, safetensors, torch_bin, write_model};
+use swift_tuners_nn::checkpoint::{
+    files, format_pt, json as json_files, replace_dir, safetensors, torch_bin, write_model,
+};
 use swift_tuners_nn::module::named_parameters;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -56,7 +58,7 @@ impl TunedModel {
         let extra = self.extra_states()?;
         // Tuners without modules of their own train the base itself: it is what there is to save.
         let whole = !self.adapters().is_empty() && self.adapters().values().all(|a| !a.traits.has_tensors);
-        files::replace_dir(dir, &mut |staging| {
+        replace_dir(dir, &mut |staging| {
             if whole {
                 write_model(&self.model, staging, options.safe, options.max_shard, &Param::array)?;
             } else {

@@ -183,7 +183,8 @@ impl TunedModel {
     }
 
     /// `PeftModel.set_adapter`: these are active and trainable, the others neither.
-    pub fn set_adapter(&self, thread: u64, names: &[String]) -> Result<()> {
+    /// `inference`: the active ones do not train either.
+    pub fn set_adapter(&self, thread: u64, names: &[String], inference: bool) -> Result<()> {
         if self.flavor != Flavor::Peft {
             return Err(Error::Invalid("setAdapter belongs to a PeftModel".into()));
         }
@@ -192,7 +193,7 @@ impl TunedModel {
             self.set_own_trainable(name, false)?;
         }
         for name in names {
-            self.set_trainable(name, true)?;
+            self.set_trainable(name, !inference)?;
         }
         self.edit_active(thread, |active| *active = ids.to_vec());
         Ok(())

@@ -1,11 +1,11 @@
 //! Merging adapters into the weights, and taking them out again.
 
-use super::{Flavor, TunedModel};
+use super::{Flavor, Slot, TunedModel};
 use crate::formats::SaveOptions;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use swift_tuners_nn::checkpoint::{files, write_model};
+use swift_tuners_nn::checkpoint::{replace_dir, write_model};
 use swift_tuners_nn::module::{all_parameters, for_each_node_mut, named_nodes, named_parameters, own_parameters, Node};
 use swift_tuners_nn::{AdapterId, Array, CancelFlag, Error, Param, Result};
 
@@ -77,7 +77,8 @@ impl TunedModel {
     }
 
     /// Merges for good and takes the merged tuners out. With names only those go, and the others stay in place (Python
-    /// loses them). A `modules_to_save` copy takes its module's place. The configurations stay listed, as in SWIFT.
+    /// loses them). A `modules_to_save` copy takes its module's place. Adapters of which nothing is left are known no more (Python keeps
+    /// listing them), so that their names are free.
     pub fn merge_and_unload(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
         let merged = self.chosen(thread, names)?;
@@ -91,6 +92,17 @@ impl TunedModel {
         self.each(|node| node.merge(&merged))?;
         for_each_node_mut(&mut self.model.root, &mut |node| node.unload(&merged, &removed));
         self.own.lock().clear();
+        let mut gone = Vec::new();
+        for (name, adapter) in &self.adapters {
+            let left = || Ok::<_, Error>(self.slots(name)?.iter().any(Slot::is_own));
+            if removed.contains(&adapter.id) && adapter.traits.has_tensors && !left()? {
+                gone.push((name.clone(), adapter.id));
+            }
+        }
+        for (name, id) in gone {
+            self.adapters.shift_remove(&name);
+            self.active.lock().values_mut().for_each(|set| set.retain(|&a| a != id));
+        }
         for (_, p) in named_parameters(&self.model.root) {
             if names.is_none() {
                 p.set_requires_grad(false);
@@ -144,7 +156,7 @@ impl TunedModel {
             let value = owners.copied().try_fold(None, |value, node| node.merged_value(&ids, param, value))?;
             value.map_or_else(|| param.array(), Ok)
         };
-        files::replace_dir(dir, &mut |staging| {
+        replace_dir(dir, &mut |staging| {
             write_model(&self.model, staging, options.safe, options.max_shard, &value)?;
             fill(staging)
         })

@@ -1,9 +1,9 @@
 //! The steps of a training run: what adapters do before and after those of an optimizer, and what a resumed run needs of them.
 
 use super::TunedModel;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use swift_tuners_nn::module::{named_nodes, Changed, Steps};
-use swift_tuners_nn::{Array, Result};
+use swift_tuners_nn::{Array, Param, Result};
 
 impl TunedModel {
     /// Whether an adapter does anything at steps.
@@ -19,6 +19,13 @@ impl TunedModel {
         let root = &self.model.root;
         let inner = named_nodes(root).into_iter().flat_map(|(_, node)| &node.tuners);
         root.tuners.iter().chain(inner).filter_map(|t| t.steps()).collect()
+    }
+
+    /// What trains, by [`Param::id`], though no loss depends on it.
+    pub fn idle(&self) -> HashSet<usize> {
+        let root = &self.model.root;
+        let inner = named_nodes(root).into_iter().flat_map(|(_, node)| &node.tuners);
+        root.tuners.iter().chain(inner).flat_map(|t| t.idle()).map(Param::id).collect()
     }
 
     /// Puts what trains back to where its adapters allow it, before an optimizer's step.

@@ -24,6 +24,12 @@ impl TunedModel {
         Ok(())
     }
 
+    /// The same for the adapters' own tensors alone, whether they are active or not (PEFT's `set_requires_grad`).
+    pub fn set_adapters_require_grad(&self, names: &[String], on: bool) -> Result<()> {
+        self.ids(names)?;
+        names.iter().try_for_each(|name| self.set_own_trainable(name, on))
+    }
+
     pub(super) fn set_own_trainable(&self, name: &str, on: bool) -> Result<()> {
         for own in self.own_params(name)?.iter().filter(|own| !own.buffer) {
             own.param.set_requires_grad(on);

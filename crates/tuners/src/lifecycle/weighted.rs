@@ -96,7 +96,7 @@ impl TunedModel {
                 }
             }
             if m.flavor == super::Flavor::Peft {
-                m.set_adapter(thread, std::slice::from_ref(&o.name))?;
+                m.set_adapter(thread, std::slice::from_ref(&o.name), false)?;
             } else {
                 m.edit_active(thread, |active| *active = vec![id]);
             }

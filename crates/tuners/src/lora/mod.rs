@@ -21,6 +21,7 @@ mod pairs;
 mod parameter;
 mod pca;
 mod replication;
+mod rescale;
 mod restored;
 mod routing;
 mod tied;

@@ -113,7 +113,7 @@ fn a_swapped_adapter_is_as_one_that_is_loaded() {
         for name in ["first", "a", "last"] {
             mixed.prepare(0, &[(name.into(), lora.clone())], &PrepareOptions::default())?;
         }
-        mixed.set_adapter(0, &["a".into()])?;
+        mixed.set_adapter(0, &["a".into()], false)?;
         let state = State::of(&mixed)?;
         match mixed.hotswap(0, "a", &dir, &strict) {
             Ok(()) => {}

@@ -36,6 +36,10 @@ impl SafeTensors {
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(|e| Error::io(path, e))?;
+        // The format says so; JSON's own readers take a byte order mark or spaces.
+        if header.first() != Some(&b'{') {
+            return Err(bad("the header does not begin with {".into()));
+        }
         let header = json::parse(&header).map_err(|e| bad(format!("header: {e}")))?;
         let Some(header) = header.as_object() else {
             return Err(bad("the header is no JSON object".into()));

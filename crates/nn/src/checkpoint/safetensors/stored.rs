@@ -59,6 +59,7 @@ impl Source {
 
 /// Values that lie in the file as in memory.
 fn raw<T: WithDType + Default>(source: &Source, entry: &Entry) -> Result<Array> {
+    crate::memory::require(entry.bytes)?;
     let mut values = vec![T::default(); entry.bytes / size_of::<T>()];
     {
         // SAFETY: the types of the table below are plain numbers, for which all bytes are valid, and `values` is as long as
@@ -73,6 +74,8 @@ fn raw<T: WithDType + Default>(source: &Source, entry: &Entry) -> Result<Array> 
 }
 
 fn wide<const N: usize>(source: &Source, entry: &Entry, f: fn([u8; N]) -> i64) -> Result<Array> {
+    // The bytes, and the values made of them, which may be wider.
+    crate::memory::require(entry.bytes.saturating_mul(3))?;
     let mut bytes = vec![0; entry.bytes];
     source.fill(&mut bytes, entry.start)?;
     let values: Vec<i64> = bytes.chunks_exact(N).map(|c| f(c.try_into().expect("chunks have N bytes"))).collect();

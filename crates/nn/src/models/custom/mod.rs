@@ -95,6 +95,7 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
             Node::new(ListInTurn { items: NodeList { items: items.into_iter().map(|(_, n)| n).collect() } })
         }
         "Residual" => Node::new(Residual { items: Sequential { items: children("modules")? } }),
+        "Conv1D" => b.conv1d(c.size("in_features")?, c.size("out_features")?)?,
         "Linear" => b.linear(c.size("in_features")?, c.size("out_features")?, bias()?)?,
         "Embedding" => b.embedding(c.size("num_embeddings")?, c.size("embedding_dim")?)?.0,
         kind @ ("Conv1d" | "Conv2d") => {
@@ -153,7 +154,7 @@ fn make_one(c: &Config, b: &Builder, at: &str, depth: usize) -> Result<Made> {
             return Err(Error::config(
                 "type",
                 format!(
-                    "{:?} is no known module; known are Sequential, ModuleList, Residual, Linear, Embedding, Conv1d, Conv2d, \
+                    "{:?} is no known module; known are Sequential, ModuleList, Residual, Linear, Conv1D, Embedding, Conv1d, Conv2d, \
                      LayerNorm, RMSNorm, GroupNorm, Dropout, Identity, ReLU, GELU, SiLU, Tanh, Sigmoid, Flatten, MeanPool, \
                      AdaptiveAvgPool2d, Upsample, MultiheadAttention",
                     printable(other, 60)

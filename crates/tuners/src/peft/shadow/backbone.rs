@@ -1,6 +1,6 @@
 //! The small network, which gives the first state.
 
-use super::pretrained::{self, is_embedding};
+use super::pretrained::{self, is_below};
 use super::ShadowConfig;
 use crate::blocks::Dense;
 use crate::init::Init;
@@ -131,7 +131,18 @@ impl Backbone {
     /// Whether a parameter never trains: the embeddings of a network that was trained before.
     pub fn is_frozen(&self, param: &Param) -> bool {
         self.pretrained
-            && own_parameters(&self.body.node).iter().any(|(name, p)| p.is(param) && is_embedding(&self.body, name))
+            && own_parameters(&self.body.node)
+                .iter()
+                .any(|(name, p)| p.is(param) && is_below(name, self.body.embedding))
+    }
+
+    /// What the state does not depend on: the network's own embeddings beside shared ones, which some families keep, and BERT's pooler.
+    pub fn idle(&self) -> Vec<&Param> {
+        let own = self.embedding.map(|_| self.body.embedding);
+        let modules = own.into_iter().chain(self.body.idle);
+        let all = own_parameters(&self.body.node);
+        let idle = all.into_iter().filter(|(name, _)| modules.clone().any(|module| is_below(name, module)));
+        idle.map(|(_, param)| param).collect()
     }
 
     /// Every parameter by what follows `shadow_`, with the adapter's name in its place.

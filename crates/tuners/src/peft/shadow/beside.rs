@@ -6,7 +6,7 @@ use crate::method::Attach;
 use std::sync::Arc;
 use swift_tuners_nn::models::LOSS;
 use swift_tuners_nn::module::{Args, Next, Part, PartName, Role, Tuner, Value, Visitor, FORWARD};
-use swift_tuners_nn::{AdapterId, Context, Error, Result};
+use swift_tuners_nn::{AdapterId, Context, Error, Param, Result};
 
 /// Where a pass keeps the first state, and the mask of its tokens.
 const FIRST: usize = STATE + 1;
@@ -87,6 +87,10 @@ impl Tuner for Beside {
     /// It looks at nothing that the model gives, so that a loss may come without logits.
     fn reads_output(&self) -> bool {
         false
+    }
+
+    fn idle(&self) -> Vec<&Param> {
+        self.entries.iter().flat_map(|entry| entry.backbone.idle()).collect()
     }
 
     fn adapters(&self) -> &[AdapterId] {

@@ -122,6 +122,13 @@ impl Tuner for ShadowBlock {
         Ok(value)
     }
 
+    /// What would move the last state on.
+    fn idle(&self) -> Vec<&Param> {
+        let last = self.entries.iter().filter(|entry| entry.last);
+        let updates = last.flat_map(Entry::tensors).filter(|(group, ..)| GROUPS[3..].contains(group));
+        updates.map(|(.., param)| param).collect()
+    }
+
     fn adapters(&self) -> &[AdapterId] {
         &self.ids
     }

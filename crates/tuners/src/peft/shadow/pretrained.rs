@@ -32,14 +32,15 @@ pub fn load(dir: &Path, a: &Attach<'_>) -> Result<(Body, Option<Dense>)> {
     };
     let body = body.map_err(at)?;
     for (name, param) in own_parameters(&body.node) {
-        param.set_requires_grad(!is_embedding(&body, &name));
+        // Its embeddings stay as they are.
+        param.set_requires_grad(!is_below(&name, body.embedding));
     }
     Ok((body, projection))
 }
 
-/// Whether a parameter of a trained network is one of its token embeddings, which stay as they are.
-pub fn is_embedding(body: &Body, name: &str) -> bool {
-    name.strip_prefix(body.embedding).is_some_and(|rest| rest.starts_with('.'))
+/// Whether a parameter of a network lies in that module of it.
+pub fn is_below(name: &str, module: &str) -> bool {
+    name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// A folder as given, or relative to the folder of the checkpoint that names it, or to the one around that.
