@@ -57,6 +57,7 @@ abstract class Configuration {
   readonly #json: Json
 
   protected constructor(json: Json) {
+    checkArgument(new.target.name, 'fields', json, where('what a configuration\'s class completes', isObject))
     this.#json = json
     for (const [name, value] of Object.entries(json)) {
       if (name === '__proto__') continue

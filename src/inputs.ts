@@ -2,7 +2,7 @@
 import { native, SwiftTunersError } from './errors.js'
 import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
 import { allIntegers, type NestedNumbers } from './nested.js'
-import { boolean, checkArgument, invalidArgument, isObject, type OptionTable, shown, signal, where } from './options.js'
+import { boolean, checkArgument, invalidArgument, isObject, list, type OptionTable, shown, signal, string, where } from './options.js'
 import { Tensor } from './tensor.js'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
@@ -109,7 +109,7 @@ export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): Na
 }
 
 function rowNames(value: unknown): string[] {
-  if (Array.isArray(value) && value.every(name => typeof name === 'string')) return value
+  if (list(string).accepts(value)) return value as string[]
   throw invalidArgument('adapterNames', `adapterNames: expected one adapter name per row, found ${shown(value)}`)
 }
 

@@ -54,7 +54,8 @@ export const callable: Kind = { expected: 'a function', accepts: v => typeof v =
 /** By what it can do: test runners have realms of their own. */
 export const signal: Kind = {
   expected: 'an AbortSignal',
-  accepts: v => typeof (v as AbortSignal)?.aborted === 'boolean' && typeof (v as AbortSignal).addEventListener === 'function',
+  accepts: v => typeof (v as AbortSignal)?.aborted === 'boolean'
+    && (['addEventListener', 'removeEventListener', 'throwIfAborted'] as const).every(name => typeof (v as AbortSignal)[name] === 'function'),
 }
 
 /** One of a few words. */
@@ -63,15 +64,18 @@ export const oneOf = (...words: string[]): Kind => ({ expected: words.join(' or 
 /** An object of a class. */
 export const instance = (of: { readonly prototype: object }, what: string): Kind => ({ expected: what, accepts: v => v instanceof (of as new () => object) })
 
+/** Whether a kind accepts each element; the holes of an array are elements, too. */
+const each = (of: Kind, values: readonly unknown[]) => Array.from(values).every(x => of.accepts(x))
+
 /** An array of which each element is of one kind. */
 export const list = (of: Kind, least = 0): Kind =>
-  ({ expected: `a list of which each is ${of.expected}`, accepts: v => Array.isArray(v) && v.length >= least && v.every(x => of.accepts(x)) })
+  ({ expected: `a list of which each is ${of.expected}`, accepts: v => Array.isArray(v) && v.length >= least && each(of, v) })
 
 export const either = (...kinds: Kind[]): Kind => ({ expected: kinds.map(k => k.expected).join(', or '), accepts: v => kinds.some(k => k.accepts(v)) })
 
 /** An object of which each value is of one kind. */
 export const record = (of: Kind): Kind =>
-  ({ expected: `an object of which each value is ${of.expected}`, accepts: v => isObject(v) && Object.values(v).every(x => of.accepts(x)) })
+  ({ expected: `an object of which each value is ${of.expected}`, accepts: v => isObject(v) && each(of, Object.values(v)) })
 
 /** What a test of one's own accepts. */
 export const where = (expected: string, accepts: (value: unknown) => boolean): Kind => ({ expected, accepts })

@@ -65,7 +65,7 @@ export type Params = Parameter[] | ParamGroup[]
 /** The groups of what an optimizer is given, checked. */
 export function groupsOf(kind: string, params: Params): ParamGroup[] {
   const is = (value: unknown): value is ParamGroup => typeof value === 'object' && value !== null && 'params' in value
-  if (!Array.isArray(params) || !(params.every(is) || PARAMETERS.accepts(params))) {
+  if (!Array.isArray(params) || !(Array.from<unknown>(params).every(is) || PARAMETERS.accepts(params))) {
     throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `${kind}: params: expected Parameters, as model.parameters() gives them, or groups of them, found ${shown(params)}`, { details: { option: 'params' } })
   }
   const groups = params.length > 0 && is(params[0]) ? (params as ParamGroup[]) : [{ params: params as Parameter[] }]

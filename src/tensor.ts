@@ -30,8 +30,8 @@ const DIMENSION = where('a dimension, an integer (negative ones count from the e
 const DIMENSIONS = either(DIMENSION, list(DIMENSION))
 const SIZE = where('a size, an integer from 0 on', v => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32)
 const isList = (value: unknown): value is unknown[] => Array.isArray(value) && value.length <= MOST_DIMENSIONS
-const SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes`, v => isList(v) && v.every(SIZE.accepts))
-const OPEN_SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes of which one may be -1`, v => isList(v) && v.every(s => s === -1 || SIZE.accepts(s)))
+const SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes`, v => isList(v) && Array.from(v).every(SIZE.accepts))
+const OPEN_SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes of which one may be -1`, v => isList(v) && Array.from(v).every(s => s === -1 || SIZE.accepts(s)))
 
 /** Numbers as a tensor of integers when all of them are, else of f32. */
 function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Device | undefined): NativeTensor {

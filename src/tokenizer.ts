@@ -51,7 +51,7 @@ const DECODE: OptionTable<DecodeOptions> = { skipSpecialTokens: boolean }
 const CHAT: OptionTable<ChatTemplateOptions> = { addGenerationPrompt: boolean }
 
 const tokenIds = { ...list(integer({ min: 0, max: 2 ** 32 - 1 })), expected: 'token ids' }
-const CHAT_MESSAGES = where('a list of { role, content }, both texts', v => Array.isArray(v) && v.every(m =>
+const CHAT_MESSAGES = where('a list of { role, content }, both texts', v => Array.isArray(v) && Array.from(v).every(m =>
   isObject(m) && typeof (m as ChatMessage).role === 'string' && ['string', 'undefined'].includes(typeof ((m as ChatMessage).content ?? undefined))))
 
 /** One turn of a conversation. */

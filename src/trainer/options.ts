@@ -201,7 +201,7 @@ export function checkTrainer(o: TrainerOptions): void {
   if (o.loadBest && o.keepBest === false) throw invalid('keepBest', 'Trainer: keepBest: loadBest needs it')
   if (o.lisa) requireOptions('Trainer: lisa', o.lisa, 'activatedLayers', 'stepInterval')
   if (o.earlyStopping) requireOptions('Trainer: earlyStopping', o.earlyStopping, 'patience')
-  if (o.schedule) checkSchedule(o.schedule)
+  if (o.schedule) checkSchedule({ ...o.schedule })
 }
 
 export function checkRun(o: RunOptions): void {

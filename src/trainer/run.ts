@@ -1,4 +1,5 @@
 import { SwiftTunersError } from '../errors.js'
+import { checkArgument, where } from '../options.js'
 import type { TrainingResult, TrainingStep } from './options.js'
 
 /**
@@ -12,6 +13,7 @@ export class TrainingRun implements AsyncIterableIterator<TrainingStep>, Promise
 
   /** @internal */
   constructor(steps: AsyncGenerator<TrainingStep, TrainingResult, void>) {
+    checkArgument('TrainingRun', 'steps', steps, where('what trainer.run() makes', v => typeof (v as AsyncGenerator)?.next === 'function'))
     this.#steps = steps
   }
 
