@@ -18,7 +18,7 @@ for (let i = 0; i < 10_000; i++) deep = [deep]
 const BAD: unknown[] = [
   undefined, null, true, false, 0, -0, -1, 1.5, NaN, Infinity, -Infinity, 2 ** 32, 2 ** 53, -(2 ** 31) - 1, 1e308, 10n, Symbol('s'),
   '', 'x', 'lora_alpha', '\0', '../x', '__proto__', 'ü'.repeat(1000), 'x'.repeat(100_000),
-  [], [null], [[]], [1.5], [-1], ['x'], [2 ** 40], circular, deep, new Array(1000), {}, { x: 1 }, { learning_rate: 1 }, Object.create(null), loop,
+  [], [null], [[]], [1.5], [-1], ['x'], [2 ** 40], circular, deep, Array.from({ length: 3 }), Object.assign([], { length: 1000 }), {}, { x: 1 }, { learning_rate: 1 }, Object.create(null), loop,
   () => 1, new Date(), new Map([['a', 1]]), /x/, new Error('x'), Promise.resolve(1), new Proxy({}, {}), new ArrayBuffer(8), new Int8Array(2), new Float32Array(0),
   { aborted: true, addEventListener: () => {} }, Tensor.from([1, 2]),
 ]
@@ -108,7 +108,7 @@ const options = (given: object = {}) => {
 const isOptions = (value: unknown): value is object => typeof value === 'object' && value !== null && marked.has(value)
 
 const llama = join(fixtures, 'models/llama')
-const adapter = join(fixtures, 'peft/basic/adapter')
+const adapter = join(fixtures, 'peft/basic/checkpoint')
 const config = () => new LoraConfig({ r: 2, targetModules: ['q_proj'], initLoraWeights: false })
 const tuned = async () => await lib.Swift.prepareModel(await base(), config()) as lib.PeftModel
 const swift = async () => lib.Swift.prepareModel(await base(), { a: lora() }) as Promise<lib.SwiftModel>
@@ -177,7 +177,7 @@ test.before(() => {
   const folder = join(temp(), 'a/b/c')
   mkdirSync(folder, { recursive: true })
   process.chdir(folder)
-  Object.assign(process.env, { USE_HF: '1', HF_HUB_OFFLINE: '1', HF_HUB_CACHE: join(folder, 'cache'), HF_ENDPOINT: 'http://127.0.0.1:9' })
+  Object.assign(process.env, { USE_HF: '1', HF_HUB_OFFLINE: '1', HF_HUB_CACHE: join(folder, 'cache'), HF_ENDPOINT: 'http://127.0.0.1:59999' })
   process.removeAllListeners('warning')
   process.emitWarning = () => {}
 })

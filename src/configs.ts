@@ -7,7 +7,8 @@ import { configText } from './inspect/config.js'
 import { printed } from './inspect/printed.js'
 import { jsonText } from './json.js'
 import { completeConfig } from './native/binding.js'
-import { checkArgument, checkOptions, isObject, where } from './options.js'
+import { checkArgument, checkOptions, invalid, isObject, where } from './options.js'
+import { printable } from './text.js'
 
 type Json = Record<string, unknown>
 
@@ -48,9 +49,27 @@ export function complete(fields: object, kind: Json, raw?: symbol): Json {
   checkArgument('adapter config', 'fields', fields ?? {}, where('an object of fields', isObject))
   const out: Json = {}
   for (const [name, value] of Object.entries(fields ?? {})) {
-    if (value !== undefined && name !== 'swiftType' && name !== 'peftType') out[snake(name)] = value
+    if (value === undefined || name === 'swiftType' || name === 'peftType') continue
+    if (name.includes('_')) throw invalid(name, `adapter config: there is no field ${printable(name)}; did you mean ${camel(printable(name))}? (names are in camelCase; fromJSON takes a file's)`, [camel(name)])
+    out[snake(name)] = value
   }
-  return checked({ ...out, ...kind }, true)
+  try {
+    return checked({ ...out, ...kind }, true)
+  } catch (error) {
+    throw inCamelCase(error)
+  }
+}
+
+/** A field's name in a message; names in quotes are values, as are those behind `expected`. */
+const FIELD = /(?<!['"\w.])[a-z]+(?:_[a-z0-9]+)+(?![\w'"])/g
+
+/** The error of a file's field as that of a constructor's. */
+function inCamelCase(error: unknown): unknown {
+  const { code, message, details } = error as SwiftTunersError
+  if (details?.option === undefined || !message.startsWith(details.option)) return error
+  const [told, ...expected] = message.slice(details.option.length).split('expected')
+  const text = [told.replace(FIELD, camel).replace(/the nearest is \w+$/, camel), ...expected].join('expected')
+  return new SwiftTunersError(code, camel(details.option) + text, { cause: error, details: { ...details, option: camel(details.option) } })
 }
 
 abstract class Configuration {
@@ -139,7 +158,7 @@ export abstract class PeftConfig extends Configuration {
   }
 }
 
-printed(Configuration as unknown as { prototype: Configuration; name: string }, config => configText(config, camel, defaultsOf(config)))
+printed(Configuration as { prototype: Configuration }, config => configText(config, camel, defaultsOf(config)))
 
 /** Options of a `res_adapter` or `res_group_adapter`, in snake_case as they are saved. */
 export interface ResTunerOptions {

@@ -96,4 +96,4 @@ export abstract class NativeBacked extends Optimizer {
   }
 }
 
-printed(Optimizer as unknown as { prototype: Optimizer; name: string }, optimizerText)
+printed(Optimizer as { prototype: Optimizer }, optimizerText)

@@ -203,7 +203,7 @@ export class AutoTokenizer {
   }
 }
 
-printed(AutoTokenizer as unknown as { prototype: AutoTokenizer; name: string }, t => `AutoTokenizer(${t.vocabSize} tokens, padding on the ${t.paddingSide})`)
+printed(AutoTokenizer as { prototype: AutoTokenizer }, t => `AutoTokenizer(${t.vocabSize} tokens, padding on the ${t.paddingSide})`)
 
 async function compile(template: string, directory: string): Promise<ChatTemplate> {
   const { Template } = await import('@huggingface/jinja')

@@ -3,9 +3,8 @@
 const inspect = Symbol.for('nodejs.util.inspect.custom')
 
 /** Gives a class a text: for `console.log`, `util.inspect` and `String()`. */
-export function printed<T extends object>(Class: { readonly prototype: T; readonly name: string }, text: (value: T) => string): void {
+export function printed<T extends object>(Class: { readonly prototype: T }, text: (value: T) => string): void {
   function show(this: T): string {
-    if (this === Class.prototype) return `[class ${Class.name}]`
     try {
       return text(this)
     } catch (error) {
