@@ -1,7 +1,7 @@
 /** What goes into a pass, and what comes out of it. */
 import { native, SwiftTunersError } from './errors.js'
 import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
-import { allIntegers, type NestedNumbers } from './nested.js'
+import { allIntegers, type NestedNumbers } from './numbers.js'
 import { boolean, checkArgument, invalidArgument, isObject, list, type OptionTable, shown, signal, string, where } from './options.js'
 import { Tensor } from './tensor.js'
 

@@ -1,13 +1,11 @@
 import { device, type Device, dtype, type DType } from './dtype.js'
-import { native, nativeAsync, SwiftTunersError } from './errors.js'
+import { native, nativeAsync } from './errors.js'
 import { printed } from './inspect/printed.js'
 import { tensorText } from './inspect/tensor.js'
 import { NativeTensor, NativeTensorList } from './native/binding.js'
-import { flatten, MOST_DIMENSIONS, type NestedNumbers } from './nested.js'
+import { fromNumbers, fromTyped, type NestedNumbers, type TensorData, VALUES } from './numbers.js'
 import { boolean, checkArgument, checkHandle, checkOptions, either, instance, list, type OptionTable, where } from './options.js'
-
-/** Values of a tensor, row-major. */
-export type TensorData = Float32Array | Float64Array | BigInt64Array | Uint32Array | Int32Array | Uint8Array
+import { DIMENSION, DIMENSIONS, OPEN_SHAPE, SHAPE, SIZE } from './shapes.js'
 
 /** What a tensor is made as. */
 export interface TensorOptions {
@@ -25,40 +23,6 @@ export interface ReduceOptions {
 
 const OPTIONS: OptionTable<TensorOptions> = { dtype, device }
 const REDUCE: OptionTable<ReduceOptions> = { keepDim: boolean }
-
-const DIMENSION = where('a dimension, an integer (negative ones count from the end)', v => Number.isInteger(v) && Math.abs(v as number) < 2 ** 31)
-const DIMENSIONS = either(DIMENSION, list(DIMENSION))
-const SIZE = where('a size, an integer from 0 on', v => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32)
-const isList = (value: unknown): value is unknown[] => Array.isArray(value) && value.length <= MOST_DIMENSIONS
-const SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes`, v => isList(v) && Array.from(v).every(SIZE.accepts))
-const OPEN_SHAPE = where(`a shape, a list of at most ${MOST_DIMENSIONS} sizes of which one may be -1`, v => isList(v) && Array.from(v).every(s => s === -1 || SIZE.accepts(s)))
-
-/** Numbers as a tensor of integers when all of them are, else of f32. */
-function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Device | undefined): NativeTensor {
-  const { flat, shape } = flatten(data)
-  if (dtype === 'i64') {
-    const odd = flat.findIndex(v => !Number.isSafeInteger(v))
-    if (odd >= 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `i64: ${flat[odd]} is no integer`)
-    return NativeTensor.fromI64(BigInt64Array.from(flat, BigInt), shape, dtype, device)
-  }
-  if (dtype === undefined || dtype === 'f32') return NativeTensor.fromF32(Float32Array.from(flat), shape, 'f32', device)
-  return NativeTensor.fromF64(Float64Array.from(flat), shape, dtype, device)
-}
-
-function fromTyped(data: TensorData, dims: number[], dtype: DType | undefined, device: Device | undefined): NativeTensor {
-  if (data instanceof Float32Array) return NativeTensor.fromF32(data, dims, dtype, device)
-  if (data instanceof Float64Array) return NativeTensor.fromF64(data, dims, dtype, device)
-  if (data instanceof BigInt64Array) return NativeTensor.fromI64(data, dims, dtype, device)
-  if (data instanceof Int32Array) return NativeTensor.fromI32(data, dims, dtype, device)
-  if (data instanceof Uint32Array) return NativeTensor.fromU32(data, dims, dtype, device)
-  return NativeTensor.fromU8(data, dims, dtype, device)
-}
-
-const TYPED = [Float32Array, Float64Array, BigInt64Array, Int32Array, Uint32Array, Uint8Array]
-const VALUES = where(
-  'nested arrays of numbers, or a Float32Array, Float64Array, BigInt64Array, Int32Array, Uint32Array or Uint8Array',
-  v => Array.isArray(v) || TYPED.some(T => v instanceof T),
-)
 
 /**
  * A read-only n-dimensional array that lives in Rust. Operations are differentiable: what is computed from a model's output
