@@ -116,7 +116,7 @@ test('a description that cannot be built is refused by place', async t => {
   const bad: [object, RegExp][] = [
     [nn.sequential({ a: { type: 'Transformer' } }), /module\.modules\.a.*Transformer/],
     [nn.sequential({ 'a.b': nn.relu() }), /a\.b/],
-    [nn.sequential({ a: nn.linear(0, 3) }), /module\.modules\.a\.in_features/],
+    [nn.sequential({ a: { ...nn.linear(1, 3), in_features: 0 } }), /module\.modules\.a\.in_features/],
     [nn.sequential({ a: nn.conv2d(3, 4, 3, { groups: 2 }) }), /groups/],
     [nn.sequential({ a: nn.multiheadAttention(10, 4) }), /num_heads/],
     [{ type: 'Linear', in_features: 3, out_features: 3 }, /outermost/],
@@ -126,6 +126,10 @@ test('a description that cannot be built is refused by place', async t => {
     const error = await failsWith(t, 'ERR_INVALID_CONFIG', () => AutoModel.fromModules(module as ContainerSpec))
     t.regex(error.message, text)
   }
+  for (const call of [
+    () => nn.linear(0, 3), () => nn.linear(3, '4' as never), () => nn.embedding(1.5, 3), () => nn.sequential([3 as never]), () => nn.sequential(null as never), () => nn.dropout(2),
+  ]) await failsWith(t, 'ERR_INVALID_ARGUMENT', call)
+  t.regex((await failsWith(t, 'ERR_INVALID_CONFIG', () => nn.linear(3, 4, { biass: true } as never))).message, /nn\.linear: there is no option biass; did you mean bias\?/)
   let deep: ContainerSpec = nn.sequential([nn.relu()])
   for (let i = 0; i < 200; i++) deep = nn.sequential([deep])
   await failsWith(t, 'ERR_INVALID_CONFIG', () => AutoModel.fromModules(deep))

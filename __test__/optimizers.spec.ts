@@ -168,6 +168,6 @@ test('settings out of range are refused by name', async t => {
   await failsWith(t, 'ERR_INVALID_CONFIG', () => new Muon(matrices(model), { adjustLrFn: 'nope' as 'original' }))
   await failsWith(t, 'ERR_INVALID_CONFIG', () => new AdamW([{ params: matrices(model), rank: 4 }]))
   await failsWith(t, 'ERR_INVALID_CONFIG', () => new GaLoreAdamW([{ params, rank: 4 }]))
-  await failsWith(t, 'ERR_INVALID_CONFIG', () => new GaLoreAdamW([{ params: matrices(model), rank: 4, projType: 'sideways' }]))
+  await failsWith(t, 'ERR_INVALID_CONFIG', () => new GaLoreAdamW([{ params: matrices(model), rank: 4, projType: 'sideways' as 'left' }]))
   t.truthy(lib.Optimizer)
 })

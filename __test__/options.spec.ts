@@ -15,7 +15,7 @@ const table: OptionTable<Options> = {
   maxNewTokens: integer({ min: 1 }), gradientAccumulation: integer({ min: 1 }), rate: number({ above: 0, max: 1 }), mode: oneOf('on', 'off'),
   ids: list(integer({ min: 0 })), inner: object({ warmupSteps: integer({ min: 0 }) }), deep: boolean,
 }
-const refused = (options: unknown) => async (): Promise<void> => checkOptions('call', options as Options, table, { epoch: 'epochs are said elsewhere' })
+const refused = (options: unknown) => () => checkOptions('call', options as Options, table, { epoch: 'epochs are said elsewhere' })
 
 test('values out of their range are refused by name', async t => {
   checkOptions('call', { maxNewTokens: 1, rate: 1, mode: 'off', ids: [], inner: { warmupSteps: 0 }, deep: false }, table)

@@ -13,11 +13,11 @@ const refused = async (make: () => unknown): Promise<SwiftTunersError> => {
 
 test('a misspelt field is refused with the nearest name', async t => {
   const cases: [() => unknown, RegExp][] = [
-    [() => new LoraConfig({ loraAlhpa: 4 } as object), /lora_alhpa.*lora_alpha/],
-    [() => new HRAConfig({ applyGs: true } as object), /apply_gs.*apply_GS/],
-    [() => new IA3Config({ feedForwardModules: ['down_proj'] } as object), /feedforward_modules/],
-    [() => new LoHaConfig({ rankDropOut: 0.1 } as object), /rank_dropout/],
-    [() => new VeraConfig({ projectionPrngKeys: 1 } as object), /projection_prng_key/],
+    [() => new LoraConfig({ loraAlhpa: 4 } as object), /loraAlhpa.*loraAlpha/],
+    [() => new HRAConfig({ applyGs: true } as object), /applyGs.*applyGS/],
+    [() => new IA3Config({ feedForwardModules: ['down_proj'] } as object), /feedforwardModules/],
+    [() => new LoHaConfig({ rankDropOut: 0.1 } as object), /rankDropout/],
+    [() => new VeraConfig({ projectionPrngKeys: 1 } as object), /projectionPrngKey/],
   ]
   for (const [make, message] of cases) {
     const error = await refused(make)
@@ -29,11 +29,11 @@ test('a misspelt field is refused with the nearest name', async t => {
 
 test('what PEFT refuses is refused, and what this version does not do is not ignored', async t => {
   const cases: [object, RegExp][] = [
-    [{ layersPattern: 'layers' }, /layers_to_transform/],
+    [{ layersPattern: 'layers' }, /layersToTransform/],
     [{ targetModules: '.*q_proj', layersToTransform: [0] }, /regular expression/],
     [{ taskType: 'CAUSAL' }, /CAUSAL_LM/],
-    [{ loraBias: true, initLoraWeights: 'gaussian' }, /lora_bias/],
-    [{ useDora: true, loraBias: true }, /use_dora/],
+    [{ loraBias: true, initLoraWeights: 'gaussian' }, /loraBias/],
+    [{ useDora: true, loraBias: true }, /^useDora: does not go with loraBias or useMergedLinear$/],
     [{ r: 0 }, /r: expected a number in 1\.\., found 0/],
   ]
   for (const [fields, message] of cases) t.regex((await refused(() => new LoraConfig(fields))).message, message)

@@ -169,7 +169,7 @@ test('scalings are multiplied for a while, and what trains is chosen by adapter'
   t.deepEqual(await logits(model), full)
   await t.throwsAsync(rescaleAdapterScale(model, 2, () => Promise.reject(new Error('mine'))), { message: 'mine' })
   t.deepEqual(await logits(model), full)
-  await failsWith(t, 'ERR_INVALID_CONFIG', () => rescaleAdapterScale(model, NaN, () => 0))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => rescaleAdapterScale(model, NaN, () => 0))
   await failsWith(t, 'ERR_UNSUPPORTED_TUNER', async () => rescaleAdapterScale(await prepared(new IA3Config({})), 2, () => 0))
 
   const trained = () => model.parameters().length

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import test from 'ava'
-import { AdamW, Parameter, readSafetensors, Swift, Tensor, writeSafetensors } from '../index.js'
+import { AdamW, Parameter, readSafetensors, Swift, SwiftTunersError, Tensor, writeSafetensors } from '../index.js'
 import { base, failsWith, gap, IDS, lora, numbers, temp } from './support.js'
 
 test('operations give PyTorch\'s values', t => {

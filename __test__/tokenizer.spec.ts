@@ -58,9 +58,12 @@ test('ids that come one by one give the text of all, whole characters at a time'
 test('what is no text, no id and no option is refused', async t => {
   const tokenizer = await AutoTokenizer.fromPretrained(model)
   for (const call of [
-    () => tokenizer.encode(null as never), () => tokenizer.encode(5 as never), () => tokenizer.encodeBatch('a' as never), () => tokenizer.encodeBatch(['a', undefined as never]),
     () => tokenizer.encodeBatch(['a'], { truncation: -1 }), () => tokenizer.encodeBatch(['a'], { padding_side: 'left' } as never), () => tokenizer.encode('a', { add_special_tokens: false } as never),
-    () => tokenizer.decode([-1]), () => tokenizer.decode([1.5]), () => tokenizer.decodeStream().push('a' as never), () => tokenizer.decode([1], { skip: true } as never),
-    () => tokenizer.applyChatTemplate([], { add_generation_prompt: true } as never),
+    () => tokenizer.decode([1], { skip: true } as never), () => tokenizer.applyChatTemplate([], { add_generation_prompt: true } as never),
   ]) await failsWith(t, 'ERR_INVALID_CONFIG', call)
+  for (const call of [
+    () => tokenizer.encode(null as never), () => tokenizer.encode(5 as never), () => tokenizer.encodeBatch('a' as never), () => tokenizer.encodeBatch(['a', undefined as never]),
+    () => tokenizer.decode([-1]), () => tokenizer.decode([1.5]), () => tokenizer.decodeStream().push('a' as never), () => tokenizer.tokenToId(1 as never),
+    () => tokenizer.applyChatTemplate('hello' as never), () => tokenizer.applyChatTemplate([{ role: 'user', content: [{ type: 'text' }] as never }]),
+  ]) await failsWith(t, 'ERR_INVALID_ARGUMENT', call)
 })

@@ -7,6 +7,7 @@ run('cargo', ['fmt', '--all', '--check'])
 run('cargo', cargo('clippy', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'))
 run('node', ['node_modules/oxlint/bin/oxlint', '--deny-warnings', 'index.ts', 'src', 'examples', 'bench', '__test__', 'scripts'])
 run('node', ['node_modules/typescript/bin/tsc', '--noEmit'])
+run('node', ['scripts/docs.mjs'])
 // The build before this has written it anew. Outside of a checkout there is nothing to compare with.
 const api = spawnSync('git', ['diff', '--exit-code', '--', 'src/native/binding.d.ts'], { cwd: root, stdio: ['ignore', 'inherit', 'ignore'] })
 if (api.status === 1) {

@@ -1,10 +1,20 @@
 /** Arrow: adapters that each token chooses from. */
-import { LoraConfig } from './tuners.js'
 import { SwiftTunersError } from './errors.js'
 import type { Model } from './model.js'
-import { type LoadAdapterOptions, PeftModel } from './peft-model.js'
+import { checkArgument, checkOptions, isObject, list, type OptionTable, path, where } from './options.js'
+import { LOAD_ADAPTER, type LoadAdapterOptions, PeftModel } from './peft-model.js'
+import { LoraConfig } from './tuners.js'
 
 type ArrowConfig = NonNullable<LoraConfig['arrowConfig']>
+
+/** How the adapters are loaded. */
+export interface ArrowOptions extends LoadAdapterOptions {
+  /** General adapters, of which the others' difference counts (`use_gks`). */
+  generalAdapterPaths?: string[]
+}
+
+const paths = list(path)
+const OPTIONS: OptionTable<ArrowOptions> = { ...LOAD_ADAPTER, generalAdapterPaths: paths }
 
 /**
  * Loads LoRAs as `task_0`, `task_1`, … (general ones, with `use_gks`, as `gks_0`, …) and makes `arrow_router` the active adapter, which
@@ -15,9 +25,11 @@ export async function createArrowModel(
   model: Model,
   taskSpecificAdapterPaths: string[],
   arrowConfig: ArrowConfig = {},
-  options: LoadAdapterOptions & { generalAdapterPaths?: string[] } = {},
+  options: ArrowOptions = {},
 ): Promise<PeftModel> {
-  const { generalAdapterPaths = [], ...load } = options
+  checkArgument('createArrowModel', 'taskSpecificAdapterPaths', taskSpecificAdapterPaths, paths)
+  checkArgument('createArrowModel', 'arrowConfig', arrowConfig, where('an object', isObject))
+  const { generalAdapterPaths = [], ...load } = checkOptions('createArrowModel', options, OPTIONS)
   const general = arrowConfig.use_gks ? generalAdapterPaths : []
   if (taskSpecificAdapterPaths.length === 0 || (arrowConfig.use_gks && general.length === 0)) {
     throw new SwiftTunersError('ERR_INVALID_CONFIG', 'createArrowModel: there are no adapters to route to, or no general ones for use_gks')

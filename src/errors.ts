@@ -13,24 +13,31 @@ export type ErrorCode = typeof ERROR_CODES[number]
 export interface ErrorDetails extends Record<string, unknown> {
   /** A file or folder, or the name of a tensor or an input. */
   path?: string
-  /** Shapes. */
+  /** The shape that was wanted. */
   expected?: number[]
+  /** The shape that was there. */
   actual?: number[]
   /** Of a configuration or a call. */
   option?: string
-  /** What no module matched, and the closest names that there are. */
+  /** What no module matched. */
   pattern?: string
+  /** The closest names that there are. */
   nearest?: string[]
-  /** An adapter, and those that the model has. */
+  /** An adapter. */
   name?: string
+  /** The adapters that the model has. */
   known?: string[]
+  /** A device that cannot be used. */
   device?: string
 }
 
 /** Every error thrown has a stable `code` and names the file, tensor, adapter or option at fault. */
 export class SwiftTunersError extends Error {
+  /** The class's name, in printed stacks. */
   override name = 'SwiftTunersError'
+  /** What kind of error; texts may change, codes do not. */
   readonly code: ErrorCode
+  /** What it is about, for programs. */
   readonly details?: ErrorDetails
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown; details?: ErrorDetails }) {

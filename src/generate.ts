@@ -5,6 +5,7 @@ import { checkOptions, either, instance, integer, invalid, list, number, oneOf, 
 import { RowTexts } from './row-texts.js'
 import { AutoTokenizer } from './tokenizer.js'
 
+/** How tokens are chosen, and when it ends. */
 export interface GenerateOptions {
   /** New tokens of each row. Default 64, or what the model's context has room for. */
   maxNewTokens?: number
@@ -38,9 +39,11 @@ export interface GenerateOptions {
   stopStrings?: string | string[]
   /** Makes text of ids, for `stopStrings` and for `texts` of `generateSteps()`. */
   tokenizer?: AutoTokenizer
+  /** Ends it: the iterator fails with the signal's reason. */
   signal?: AbortSignal
 }
 
+/** The same, and what is told of each step. */
 export interface GenerateStepsOptions extends GenerateOptions {
   /** Tells the log-probability of each token, and so many of the most likely ones, from 0 to 20. */
   logprobs?: number
@@ -53,7 +56,9 @@ export type FinishReason = 'eos' | 'stop' | 'length'
  * A token and the logarithm of the probability that the model gave it: its own distribution, before penalties, temperature and all else.
  */
 export interface TokenLogprob {
+  /** The token. */
   tokenId: number
+  /** From minus infinity to 0. */
   logprob: number
 }
 

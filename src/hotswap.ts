@@ -1,9 +1,10 @@
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
-import { native, SwiftTunersError } from './errors.js'
+import { native } from './errors.js'
 import { resolveModel } from './hub.js'
 import { warnOfLoads } from './loading.js'
-import { type LoadAdapterOptions, PeftModel } from './peft-model.js'
+import { checkArgument, checkOptions, instance, text } from './options.js'
+import { LOAD_ADAPTER, type LoadAdapterOptions, PeftModel } from './peft-model.js'
 
 /**
  * Puts the adapter of a directory (or hub id) in the place of one that the model has, under the name it has: PEFT's `hotswap_adapter`. The new
@@ -12,10 +13,12 @@ import { type LoadAdapterOptions, PeftModel } from './peft-model.js'
  * read and checked first: when anything fails, the model stays as it was.
  */
 export async function hotswapAdapter(model: PeftModel, modelId: string, adapterName: string, options: LoadAdapterOptions = {}): Promise<void> {
-  if (!(model instanceof PeftModel)) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'hotswapAdapter: the first argument must be a PeftModel')
-  const directory = await resolveModel(modelId, options)
-  const settings = { names: [['default', adapterName]], inferenceMode: true, strict: options.strict ?? false, seed: 0 }
+  checkArgument('hotswapAdapter', 'model', model, instance(PeftModel, 'a PeftModel'))
+  checkArgument('hotswapAdapter', 'adapterName', adapterName, text)
+  const { strict = false, signal } = checkOptions('hotswapAdapter', options, LOAD_ADAPTER)
+  const directory = await resolveModel('hotswapAdapter', modelId, options)
+  const settings = { names: [['default', adapterName]], inferenceMode: true, strict, seed: 0 }
   const before = native(() => model.native.loadReports()).length
-  await withSignal(options.signal, flag => model.native.hotswap(adapterName, directory, settings, threadId, flag))
+  await withSignal(signal, flag => model.native.hotswap(adapterName, directory, settings, threadId, flag))
   warnOfLoads(native(() => model.native.loadReports()).slice(before))
 }

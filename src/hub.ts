@@ -6,27 +6,35 @@ import { existsSync, statSync } from 'node:fs'
 import { SwiftTunersError, warn } from './errors.js'
 import { HuggingFace } from './hub/hugging-face.js'
 import { ModelScope } from './hub/model-scope.js'
-import { failed, type Hub, type HubOptions, ID, REVISION } from './hub/options.js'
+import { failed, HUB, type Hub, type HubOptions, ID, REVISION } from './hub/options.js'
 import { Unreachable } from './hub/repository.js'
+import { checkArgument, checkOptions, only, path } from './options.js'
 import { printable } from './text.js'
 
 export type { Hub, HubOptions } from './hub/options.js'
 
 const flag = (name: string) => /^(1|true|yes|on)$/i.test(process.env[name] ?? '')
 
-/** A local directory as it is; a hub id as a directory of the cache, after downloading what is missing. */
-export async function resolveModel(directoryOrId: string, options: HubOptions = {}): Promise<string> {
-  if (typeof directoryOrId !== 'string' || directoryOrId === '') {
-    throw new TypeError(`expected a directory or a hub id, found ${typeof directoryOrId}`)
-  }
+/**
+ * A local directory as it is; a hub id as a directory of the cache, after downloading what is missing. `call` is whose argument it is, and
+ * of the options those of hubs count.
+ */
+export async function resolveModel(call: string, directoryOrId: string, options: HubOptions = {}): Promise<string> {
+  checkArgument(call, 'directory or hub id', directoryOrId, path)
+  const name = printable(directoryOrId)
   if (existsSync(directoryOrId)) {
-    if (!statSync(directoryOrId).isDirectory()) throw new SwiftTunersError('ERR_IO', `${directoryOrId}: not a directory`)
+    if (!statSync(directoryOrId).isDirectory()) throw new SwiftTunersError('ERR_IO', `${name}: not a directory`, { details: { path: directoryOrId } })
     return directoryOrId
   }
   if (!ID.test(directoryOrId) || directoryOrId.includes('..')) {
-    throw new SwiftTunersError('ERR_IO', `${printable(directoryOrId)}: no such directory`)
+    throw new SwiftTunersError('ERR_IO', `${name}: no such directory`, { details: { path: directoryOrId } })
   }
-  return snapshotDownload(directoryOrId, options)
+  try {
+    return await snapshotDownload(directoryOrId, only(options, HUB))
+  } catch (error) {
+    if (!(error instanceof SwiftTunersError) || error.code !== 'ERR_HUB') throw error
+    throw failed(`${name}: there is no such local folder (in ${process.cwd()}), and as a hub id: ${error.message}`, error.cause ?? error)
+  }
 }
 
 /**
@@ -36,6 +44,8 @@ export async function resolveModel(directoryOrId: string, options: HubOptions = 
  * cannot be reached, what an earlier download left is used with a warning. Fails with ERR_HUB, naming repository and file.
  */
 export async function snapshotDownload(id: string, options: HubOptions = {}): Promise<string> {
+  checkArgument('snapshotDownload', 'id', id, path)
+  options = checkOptions('snapshotDownload', options, HUB)
   if (!ID.test(id) || id.includes('..')) throw failed(`${printable(id)}: no hub id`)
   const { revision } = options
   if (revision !== undefined && (!REVISION.test(revision) || revision.includes('..'))) {
@@ -43,7 +53,6 @@ export async function snapshotDownload(id: string, options: HubOptions = {}): Pr
   }
   options.signal?.throwIfAborted()
   const name = options.hub ?? (flag('USE_HF') ? 'huggingface' : 'modelscope')
-  if (name !== 'huggingface' && name !== 'modelscope') throw failed(`hub: expected modelscope or huggingface, found ${JSON.stringify(name)}`)
   const hub = name === 'huggingface' ? new HuggingFace(id, options) : new ModelScope(id, options)
   const offline = options.localFilesOnly ?? (name === 'huggingface' && flag('HF_HUB_OFFLINE'))
   if (!offline) {
@@ -51,7 +60,7 @@ export async function snapshotDownload(id: string, options: HubOptions = {}): Pr
       return await hub.download()
     } catch (error) {
       if (options.signal?.aborted) throw options.signal.reason
-      if (!(error instanceof Unreachable)) throw error
+      if (!(error instanceof Unreachable)) throw ofFiles(id, error)
       const folder = await cached(id, name, options)
       if (!folder) throw failed(error.message, error.cause)
       warn(`${error.message}; using what is in ${folder}`)
@@ -73,4 +82,10 @@ async function cached(id: string, chosen: Hub, options: HubOptions): Promise<str
     if (folder) return folder
   }
   return undefined
+}
+
+/** What the system says of the cache's files, with a code. */
+function ofFiles(id: string, error: unknown): unknown {
+  const { syscall, message } = error as NodeJS.ErrnoException
+  return error instanceof SwiftTunersError || syscall === undefined ? error : new SwiftTunersError('ERR_IO', `${id}: ${message}`, { cause: error })
 }

@@ -1,24 +1,33 @@
 /** What goes into a pass, and what comes out of it. */
 import { native, SwiftTunersError } from './errors.js'
 import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
-import { type NestedNumbers, Tensor } from './tensor.js'
+import { allIntegers, type NestedNumbers } from './numbers.js'
+import { boolean, checkArgument, invalidArgument, isObject, list, type OptionTable, shown, signal, string, where } from './options.js'
+import { Tensor } from './tensor.js'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
 export interface ModelInputs {
+  /** Token ids, `[batch, seq]`. */
   inputIds?: NestedNumbers | Tensor
+  /** What the embedding would give, `[batch, seq, hidden]`, in place of `inputIds`. */
   inputsEmbeds?: Tensor
   /** 1 keeps a position, 0 masks it. */
   attentionMask?: NestedNumbers | Tensor
+  /** Which of two texts each token is of (BERT). */
   tokenTypeIds?: NestedNumbers | Tensor
+  /** The position of each token. Default: counted from 0. */
   positionIds?: NestedNumbers | Tensor
+  /** Images, `[batch, channels, height, width]`. */
   pixelValues?: Tensor
   /** Encoder-decoder models; made from `labels` when absent. */
   decoderInputIds?: NestedNumbers | Tensor
+  /** 1 keeps a position of the decoder, 0 masks it. */
   decoderAttentionMask?: NestedNumbers | Tensor
   /** Diffusion models: a noisy latent, `[batch, channels, height, width]`. */
   sample?: Tensor
   /** One step for all rows, or one per row. */
   timestep?: number | number[] | Tensor
+  /** What a text encoder gave, for attention over it. */
   encoderHiddenStates?: Tensor
   /** What a model made of `nn` modules takes in. */
   input?: NestedNumbers | Tensor
@@ -43,20 +52,25 @@ export interface ModelInputs {
   adapterNames?: string[]
 }
 
+/** What of a pass is wanted. */
 export interface PassOptions {
   /** Default true: what a backward pass needs is kept. */
   grad?: boolean
-  /** Default true. */
+  /** Whether the output has logits, which a loss alone needs not. Default true. */
   logits?: boolean
 }
 
+/** What comes out of a pass; which fields there are depends on architecture and inputs. */
 export interface ModelOutput {
+  /** A score for each token of the vocabulary, or for each class. */
   logits?: Tensor
   /** Answers to questions: how likely each token is the first of the answer, `[batch, seq]`. */
   startLogits?: Tensor
   /** How likely it is the last. */
   endLogits?: Tensor
+  /** What the last layer gave, `[batch, seq, hidden]`. */
   lastHiddenState?: Tensor
+  /** Diffusion models: the predicted noise, as large as the input's `sample`. */
   sample?: Tensor
   /** Scalar; `loss.backward()` adds to the model's gradients. */
   loss?: Tensor
@@ -67,12 +81,21 @@ export interface ModelOutput {
   adapterLoss?: Tensor
 }
 
+/** With an `AbortSignal`, where a pass runs beside the event loop. */
+export interface ForwardOptions extends PassOptions {
+  /** Ends the pass. */
+  signal?: AbortSignal
+}
+
+export const PASS: OptionTable<PassOptions> = { grad: boolean, logits: boolean }
+export const FORWARD: OptionTable<ForwardOptions> = { ...PASS, signal }
+
 /** Fields that hold integers when given as arrays. */
 const INTEGERS = new Set(integerInputs())
 
 /** @internal */
 export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): NativeInputs {
-  if (inputs === null || typeof inputs !== 'object') throw new TypeError('model inputs must be an object')
+  checkArgument('model inputs', 'inputs', inputs, where('an object of inputs by name', isObject))
   return native(() => {
     const out = new NativeInputs()
     for (const [name, value] of Object.entries(inputs)) {
@@ -86,26 +109,22 @@ export function nativeInputs(inputs: ModelInputs, options: PassOptions = {}): Na
 }
 
 function rowNames(value: unknown): string[] {
-  if (Array.isArray(value) && value.every(name => typeof name === 'string')) return value
-  throw new TypeError('adapterNames: expected one adapter name per row')
+  if (list(string).accepts(value)) return value as string[]
+  throw invalidArgument('adapterNames', `adapterNames: expected one adapter name per row, found ${shown(value)}`)
 }
 
 function inputTensor(name: string, value: unknown): NativeTensor {
   if (value instanceof Tensor) return value.native
   if (name === 'timestep' && typeof value === 'number') return Tensor.from([value]).native
-  if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
-  if (!Array.isArray(value)) throw new TypeError(`${name}: expected arrays of numbers or a Tensor, found ${typeof value}`)
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalidArgument(name, `${name}: expected arrays of numbers or a Tensor, found ${shown(value)}`)
   const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
   try {
+    if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
     return Tensor.from(value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
   } catch (error) {
     if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`, { details: error.details })
     throw error
   }
-}
-
-function allIntegers(value: unknown): boolean {
-  return Array.isArray(value) ? value.every(allIntegers) : Number.isSafeInteger(value)
 }
 
 const maybe = (t: NativeTensor | null | undefined) => (t ? new Tensor(t) : undefined)

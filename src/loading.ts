@@ -7,8 +7,8 @@ import type { NativeFromPretrainedOptions, NativeLoadReport, NativeModel } from 
 import { printable } from './text.js'
 
 /** @internal Loads adapters of a directory or hub id, and warns of tensors that are missing, unexpected or odd. */
-export async function loadAdapters(model: NativeModel, modelId: string, settings: NativeFromPretrainedOptions, options: HubOptions): Promise<void> {
-  const directory = await resolveModel(modelId, options)
+export async function loadAdapters(call: string, model: NativeModel, modelId: string, settings: NativeFromPretrainedOptions, options: HubOptions): Promise<void> {
+  const directory = await resolveModel(call, modelId, options)
   const before = native(() => model.loadReports()).length
   await withSignal(options.signal, flag => model.fromPretrained(directory, settings, threadId, flag))
   warnOfLoads(native(() => model.loadReports()).slice(before))

@@ -8,72 +8,187 @@
  * }))
  * ```
  */
+import { boolean, checkArgument, checkOptions, either, integer, isObject, list, number, oneOf, type OptionTable, record, where } from './options.js'
 
 /** One module of a description; `config.json` holds it as it is. */
 export interface ModuleSpec {
+  /** `torch.nn`'s name of its class. */
   readonly type: string
+  /** What the class has, in snake_case. */
   readonly [field: string]: unknown
 }
+
+/** A module of modules. */
 export interface ContainerSpec extends ModuleSpec {
+  /** What it holds, in order. */
   readonly modules: Readonly<Record<string, ModuleSpec>>
 }
 
-type Named = Record<string, ModuleSpec> | ModuleSpec[]
+/** Modules by name, or numbered. */
+export type NamedModules = Record<string, ModuleSpec> | ModuleSpec[]
+
+/** A bias beside the weight, or none. */
+export interface BiasOptions {
+  /** Default true. */
+  bias?: boolean
+}
+
+/** How a convolution moves. */
+export interface ConvOptions extends BiasOptions {
+  /** Default 1. */
+  stride?: number
+  /** Zeros at each edge. Default 0. */
+  padding?: number
+  /** Default 1. */
+  dilation?: number
+  /** Parts of the channels that do not see each other. Default 1. */
+  groups?: number
+}
+
+/** Self-attention's. */
+export interface AttentionOptions extends BiasOptions {
+  /** Whether a position sees only those before it. Default false. */
+  causal?: boolean
+}
+
+/** A norm's. */
+export interface NormOptions {
+  /** Added to the variance. Default 1e-5, or 1e-6 (RMSNorm). */
+  eps?: number
+}
+
+/** GELU's. */
+export interface GeluOptions {
+  /** 'none' (default) is the exact form. */
+  approximate?: 'none' | 'tanh'
+}
+
+const count = integer({ min: 1, max: 2 ** 31 - 1 })
+const BIAS: OptionTable<BiasOptions> = { bias: boolean }
+const CONV: OptionTable<ConvOptions> = { stride: count, padding: integer({ min: 0, max: 2 ** 31 - 1 }), dilation: count, groups: count, bias: boolean }
+const ATTENTION: OptionTable<AttentionOptions> = { causal: boolean, bias: boolean }
+const NORM: OptionTable<NormOptions> = { eps: number({ min: 0 }) }
+const GELU: OptionTable<GeluOptions> = { approximate: oneOf('none', 'tanh') }
+
+const spec = where('a module, as nn makes them', v => isObject(v) && typeof (v as ModuleSpec).type === 'string')
+const several = list(spec)
+const named = { ...either(several, record(spec)), expected: 'modules, as nn makes them: an object or a list of them' }
+const dimension = integer({ min: -16, max: 16 })
+
+/** Sizes that must be positive integers, by their names. */
+function sizes(call: string, of: Record<string, number>): void {
+  for (const [name, value] of Object.entries(of)) checkArgument(call, name, value, count)
+}
 
 /** A list numbers its modules, as PyTorch does. */
-function container(type: string, modules: Named): ContainerSpec {
+function container(call: string, type: string, modules: NamedModules): ContainerSpec {
+  checkArgument(call, 'modules', modules, named)
   return { type, modules: Array.isArray(modules) ? Object.fromEntries(modules.map((m, i) => [String(i), m])) : { ...modules } }
 }
 
+function conv(call: 'nn.conv1d' | 'nn.conv2d', type: string, inChannels: number, outChannels: number, kernelSize: number, options: ConvOptions): ModuleSpec {
+  sizes(call, { inChannels, outChannels, kernelSize })
+  const { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true } = checkOptions(call, options, CONV)
+  return { type, in_channels: inChannels, out_channels: outChannels, kernel_size: kernelSize, stride, padding, dilation, groups, bias }
+}
+
+function norm(call: string, options: NormOptions, eps: number): number {
+  return checkOptions(call, options, NORM).eps ?? eps
+}
+
+/** `torch.nn`'s modules as descriptions. */
 export const nn = {
   /** Each module is given what the one before it gave. */
-  sequential: (modules: Named) => container('Sequential', modules),
+  sequential: (modules: NamedModules): ContainerSpec => container('nn.sequential', 'Sequential', modules),
   /** Numbered modules that run in turn. */
-  moduleList: (modules: ModuleSpec[]) => container('ModuleList', modules),
+  moduleList: (modules: ModuleSpec[]): ContainerSpec => {
+    checkArgument('nn.moduleList', 'modules', modules, several)
+    return container('nn.moduleList', 'ModuleList', modules)
+  },
   /** `x + f(x)`, where `f` runs the modules in turn. */
-  residual: (modules: Named) => container('Residual', modules),
+  residual: (modules: NamedModules): ContainerSpec => container('nn.residual', 'Residual', modules),
 
-  linear: (inFeatures: number, outFeatures: number, options: { bias?: boolean } = {}): ModuleSpec =>
-    ({ type: 'Linear', in_features: inFeatures, out_features: outFeatures, bias: options.bias ?? true }),
+  /** `[.., in]` → `[.., out]`: `x Wᵀ + b` */
+  linear: (inFeatures: number, outFeatures: number, options: BiasOptions = {}): ModuleSpec => {
+    sizes('nn.linear', { inFeatures, outFeatures })
+    const { bias = true } = checkOptions('nn.linear', options, BIAS)
+    return { type: 'Linear', in_features: inFeatures, out_features: outFeatures, bias }
+  },
   /** A linear layer whose weight lies `[in, out]`, with a bias: transformers' `Conv1D`, of which GPT-2 is made. */
-  transposedLinear: (inFeatures: number, outFeatures: number): ModuleSpec => ({ type: 'Conv1D', in_features: inFeatures, out_features: outFeatures }),
+  transposedLinear: (inFeatures: number, outFeatures: number): ModuleSpec => {
+    sizes('nn.transposedLinear', { inFeatures, outFeatures })
+    return { type: 'Conv1D', in_features: inFeatures, out_features: outFeatures }
+  },
   /** Takes `inputIds`. */
-  embedding: (numEmbeddings: number, embeddingDim: number): ModuleSpec =>
-    ({ type: 'Embedding', num_embeddings: numEmbeddings, embedding_dim: embeddingDim }),
+  embedding: (numEmbeddings: number, embeddingDim: number): ModuleSpec => {
+    sizes('nn.embedding', { numEmbeddings, embeddingDim })
+    return { type: 'Embedding', num_embeddings: numEmbeddings, embedding_dim: embeddingDim }
+  },
   /** `[batch, in, length]` → `[batch, out, positions]` */
-  conv1d: (inChannels: number, outChannels: number, kernelSize: number, options: { stride?: number; padding?: number; dilation?: number; groups?: number; bias?: boolean } = {}): ModuleSpec =>
-    ({ ...nn.conv2d(inChannels, outChannels, kernelSize, options), type: 'Conv1d' }),
+  conv1d: (inChannels: number, outChannels: number, kernelSize: number, options: ConvOptions = {}): ModuleSpec =>
+    conv('nn.conv1d', 'Conv1d', inChannels, outChannels, kernelSize, options),
   /** `[batch, in, height, width]` → `[batch, out, rows, cols]` */
-  conv2d: (inChannels: number, outChannels: number, kernelSize: number, options: { stride?: number; padding?: number; dilation?: number; groups?: number; bias?: boolean } = {}): ModuleSpec =>
-    ({
-      type: 'Conv2d', in_channels: inChannels, out_channels: outChannels, kernel_size: kernelSize, stride: options.stride ?? 1,
-      padding: options.padding ?? 0, dilation: options.dilation ?? 1, groups: options.groups ?? 1, bias: options.bias ?? true,
-    }),
+  conv2d: (inChannels: number, outChannels: number, kernelSize: number, options: ConvOptions = {}): ModuleSpec =>
+    conv('nn.conv2d', 'Conv2d', inChannels, outChannels, kernelSize, options),
   /** Self-attention over `[batch, seq, embedDim]`, with `q_proj`, `k_proj`, `v_proj` and `out_proj`. */
-  multiheadAttention: (embedDim: number, numHeads: number, options: { causal?: boolean; bias?: boolean } = {}): ModuleSpec =>
-    ({ type: 'MultiheadAttention', embed_dim: embedDim, num_heads: numHeads, causal: options.causal ?? false, bias: options.bias ?? true }),
+  multiheadAttention: (embedDim: number, numHeads: number, options: AttentionOptions = {}): ModuleSpec => {
+    sizes('nn.multiheadAttention', { embedDim, numHeads })
+    const { causal = false, bias = true } = checkOptions('nn.multiheadAttention', options, ATTENTION)
+    return { type: 'MultiheadAttention', embed_dim: embedDim, num_heads: numHeads, causal, bias }
+  },
 
-  layerNorm: (normalizedShape: number, options: { eps?: number } = {}): ModuleSpec =>
-    ({ type: 'LayerNorm', normalized_shape: normalizedShape, eps: options.eps ?? 1e-5 }),
-  rmsNorm: (normalizedShape: number, options: { eps?: number } = {}): ModuleSpec =>
-    ({ type: 'RMSNorm', normalized_shape: normalizedShape, eps: options.eps ?? 1e-6 }),
-  groupNorm: (numGroups: number, numChannels: number, options: { eps?: number } = {}): ModuleSpec =>
-    ({ type: 'GroupNorm', num_groups: numGroups, num_channels: numChannels, eps: options.eps ?? 1e-5 }),
+  /** Over the last dimension: mean 0 and variance 1, then a weight and a bias. */
+  layerNorm: (normalizedShape: number, options: NormOptions = {}): ModuleSpec => {
+    sizes('nn.layerNorm', { normalizedShape })
+    return { type: 'LayerNorm', normalized_shape: normalizedShape, eps: norm('nn.layerNorm', options, 1e-5) }
+  },
+  /** Over the last dimension: root mean square 1, then a weight. */
+  rmsNorm: (normalizedShape: number, options: NormOptions = {}): ModuleSpec => {
+    sizes('nn.rmsNorm', { normalizedShape })
+    return { type: 'RMSNorm', normalized_shape: normalizedShape, eps: norm('nn.rmsNorm', options, 1e-6) }
+  },
+  /** Over each group of the channels of `[batch, channels, ..]`. */
+  groupNorm: (numGroups: number, numChannels: number, options: NormOptions = {}): ModuleSpec => {
+    sizes('nn.groupNorm', { numGroups, numChannels })
+    return { type: 'GroupNorm', num_groups: numGroups, num_channels: numChannels, eps: norm('nn.groupNorm', options, 1e-5) }
+  },
 
+  /** `max(x, 0)` */
   relu: (): ModuleSpec => ({ type: 'ReLU' }),
-  gelu: (options: { approximate?: 'none' | 'tanh' } = {}): ModuleSpec => ({ type: 'GELU', approximate: options.approximate ?? 'none' }),
+  /** `x · Φ(x)` */
+  gelu: (options: GeluOptions = {}): ModuleSpec => {
+    const { approximate = 'none' } = checkOptions('nn.gelu', options, GELU)
+    return { type: 'GELU', approximate }
+  },
+  /** `x · sigmoid(x)` */
   silu: (): ModuleSpec => ({ type: 'SiLU' }),
+  /** The hyperbolic tangent. */
   tanh: (): ModuleSpec => ({ type: 'Tanh' }),
+  /** `1 / (1 + e⁻ˣ)` */
   sigmoid: (): ModuleSpec => ({ type: 'Sigmoid' }),
+  /** Gives what it is given. */
   identity: (): ModuleSpec => ({ type: 'Identity' }),
-  dropout: (p = 0.5): ModuleSpec => ({ type: 'Dropout', p }),
+  /** Drops so many values in training, from 0 to 1. */
+  dropout: (p = 0.5): ModuleSpec => {
+    checkArgument('nn.dropout', 'p', p, number({ min: 0, max: 1 }))
+    return { type: 'Dropout', p }
+  },
 
   /** Joins all dimensions from `startDim` on. */
-  flatten: (startDim = 1): ModuleSpec => ({ type: 'Flatten', start_dim: startDim }),
+  flatten: (startDim = 1): ModuleSpec => {
+    checkArgument('nn.flatten', 'startDim', startDim, dimension)
+    return { type: 'Flatten', start_dim: startDim }
+  },
   /** The mean over one dimension, such as a sequence's. */
-  meanPool: (dim = 1): ModuleSpec => ({ type: 'MeanPool', dim }),
+  meanPool: (dim = 1): ModuleSpec => {
+    checkArgument('nn.meanPool', 'dim', dim, dimension)
+    return { type: 'MeanPool', dim }
+  },
   /** `[batch, channels, height, width]` → `[batch, channels, 1, 1]` */
   globalAveragePool: (): ModuleSpec => ({ type: 'AdaptiveAvgPool2d', output_size: 1 }),
   /** Nearest neighbour. */
-  upsample: (scaleFactor = 2): ModuleSpec => ({ type: 'Upsample', scale_factor: scaleFactor }),
+  upsample: (scaleFactor = 2): ModuleSpec => {
+    sizes('nn.upsample', { scaleFactor })
+    return { type: 'Upsample', scale_factor: scaleFactor }
+  },
 }

@@ -1,6 +1,10 @@
 import { native } from './errors.js'
+import { printed } from './inspect/printed.js'
 import { NativeParameter } from './native/binding.js'
+import { checkArgument, either, instance, string } from './options.js'
 import { Tensor } from './tensor.js'
+
+const VALUE = { ...either(instance(Tensor, ''), instance(NativeParameter, '')), expected: 'a Tensor' }
 
 /**
  * A trainable parameter, by reference: a model's (`model.parameters()`), or one of your own for a head or a loss that is
@@ -12,7 +16,9 @@ import { Tensor } from './tensor.js'
  * ```
  */
 export class Parameter {
+  /** What it is called in its model, or here. */
   readonly name: string
+  /** Sizes of its dimensions. */
   readonly shape: number[]
   /** @internal */
   readonly native: NativeParameter
@@ -22,6 +28,8 @@ export class Parameter {
   /** @internal */
   constructor(name: string, value: NativeParameter)
   constructor(name: string, value: Tensor | NativeParameter) {
+    checkArgument('Parameter', 'name', name, string)
+    checkArgument('Parameter', 'value', value, VALUE)
     this.name = name
     this.native = value instanceof Tensor ? native(() => new NativeParameter(name, value.native)) : value
     this.shape = native(() => this.native.shape)
@@ -38,7 +46,15 @@ export class Parameter {
     return grad ? new Tensor(grad) : null
   }
 
+  /** Drops the accumulated gradient. */
   zeroGrad(): void {
-    this.native.zeroGrad()
+    native(() => this.native.zeroGrad())
+  }
+
+  /** What it is, for `JSON.stringify`. */
+  toJSON(): { name: string; shape: number[] } {
+    return { name: this.name, shape: this.shape }
   }
 }
+
+printed(Parameter, p => `Parameter ${p.name}: ${p.value}`)

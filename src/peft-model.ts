@@ -3,20 +3,65 @@ import { withSignal } from './abort.js'
 import { PeftConfig } from './configs.js'
 import { native, nativeAsync, warn } from './errors.js'
 import type { HubOptions } from './hub.js'
+import { HUB } from './hub/options.js'
 import { loadAdapters } from './loading.js'
 import { Model, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
+import { boolean, checkArgument, checkOptions, instance, list, type OptionTable, path, seed, string, text } from './options.js'
 import { promptTexts } from './prompt-texts.js'
-import { type SaveOptions, shardBytes } from './saving.js'
+import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
 import { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './status.js'
-import { listed, TunedModel } from './swift-model.js'
+import { listed, MERGE, type MergeOptions, TunedModel } from './swift-model.js'
 
+/** How an adapter is loaded. */
 export interface LoadAdapterOptions extends HubOptions {
   /** Default false: the adapter is loaded frozen. */
   isTrainable?: boolean
   /** Missing or surplus tensors become an error (ERR_CHECKPOINT_MISMATCH) and not a warning. */
   strict?: boolean
 }
+
+/** The same for the first one. */
+export interface PeftLoadOptions extends LoadAdapterOptions {
+  /** Default 'default'. */
+  adapterName?: string
+}
+
+/** How an adapter is attached. */
+export interface AddAdapterOptions {
+  /** Of its first values: those that Python has after `torch.manual_seed(seed)`. Default 0. */
+  seed?: number
+}
+
+/** How adapters become the active ones. */
+export interface SetAdapterOptions {
+  /** They do not train. Default false. */
+  inferenceMode?: boolean
+}
+
+/** What is merged for good. */
+export interface PeftMergeOptions extends MergeOptions {
+  /** Refuses when a merged weight is no number, and leaves everything as it was. Default false. */
+  safeMerge?: boolean
+}
+
+/** What is saved, and how. */
+export interface PeftSaveOptions extends SaveOptions {
+  /** Default: all. */
+  selectedAdapters?: string[]
+  /** An adapter as it was before training (PiSSA, OLoRA, …): what is saved is the difference, which fits the untouched base. */
+  pathInitialModelForWeightConversion?: string
+}
+
+export const LOAD_ADAPTER: OptionTable<LoadAdapterOptions> = { ...HUB, isTrainable: boolean, strict: boolean }
+export const PEFT_LOAD: OptionTable<PeftLoadOptions> = { ...LOAD_ADAPTER, adapterName: text }
+const ADD: OptionTable<AddAdapterOptions> = { seed }
+const SET: OptionTable<SetAdapterOptions> = { inferenceMode: boolean }
+const UNLOAD: OptionTable<PeftMergeOptions> = { ...MERGE, safeMerge: boolean }
+const SAVE_PEFT: OptionTable<PeftSaveOptions> = { ...SAVE, selectedAdapters: list(string), pathInitialModelForWeightConversion: path }
+
+const LOAD_HINTS = { inferenceMode: 'isTrainable: true loads an adapter that trains' }
+const CONFIG = instance(PeftConfig, 'a PeftConfig, such as a LoraConfig')
 
 /** A model with PEFT adapters: PEFT's names, PEFT's directory layout. */
 export class PeftModel extends TunedModel {
@@ -25,38 +70,53 @@ export class PeftModel extends TunedModel {
     return 'base_model.model.'
   }
 
+  /** Configurations by adapter name. */
   get peftConfig(): ReadonlyMap<string, PeftConfig> {
     return new Map(native(() => this.native.adapters()).map(a => [a.name, PeftConfig.fromJSON(JSON.parse(a.config))]))
   }
 
   /** Loads an adapter of a directory (or hub id), called `default` unless named. What did not fit is in `loadReports`, with a warning. */
-  static async fromPretrained(model: Model, modelId: string, options: LoadAdapterOptions & { adapterName?: string } = {}): Promise<PeftModel> {
-    await loadAdapters(model.native, modelId, settings(options.adapterName ?? 'default', options), options)
+  static async fromPretrained(model: Model, modelId: string, options: PeftLoadOptions = {}): Promise<PeftModel> {
+    checkArgument('PeftModel.fromPretrained', 'model', model, instance(Model, 'a Model'))
+    const { adapterName = 'default', ...load } = checkOptions('PeftModel.fromPretrained', options, PEFT_LOAD, LOAD_HINTS)
+    await loadAdapters('PeftModel.fromPretrained', model.native, modelId, settings(adapterName, load), load)
     return native(() => wrapPeft(model.native.alias()))
   }
 
   /** Attaches another adapter; the active ones stay as they are. */
-  async addAdapter(adapterName: string, config: PeftConfig, options: { seed?: number } = {}): Promise<void> {
-    const settings = { extraStateKeys: [], inferenceMode: false, seed: options.seed ?? 0, texts: await promptTexts([config]) }
+  async addAdapter(adapterName: string, config: PeftConfig, options: AddAdapterOptions = {}): Promise<void> {
+    checkArgument('addAdapter', 'adapterName', adapterName, text)
+    checkArgument('addAdapter', 'config', config, CONFIG)
+    const { seed = 0 } = checkOptions('addAdapter', options, ADD)
+    const settings = { extraStateKeys: [], inferenceMode: false, seed, texts: await promptTexts([config]) }
     await nativeAsync(() => this.native.prepare([adapterName], [JSON.stringify(config)], settings, threadId, new NativeCancelFlag()))
   }
 
+  /** Loads another adapter of a directory (or hub id); the active ones stay as they are. */
   async loadAdapter(modelId: string, adapterName: string, options: LoadAdapterOptions = {}): Promise<void> {
-    await loadAdapters(this.native, modelId, settings(adapterName, options), options)
+    checkArgument('loadAdapter', 'adapterName', adapterName, text)
+    const load = checkOptions('loadAdapter', options, LOAD_ADAPTER, LOAD_HINTS)
+    await loadAdapters('loadAdapter', this.native, modelId, settings(adapterName, load), load)
   }
 
   /** Calls an adapter by another name, in memory and in files that are written from now on. The model must not be in use. */
   renameAdapter(adapterName: string, newName: string): void {
-    native(() => this.native.renameAdapter(String(adapterName), String(newName)))
+    checkArgument('renameAdapter', 'adapterName', adapterName, string)
+    checkArgument('renameAdapter', 'newName', newName, text)
+    native(() => this.native.renameAdapter(adapterName, newName))
   }
 
+  /** Takes an adapter away, with its weights. */
   deleteAdapter(adapterName: string): void {
+    checkArgument('deleteAdapter', 'adapterName', adapterName, string)
     native(() => this.native.deleteAdapter(adapterName))
   }
 
   /** Makes these adapters active and trainable, the others neither; with `inferenceMode` these do not train either. */
-  setAdapter(adapterNames: string | string[], options: { inferenceMode?: boolean } = {}): void {
-    native(() => this.native.setAdapter(listed(adapterNames), options.inferenceMode ?? false, threadId))
+  setAdapter(adapterNames: string | string[], options: SetAdapterOptions = {}): void {
+    const names = listed('setAdapter', adapterNames)
+    const { inferenceMode = false } = checkOptions('setAdapter', options, SET)
+    native(() => this.native.setAdapter(names, inferenceMode, threadId))
   }
 
   /**
@@ -64,21 +124,25 @@ export class PeftModel extends TunedModel {
    * `set_requires_grad`, and `Model.setRequiresGrad`.
    */
   override setRequiresGrad(names: string | string[], on: boolean): void {
-    const adapters = listed(names), known = this.peftConfig
-    if (!Array.isArray(names) && !known.has(names)) super.setRequiresGrad(names, on)
+    const adapters = listed('setRequiresGrad', names)
+    checkArgument('setRequiresGrad', 'on', on, boolean)
+    if (!Array.isArray(names) && !this.peftConfig.has(names)) super.setRequiresGrad(names, on)
     else native(() => this.native.setAdaptersRequireGrad(adapters, on))
   }
 
   /** `Swift.merge`, under PEFT's name: the active (or named) adapters go into the weights, and `unmergeAdapter` restores every bit. */
-  async mergeAdapter(options: { adapterNames?: string[] } = {}): Promise<void> {
-    await nativeAsync(() => this.native.merge(options.adapterNames, threadId))
+  async mergeAdapter(options: MergeOptions = {}): Promise<void> {
+    const { adapterNames } = checkOptions('mergeAdapter', options, MERGE)
+    await nativeAsync(() => this.native.merge(adapterNames, threadId))
   }
+  /** Takes merged adapters out of the weights again, bit for bit. */
   async unmergeAdapter(): Promise<void> {
     await nativeAsync(() => this.native.unmerge())
   }
 
   /** In Python, SWIFT's call on a PeftModel only warns. */
   setActiveAdapters(adapterNames: string | string[]): void {
+    listed('setActiveAdapters', adapterNames)
     warn(`setActiveAdapters does nothing on a PeftModel; call setAdapter(${JSON.stringify(adapterNames)})`)
   }
   /** SWIFT maps this to `setAdapter`. */
@@ -87,6 +151,7 @@ export class PeftModel extends TunedModel {
   }
   /** In Python, SWIFT's call on a PeftModel only warns. */
   deactivateAdapter(adapterName: string): void {
+    checkArgument('deactivateAdapter', 'adapterName', adapterName, string)
     warn(`deactivateAdapter(${JSON.stringify(adapterName)}) does nothing on a PeftModel; call setAdapter with the others`)
   }
 
@@ -96,8 +161,9 @@ export class PeftModel extends TunedModel {
   }
 
   /** Merges the active (or named) adapters into the weights and gives the plain model back. */
-  async mergeAndUnload(options: { adapterNames?: string[]; safeMerge?: boolean } = {}): Promise<Model> {
-    await nativeAsync(() => this.native.mergeAndUnloadPeft(options.adapterNames, options.safeMerge ?? false, threadId))
+  async mergeAndUnload(options: PeftMergeOptions = {}): Promise<Model> {
+    const { adapterNames, safeMerge = false } = checkOptions('mergeAndUnload', options, UNLOAD)
+    await nativeAsync(() => this.native.mergeAndUnloadPeft(adapterNames, safeMerge, threadId))
     return this.baseModel
   }
 
@@ -138,9 +204,11 @@ export class PeftModel extends TunedModel {
   }
 
   /** Writes `default` into the folder itself and any other adapter into a folder of its name. */
-  override async savePretrained(saveDirectory: string, options: SaveOptions & { selectedAdapters?: string[]; pathInitialModelForWeightConversion?: string } = {}): Promise<void> {
-    const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), options.selectedAdapters, true, options.pathInitialModelForWeightConversion, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
+  override async savePretrained(saveDirectory: string, options: PeftSaveOptions = {}): Promise<void> {
+    checkArgument('savePretrained', 'saveDirectory', saveDirectory, path)
+    const { selectedAdapters, pathInitialModelForWeightConversion: initial, safeSerialization = true, maxShardSize, signal } = checkOptions('savePretrained', options, SAVE_PEFT, SAVE_HINTS)
+    const unknown = await withSignal(signal, flag =>
+      this.native.savePretrained(saveDirectory, selectedAdapters, true, initial, safeSerialization, shardBytes(maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }
@@ -149,12 +217,18 @@ function settings(name: string, options: LoadAdapterOptions): NativeFromPretrain
   return { names: [['default', name]], inferenceMode: !options.isTrainable, strict: options.strict ?? false, seed: 0 }
 }
 
-/** PEFT's classes by `task_type`; they differ in name only, since the architecture decides what a model computes. */
+// PEFT's classes by `task_type`; they differ in name only, since the architecture decides what a model computes.
+/** For `task_type` CAUSAL_LM. */
 export class PeftModelForCausalLM extends PeftModel {}
+/** For `task_type` SEQ_2_SEQ_LM. */
 export class PeftModelForSeq2SeqLM extends PeftModel {}
+/** For `task_type` SEQ_CLS. */
 export class PeftModelForSequenceClassification extends PeftModel {}
+/** For `task_type` TOKEN_CLS. */
 export class PeftModelForTokenClassification extends PeftModel {}
+/** For `task_type` QUESTION_ANS. */
 export class PeftModelForQuestionAnswering extends PeftModel {}
+/** For `task_type` FEATURE_EXTRACTION. */
 export class PeftModelForFeatureExtraction extends PeftModel {}
 
 const byTask: Record<string, typeof PeftModel> = {

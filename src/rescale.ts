@@ -1,4 +1,5 @@
-import { nativeAsync, SwiftTunersError } from './errors.js'
+import { nativeAsync } from './errors.js'
+import { callable, checkArgument, instance, number } from './options.js'
 import { TunedModel } from './swift-model.js'
 
 /**
@@ -6,7 +7,9 @@ import { TunedModel } from './swift-model.js'
  * (PEFT's `rescale_adapter_scale`; Wortsman et al. 2022, arXiv 2109.01903). Other calls on the model see the multiplied scalings as well.
  */
 export async function rescaleAdapterScale<T>(model: TunedModel, multiplier: number, body: () => Promise<T> | T): Promise<T> {
-  if (!Number.isFinite(multiplier)) throw new SwiftTunersError('ERR_INVALID_CONFIG', `multiplier: expected a number, found ${String(multiplier)}`, { details: { option: 'multiplier' } })
+  checkArgument('rescaleAdapterScale', 'model', model, instance(TunedModel, 'a SwiftModel or a PeftModel'))
+  checkArgument('rescaleAdapterScale', 'multiplier', multiplier, number())
+  checkArgument('rescaleAdapterScale', 'body', body, callable)
   const former = await nativeAsync(() => model.native.rescale(multiplier))
   try {
     return await body()

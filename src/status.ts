@@ -1,5 +1,7 @@
 /** What stands on which layer of a PEFT model: PEFT's `get_layer_status` and `get_model_status`. */
 import { native } from './errors.js'
+import { Model } from './model.js'
+import { checkArgument, where } from './options.js'
 import type { PeftModel } from './peft-model.js'
 
 /** One adapter layer. */
@@ -32,19 +34,32 @@ export interface ModelStatus {
   peftTypes: Record<string, string>
   /** Elements of the parameters that train, tied ones once. */
   trainableParams: number
+  /** Elements of all parameters, tied ones once. */
   totalParams: number
+  /** Layers that have adapters. */
   numAdapterLayers: number
+  /** Whether any adapter is active. */
   enabled: boolean
+  /** Of the model. */
   activeAdapters: string[]
+  /** Whose weights are merged. */
   mergedAdapters: string[] | 'irregular'
+  /** Whether an adapter's tensors train. */
   requiresGrad: Record<string, boolean | 'irregular'>
+  /** The adapters that there are, in alphabetical order. */
   availableAdapters: string[]
+  /** Where an adapter's tensors are. */
   devices: Record<string, string[]>
+  /** How the layers' own weights are packed, or null. */
   quantizationBackend: string | null | 'irregular'
 }
 
+// By what it is: the class's file imports this one.
+const MODEL = where('a PeftModel', v => v instanceof Model && native(() => v.native.flavor) === 'peft')
+
 /** The status of every layer that has adapters. Models without such layers (prompts) are refused, as in PEFT. */
 export function getLayerStatus(model: PeftModel): LayerStatus[] {
+  checkArgument('getLayerStatus', 'model', model, MODEL)
   const active = [...model.activeAdapters]
   return native(() => model.native.layerStatus()).map(layer => ({
     name: layer.name,

@@ -4,51 +4,118 @@ import { SwiftConfig } from './configs.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { Model, scopedAdapters, wrappers } from './model.js'
 import type { NativeModel } from './native/binding.js'
-import type { Parameter } from './parameter.js'
-import { type SaveOptions, shardBytes } from './saving.js'
-import { fromStateDict, stateDict, type Tensor } from './tensor.js'
+import {
+  boolean, callable, checkArgument, checkOptions, either, integer, list, number, oneOf, type OptionTable, path, requireOptions, seed, string, text,
+} from './options.js'
+import { LR_HINTS, type ParamGroup } from './param-group.js'
+import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
+import { fromStateDict, stateDict } from './state-dict.js'
+import type { Tensor } from './tensor.js'
 
 /** What became of every tensor of a checkpoint. A load of which nothing applies is an error. */
 export interface LoadReport {
+  /** What the adapter is called here. */
   adapter: string
+  /** Where it came from. */
   file: string
+  /** Names in the file. */
   loaded: string[]
+  /** What the file has not, though the adapter has it. */
   missing: string[]
+  /** What the adapter has no place for. */
   unexpected: string[]
   /** NaN or infinite values, converted dtypes, … in words. */
   warnings: string[]
 }
 
-export interface ParamGroup {
-  params: Parameter[]
-  lr?: number
-  weightDecay?: number
-  [extra: string]: unknown
-}
-
+/** How LoRAs become one; names and meanings are PEFT's. */
 export interface WeightedAdapterOptions {
+  /** Those that are combined. */
   adapters: string[]
+  /** How much each counts. */
   weights: number[]
+  /** What the new one is called. */
   adapterName: string
   /** Default 'svd'. */
   combinationType?: 'svd' | 'linear' | 'cat' | 'ties' | 'ties_svd' | 'dare_ties' | 'dare_linear' | 'dare_ties_svd'
     | 'dare_linear_svd' | 'magnitude_prune' | 'magnitude_prune_svd'
+  /** Rank of the new one, for combinations that take a singular value decomposition. Default: the largest of the adapters'. */
   svdRank?: number
+  /** The quantile, from 0 to 1, at which the factors' values are cut off. */
   svdClamp?: number
   /** Share of entries that pruning keeps. */
   density?: number
+  /** How TIES decides which sign wins: by the sum of values or by their number. Default 'total'. */
   majoritySignMethod?: 'total' | 'frequency'
+  /** Of what DARE drops. Default 0. */
   seed?: number
 }
 
+/** The rates of groups that say nothing of their own. */
+export interface ParamGroupDefaults {
+  /** The learning rate. */
+  lr: number
+  /** Of all but biases and norms. */
+  weightDecay: number
+}
+
+/** What becomes of adapters that are not active. */
+export interface OffloadOptions {
+  /** Moves their tensors to the CPU, or out of memory. */
+  offload?: 'cpu' | 'meta'
+}
+
+/** Which format's keys. */
+export interface AdapterKeyOptions {
+  /** PEFT's. Default false. */
+  peftFormat?: boolean
+}
+
+/** Which adapters are merged. */
+export interface MergeOptions {
+  /** Default: the active ones. */
+  adapterNames?: string[]
+}
+
+/** What is saved, and how. */
+export interface SaveAdaptersOptions extends SaveOptions {
+  /** One or several. Default: all. */
+  adapterName?: string | string[]
+  /** Writes LoRAs as PEFT does. Default false. */
+  peftFormat?: boolean
+}
+
+const WEIGHTED: OptionTable<WeightedAdapterOptions> = {
+  adapters: list(text, 1),
+  weights: list(number(), 1),
+  adapterName: text,
+  combinationType: oneOf(
+    'svd', 'linear', 'cat', 'ties', 'ties_svd', 'dare_ties', 'dare_linear', 'dare_ties_svd', 'dare_linear_svd', 'magnitude_prune', 'magnitude_prune_svd',
+  ),
+  svdRank: integer({ min: 1, max: 2 ** 31 - 1 }),
+  svdClamp: number({ min: 0, max: 1 }),
+  density: number({ min: 0, max: 1 }),
+  majoritySignMethod: oneOf('total', 'frequency'),
+  seed,
+}
+const DEFAULTS: OptionTable<ParamGroupDefaults> = { lr: number({ min: 0 }), weightDecay: number({ min: 0 }) }
+const OFFLOAD: OptionTable<OffloadOptions> = { offload: oneOf('cpu', 'meta') }
 /** @internal */
-export function listed(names: string | string[]): string[] {
-  return Array.isArray(names) ? names.map(String) : [String(names)]
+export const MERGE: OptionTable<MergeOptions> = { adapterNames: list(text) }
+const KEYS: OptionTable<AdapterKeyOptions> = { peftFormat: boolean }
+/** @internal One adapter, or several. */
+export const NAMES = { ...either(string, list(string)), expected: 'an adapter\'s name, or a list of them' }
+const SAVE_ADAPTERS: OptionTable<SaveAdaptersOptions> = { ...SAVE, adapterName: NAMES, peftFormat: boolean }
+
+/** @internal */
+export function listed(call: string, names: string | string[]): string[] {
+  checkArgument(call, 'adapterNames', names, NAMES)
+  return [names].flat()
 }
 
 /** Runs a call on an adapter; a name that does not exist is a warning, as in SWIFT. */
-function unlessUnknown(call: string, adapterName: string, body: (name: string) => void): void {
-  const name = String(adapterName)
+function unlessUnknown(call: string, name: string, body: (name: string) => void): void {
+  checkArgument(call, 'adapterName', name, string)
   try {
     native(() => body(name))
   } catch (error) {
@@ -64,8 +131,15 @@ export abstract class TunedModel extends Model {
     return native(() => new Model(this.native.alias()))
   }
 
+  /** The adapters that act in this thread's passes. */
   get activeAdapters(): readonly string[] {
     return native(() => this.native.activeAdapters(threadId))
+  }
+
+  /** @internal Kinds by name, for the console. */
+  get adapterTypes(): ReadonlyMap<string, string> {
+    const kind = (config: { swift_type?: string; peft_type?: string }) => config.swift_type ?? config.peft_type ?? ''
+    return new Map(native(() => this.native.adapters()).map(a => [a.name, kind(JSON.parse(a.config))]))
   }
 
   /** One per adapter loaded so far, newest last. */
@@ -75,7 +149,8 @@ export abstract class TunedModel extends Model {
 
   /** Combines LoRAs into a new one, which becomes the only active one. */
   async addWeightedAdapter(options: WeightedAdapterOptions): Promise<void> {
-    const { combinationType = 'svd', seed = 0, ...rest } = options
+    const { combinationType = 'svd', seed = 0, ...rest } = checkOptions('addWeightedAdapter', options, WEIGHTED)
+    requireOptions('addWeightedAdapter', options, 'adapters', 'weights', 'adapterName')
     await nativeAsync(() => this.native.addWeightedAdapter({ ...rest, combinationType, seed }, threadId))
   }
 
@@ -84,7 +159,7 @@ export abstract class TunedModel extends Model {
    * and before `zeroGrad()`; the Trainer calls it by itself. Steps count from 0.
    */
   async onStep(step: number): Promise<void> {
-    if (!Number.isSafeInteger(step) || step < 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', `onStep: expected the number of a step, found ${step}`)
+    checkArgument('onStep', 'step', step, integer({ min: 0 }))
     await nativeAsync(() => this.native.afterStep(step))
   }
 
@@ -95,11 +170,14 @@ export abstract class TunedModel extends Model {
 
   /** Takes what `stepState()` gave. */
   async loadStepState(state: Record<string, Tensor>): Promise<void> {
-    await nativeAsync(() => this.native.loadStepState(stateDict(state)))
+    const given = stateDict('loadStepState', state)
+    await nativeAsync(() => this.native.loadStepState(given))
   }
 
   /** The trainable parameters in groups for an optimizer; LoRA+ gives B matrices and embeddings rates of their own. */
-  createOptimizerParamGroups(defaults: { lr: number; weightDecay: number }): ParamGroup[] {
+  createOptimizerParamGroups(defaults: ParamGroupDefaults): ParamGroup[] {
+    checkOptions('createOptimizerParamGroups', defaults, DEFAULTS, LR_HINTS)
+    requireOptions('createOptimizerParamGroups', defaults, 'lr', 'weightDecay')
     const byName = new Map(this.parameters().map(p => [p.name, p]))
     return native(() => this.native.paramGroups(defaults.lr, defaults.weightDecay)).map(g => {
       const params = g.names.map(n => byName.get(n)!)
@@ -114,7 +192,8 @@ export abstract class TunedModel extends Model {
 
   /** Runs `body` with only these adapters active for every call made inside it, other async tasks unaffected. */
   async withActiveAdapters<T>(adapterNames: string | string[], body: () => Promise<T> | T): Promise<T> {
-    const names = listed(adapterNames)
+    const names = listed('withActiveAdapters', adapterNames)
+    checkArgument('withActiveAdapters', 'body', body, callable)
     return scopedAdapters.run({ token: this.native.share(), names }, async () => body())
   }
 }
@@ -135,8 +214,10 @@ export class SwiftModel extends TunedModel {
    * Makes exactly these adapters active. Unknown names are skipped with a warning, as in SWIFT. With `offload` the tensors
    * of the others move to the CPU, or out of memory ('meta'); activating brings them back.
    */
-  setActiveAdapters(adapterNames: string | string[], options: { offload?: 'cpu' | 'meta' } = {}): void {
-    const unknown = native(() => this.native.setActive(listed(adapterNames), options.offload, threadId))
+  setActiveAdapters(adapterNames: string | string[], options: OffloadOptions = {}): void {
+    const names = listed('setActiveAdapters', adapterNames)
+    const { offload } = checkOptions('setActiveAdapters', options, OFFLOAD)
+    const unknown = native(() => this.native.setActive(names, offload, threadId))
     for (const name of unknown) warn(`setActiveAdapters: ${JSON.stringify(name)} is no adapter of this model and is ignored`)
   }
 
@@ -145,23 +226,29 @@ export class SwiftModel extends TunedModel {
     unlessUnknown('activateAdapter', adapterName, name => this.native.activate(name, threadId))
   }
 
-  deactivateAdapter(adapterName: string, options: { offload?: 'cpu' | 'meta' } = {}): void {
-    unlessUnknown('deactivateAdapter', adapterName, name => this.native.deactivate(name, options.offload, threadId))
+  /** Takes an adapter out of the active ones; an unknown name is ignored with a warning, as in SWIFT. */
+  deactivateAdapter(adapterName: string, options: OffloadOptions = {}): void {
+    const { offload } = checkOptions('deactivateAdapter', options, OFFLOAD)
+    unlessUnknown('deactivateAdapter', adapterName, name => this.native.deactivate(name, offload, threadId))
   }
 
   /** The keys under which an adapter's tensors are saved. */
-  adapterKeys(adapterName: string, options: { peftFormat?: boolean } = {}): string[] {
-    return native(() => this.native.adapterKeys(adapterName, options.peftFormat ?? false))
+  adapterKeys(adapterName: string, options: AdapterKeyOptions = {}): string[] {
+    checkArgument('adapterKeys', 'adapterName', adapterName, string)
+    const { peftFormat = false } = checkOptions('adapterKeys', options, KEYS)
+    return native(() => this.native.adapterKeys(adapterName, peftFormat))
   }
 
   /**
    * Writes the adapters (all, or those named) and extra states, whole or not at all. Unknown names are skipped with a
    * warning, as in SWIFT. `peftFormat` writes LoRAs as PEFT does.
    */
-  override async savePretrained(saveDirectory: string, options: SaveOptions & { adapterName?: string | string[]; peftFormat?: boolean } = {}): Promise<void> {
-    const names = options.adapterName == null ? undefined : listed(options.adapterName)
-    const unknown = await withSignal(options.signal, flag =>
-      this.native.savePretrained(String(saveDirectory), names, options.peftFormat ?? false, undefined, options.safeSerialization ?? true, shardBytes(options.maxShardSize), flag))
+  override async savePretrained(saveDirectory: string, options: SaveAdaptersOptions = {}): Promise<void> {
+    checkArgument('savePretrained', 'saveDirectory', saveDirectory, path)
+    const { adapterName, peftFormat = false, safeSerialization = true, maxShardSize, signal } = checkOptions('savePretrained', options, SAVE_ADAPTERS, SAVE_HINTS)
+    const names = adapterName === undefined ? undefined : [adapterName].flat()
+    const unknown = await withSignal(signal, flag =>
+      this.native.savePretrained(saveDirectory, names, peftFormat, undefined, safeSerialization, shardBytes(maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)
   }
 }

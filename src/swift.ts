@@ -1,17 +1,22 @@
 import { threadId } from 'node:worker_threads'
 import { withSignal } from './abort.js'
 import { PeftConfig, SwiftConfig } from './configs.js'
+import { type DType, floats } from './dtype.js'
 import { native, nativeAsync, SwiftTunersError, warn } from './errors.js'
 import { type HubOptions, resolveModel } from './hub.js'
+import { HUB } from './hub/options.js'
 import { loadAdapters, warnOfLoads, warnOfSurplus } from './loading.js'
 import { Model, wrap } from './model.js'
-import type { DType } from './tensor.js'
 import * as binding from './native/binding.js'
+import {
+  boolean, checkArgument, checkOptions, either, instance, isObject, list, type OptionTable, path, record, seed, shown, signal, string, text,
+} from './options.js'
 import { PeftModel } from './peft-model.js'
 import { promptTexts } from './prompt-texts.js'
-import { type SaveOptions, shardBytes } from './saving.js'
-import { listed, SwiftModel } from './swift-model.js'
+import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
+import { MERGE, type MergeOptions, NAMES, type SwiftModel, TunedModel } from './swift-model.js'
 
+/** How adapters are attached. */
 export interface PrepareOptions {
   /** Regular expressions of base parameters to train and save beside the tuners. */
   extraStateKeys?: string[]
@@ -21,9 +26,11 @@ export interface PrepareOptions {
   seed?: number
   /** PEFT only; SWIFT names adapters by the config record's keys. Default 'default'. */
   adapterName?: string
+  /** Ends it; the model stays as it was. */
   signal?: AbortSignal
 }
 
+/** Which adapters of a folder are loaded, and how. */
 export interface FromPretrainedOptions extends HubOptions {
   /** One, several, or { saved name: new name }; all tuners of the directory when absent. */
   adapterName?: string | string[] | Record<string, string>
@@ -33,10 +40,36 @@ export interface FromPretrainedOptions extends HubOptions {
   strict?: boolean
 }
 
+/** What is merged file to file, and how it is saved. */
 export interface MergeFilesOptions extends Omit<FromPretrainedOptions, 'inferenceMode'>, SaveOptions {
   /** Default: as stored. */
   dtype?: DType
 }
+
+/** The same, and how the result is saved. */
+export interface SaveMergedOptions extends MergeOptions, SaveOptions {}
+
+/** Which adapters are merged for good. */
+export interface SwiftMergeOptions {
+  /** One or several. Default: the active ones. */
+  adapterName?: string | string[]
+}
+
+const PREPARE: OptionTable<PrepareOptions> = { extraStateKeys: list(string), inferenceMode: boolean, seed, adapterName: text, signal }
+const LOAD: OptionTable<FromPretrainedOptions> = {
+  ...HUB,
+  adapterName: { ...either(NAMES, record(text)), expected: 'an adapter\'s name, a list of them, or an object { savedName: newName }' },
+  inferenceMode: boolean,
+  strict: boolean,
+}
+const { inferenceMode: _, ...FILES } = LOAD
+const MERGE_FILES: OptionTable<MergeFilesOptions> = { ...FILES, ...SAVE, dtype: floats }
+const SAVE_MERGED: OptionTable<SaveMergedOptions> = { ...SAVE, ...MERGE }
+const UNLOAD: OptionTable<SwiftMergeOptions> = { adapterName: NAMES }
+
+const LOAD_HINTS = { isTrainable: 'inferenceMode: false leaves the tuners trainable' }
+const MODEL = instance(Model, 'a Model')
+const TUNED = instance(TunedModel, 'a SwiftModel or a PeftModel')
 
 /** SWIFT's entry points. */
 export class Swift {
@@ -48,15 +81,17 @@ export class Swift {
   static prepareModel(model: Model, config: PeftConfig, options?: PrepareOptions): Promise<PeftModel>
   static prepareModel(model: Model, config: SwiftConfig | Record<string, SwiftConfig>, options?: PrepareOptions): Promise<SwiftModel>
   static async prepareModel(model: Model, config: PeftConfig | SwiftConfig | Record<string, SwiftConfig | PeftConfig>, options: PrepareOptions = {}): Promise<SwiftModel | PeftModel> {
-    if (!(model instanceof Model)) throw new TypeError('prepareModel: the first argument must be a Model')
+    checkArgument('prepareModel', 'model', model, MODEL)
+    const { extraStateKeys = [], inferenceMode = false, seed = 0, adapterName = 'default', signal } = checkOptions('prepareModel', options, PREPARE)
     const one = config instanceof SwiftConfig || config instanceof PeftConfig
-    const entries: [string, unknown][] = one ? [[options.adapterName ?? 'default', config]] : Object.entries(config ?? {})
+    if (!isObject(config)) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `prepareModel: config: expected a configuration, or an object of them by name, found ${shown(config)}`)
+    const entries: [string, unknown][] = one ? [[adapterName, config]] : Object.entries(config)
     const bad = entries.find(([, c]) => !(c instanceof SwiftConfig || c instanceof PeftConfig))
     if (bad) throw new SwiftTunersError('ERR_INVALID_CONFIG', `prepareModel: ${JSON.stringify(bad[0])} is neither a SwiftConfig nor a PeftConfig`)
     if (entries.length === 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'prepareModel: no configuration was given')
     const texts = await promptTexts(entries.map(([, c]) => c))
-    const settings = { extraStateKeys: options.extraStateKeys ?? [], inferenceMode: options.inferenceMode ?? false, seed: options.seed ?? 0, texts }
-    const skipped = await withSignal(options.signal, flag =>
+    const settings = { extraStateKeys, inferenceMode, seed, texts }
+    const skipped = await withSignal(signal, flag =>
       model.native.prepare(entries.map(([n]) => n), entries.map(([, c]) => JSON.stringify(c)), settings, threadId, flag))
     for (const name of skipped) warn(`prepareModel: adapter ${JSON.stringify(name)} exists already and was left as it is`)
     return wrap(native(() => model.native.alias())) as SwiftModel | PeftModel
@@ -67,9 +102,9 @@ export class Swift {
    * `loadReports`; missing, surplus and odd tensors are also warned about.
    */
   static async fromPretrained(model: Model, modelId: string, options: FromPretrainedOptions = {}): Promise<SwiftModel | PeftModel> {
-    if (!(model instanceof Model)) throw new TypeError('fromPretrained: the first argument must be a Model')
-    const settings = loadSettings(options)
-    await loadAdapters(model.native, modelId, settings, options)
+    checkArgument('Swift.fromPretrained', 'model', model, MODEL)
+    const settings = loadSettings(checkOptions('Swift.fromPretrained', options, LOAD, LOAD_HINTS))
+    await loadAdapters('Swift.fromPretrained', model.native, modelId, settings, options)
     if (settings.inferenceMode) native(() => model.native.train(false))
     return wrap(native(() => model.native.alias())) as SwiftModel | PeftModel
   }
@@ -80,34 +115,43 @@ export class Swift {
    * the first, unless `adapterName` chooses. Writes whole or not at all; `outputDir` may not be one of the inputs.
    */
   static async mergeFiles(model: string, adapters: string, outputDir: string, options: MergeFilesOptions = {}): Promise<void> {
-    const [from, tuners] = [await resolveModel(model, options), await resolveModel(adapters, options)]
-    const max = shardBytes(options.maxShardSize)
-    const settings = { dtype: options.dtype, safe: options.safeSerialization ?? true, maxShard: max }
-    const report = await withSignal(options.signal, flag =>
-      binding.mergeFiles(from, tuners, String(outputDir), { ...loadSettings(options), inferenceMode: true }, settings, flag))
+    const given = checkOptions('mergeFiles', options, MERGE_FILES, SAVE_HINTS)
+    checkArgument('mergeFiles', 'outputDir', outputDir, path)
+    const [from, tuners] = [await resolveModel('mergeFiles', model, given), await resolveModel('mergeFiles', adapters, given)]
+    const settings = { dtype: given.dtype, safe: given.safeSerialization ?? true, maxShard: shardBytes(given.maxShardSize) }
+    const report = await withSignal(given.signal, flag =>
+      binding.mergeFiles(from, tuners, outputDir, { ...loadSettings(given), inferenceMode: true }, settings, flag))
     warnOfSurplus(from, report.surplus)
     warnOfLoads(report.loads)
   }
 
   /** Adds the active (or named) LoRAs to the weights. Merging again changes nothing; `unmerge` restores bit for bit. */
-  static async merge(model: SwiftModel | PeftModel, options: { adapterNames?: string[] } = {}): Promise<void> {
-    await nativeAsync(() => model.native.merge(options.adapterNames, threadId))
+  static async merge(model: SwiftModel | PeftModel, options: MergeOptions = {}): Promise<void> {
+    checkArgument('merge', 'model', model, TUNED)
+    const { adapterNames } = checkOptions('merge', options, MERGE)
+    await nativeAsync(() => model.native.merge(adapterNames, threadId))
   }
 
+  /** Takes merged LoRAs out of the weights again, bit for bit. */
   static async unmerge(model: SwiftModel | PeftModel): Promise<void> {
+    checkArgument('unmerge', 'model', model, TUNED)
     await nativeAsync(() => model.native.unmerge())
   }
 
   /** Writes the base with the active (or named) LoRAs merged, as a plain model; this one stays as it is. */
-  static async saveMerged(model: SwiftModel | PeftModel, directory: string, options: SaveOptions & { adapterNames?: string[] } = {}): Promise<void> {
-    const max = shardBytes(options.maxShardSize)
-    await withSignal(options.signal, flag =>
-      model.native.saveMerged(String(directory), options.adapterNames, options.safeSerialization ?? true, max, threadId, flag))
+  static async saveMerged(model: SwiftModel | PeftModel, directory: string, options: SaveMergedOptions = {}): Promise<void> {
+    checkArgument('saveMerged', 'model', model, TUNED)
+    checkArgument('saveMerged', 'directory', directory, path)
+    const { adapterNames, safeSerialization = true, maxShardSize, signal } = checkOptions('saveMerged', options, SAVE_MERGED, SAVE_HINTS)
+    await withSignal(signal, flag =>
+      model.native.saveMerged(directory, adapterNames, safeSerialization, shardBytes(maxShardSize), threadId, flag))
   }
 
   /** Merges for good and removes the LoRA layers; with names only those go, and other LoRAs stay. */
-  static async mergeAndUnload(model: SwiftModel | PeftModel, options: { adapterName?: string | string[] } = {}): Promise<void> {
-    const names = options.adapterName == null ? undefined : listed(options.adapterName)
+  static async mergeAndUnload(model: SwiftModel | PeftModel, options: SwiftMergeOptions = {}): Promise<void> {
+    checkArgument('mergeAndUnload', 'model', model, TUNED)
+    const { adapterName } = checkOptions('mergeAndUnload', options, UNLOAD)
+    const names = adapterName === undefined ? undefined : [adapterName].flat()
     if (model instanceof PeftModel) {
       await model.mergeAndUnload(names ? { adapterNames: names } : {})
       return
@@ -120,7 +164,9 @@ export class Swift {
    * and merged linears with ERR_NOT_CONVERTIBLE; then nothing is written.
    */
   static async saveToPeftFormat(ckptDir: string, outputDir: string): Promise<void> {
-    await nativeAsync(() => binding.saveToPeftFormat(String(ckptDir), String(outputDir)))
+    checkArgument('saveToPeftFormat', 'ckptDir', ckptDir, path)
+    checkArgument('saveToPeftFormat', 'outputDir', outputDir, path)
+    await nativeAsync(() => binding.saveToPeftFormat(ckptDir, outputDir))
   }
 }
 
@@ -134,6 +180,6 @@ const loadSettings = (options: FromPretrainedOptions) => ({
 function namePairs(names: FromPretrainedOptions['adapterName']): string[][] | undefined {
   if (names === undefined || names === null) return undefined
   if (typeof names === 'string') return [[names, names]]
-  if (Array.isArray(names)) return names.map(n => [String(n), String(n)])
-  return Object.entries(names).map(([saved, renamed]) => [saved, String(renamed)])
+  if (Array.isArray(names)) return names.map(n => [n, n])
+  return Object.entries(names)
 }

@@ -1,64 +1,33 @@
-import { native, nativeAsync, SwiftTunersError } from './errors.js'
-import * as binding from './native/binding.js'
-import { NativeStateDict, NativeTensor, NativeTensorList } from './native/binding.js'
+import { device, type Device, dtype, type DType } from './dtype.js'
+import { native, nativeAsync } from './errors.js'
+import { printed } from './inspect/printed.js'
+import { tensorText } from './inspect/tensor.js'
+import { NativeTensor, NativeTensorList } from './native/binding.js'
+import { fromNumbers, fromTyped, type NestedNumbers, type TensorData, VALUES } from './numbers.js'
+import { boolean, checkArgument, checkHandle, checkOptions, either, instance, list, type OptionTable, where } from './options.js'
+import { DIMENSION, DIMENSIONS, OPEN_SHAPE, SHAPE, SIZE } from './shapes.js'
 
-export type DType = 'f64' | 'f32' | 'f16' | 'bf16' | 'i64' | 'u32' | 'u8'
-export type Device = 'cpu' | 'cuda' | `cuda:${number}`
-export type NestedNumbers = number[] | NestedNumbers[]
-export type TensorData = Float32Array | Float64Array | BigInt64Array | Uint32Array | Int32Array | Uint8Array
-
-interface TensorOptions {
+/** What a tensor is made as. */
+export interface TensorOptions {
+  /** Default: f32 for arrays of numbers, or as a typed array has it. */
   dtype?: DType
+  /** Default cpu. */
   device?: Device
 }
 
-/** Sizes of nested arrays; ragged ones are an error that says where. */
-function nestedShape(data: NestedNumbers): number[] {
-  const shape: number[] = []
-  let level: unknown = data
-  while (Array.isArray(level)) {
-    shape.push(level.length)
-    if (shape.length > 16) throw new SwiftTunersError('ERR_SHAPE', 'arrays are nested more than 16 deep')
-    level = level[0]
-  }
-  return shape
+/** What becomes of dimensions that are summed up. */
+export interface ReduceOptions {
+  /** They stay, with size 1. Default false. */
+  keepDim?: boolean
 }
 
-function flatten(data: NestedNumbers, shape: number[]): number[] {
-  const out: number[] = []
-  const walk = (value: unknown, depth: number, path: string) => {
-    if (depth === shape.length) {
-      if (typeof value !== 'number') throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `data${path}: expected a number, found ${typeof value}`)
-      out.push(value)
-      return
-    }
-    if (!Array.isArray(value) || value.length !== shape[depth]) {
-      const found = Array.isArray(value) ? `${value.length} elements` : typeof value
-      throw new SwiftTunersError('ERR_SHAPE', `data${path}: expected ${shape[depth]} elements as in its neighbours, found ${found}`)
-    }
-    for (let i = 0; i < value.length; i++) walk(value[i], depth + 1, `${path}[${i}]`)
-  }
-  walk(data, 0, '')
-  return out
-}
-
-/** Numbers as a tensor of integers when all of them are, else of f32. */
-function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Device | undefined): NativeTensor {
-  const shape = nestedShape(data)
-  const flat = flatten(data, shape)
-  if (dtype === 'i64') {
-    const odd = flat.findIndex(v => !Number.isSafeInteger(v))
-    if (odd >= 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `i64: ${flat[odd]} is no integer`)
-    return NativeTensor.fromI64(BigInt64Array.from(flat, BigInt), shape, dtype, device)
-  }
-  if (dtype === undefined || dtype === 'f32') return NativeTensor.fromF32(Float32Array.from(flat), shape, 'f32', device)
-  return NativeTensor.fromF64(Float64Array.from(flat), shape, dtype, device)
-}
+const OPTIONS: OptionTable<TensorOptions> = { dtype, device }
+const REDUCE: OptionTable<ReduceOptions> = { keepDim: boolean }
 
 /**
  * A read-only n-dimensional array that lives in Rust. Operations are differentiable: what is computed from a model's output
  * can be a loss, so custom losses and heads are written in TypeScript, one native call per operation. Names, shapes and
- * broadcasting are PyTorch's.
+ * broadcasting are PyTorch's. `dim` counts from the end where it is negative.
  */
 export class Tensor {
   /** @internal */
@@ -66,49 +35,51 @@ export class Tensor {
 
   /** @internal */
   constructor(handle: NativeTensor) {
+    checkHandle('Tensor', handle, NativeTensor, 'Tensor.from makes one of numbers')
     this.native = handle
     native(() => handle.reportMemory())
   }
 
   /** Copies numbers in. Nested arrays give f32 unless `dtype` says otherwise; typed arrays keep their type (Int32 widens to i64). */
   static from(data: TensorData | NestedNumbers, shape?: number[], options: TensorOptions = {}): Tensor {
-    const { dtype, device } = options
+    checkArgument('Tensor.from', 'data', data, VALUES)
+    if (shape !== undefined && shape !== null) checkArgument('Tensor.from', 'shape', shape, SHAPE)
+    const { dtype, device } = checkOptions('Tensor.from', options, OPTIONS)
     return native(() => {
-      if (Array.isArray(data)) {
-        const tensor = new Tensor(fromNumbers(data, dtype, device))
-        return shape ? tensor.reshape(...shape) : tensor
-      }
-      const dims = shape ?? [data.length]
-      if (data instanceof Float32Array) return new Tensor(NativeTensor.fromF32(data, dims, dtype, device))
-      if (data instanceof Float64Array) return new Tensor(NativeTensor.fromF64(data, dims, dtype, device))
-      if (data instanceof BigInt64Array) return new Tensor(NativeTensor.fromI64(data, dims, dtype, device))
-      if (data instanceof Int32Array) return new Tensor(NativeTensor.fromI32(data, dims, dtype, device))
-      if (data instanceof Uint32Array) return new Tensor(NativeTensor.fromU32(data, dims, dtype, device))
-      if (data instanceof Uint8Array) return new Tensor(NativeTensor.fromU8(data, dims, dtype, device))
-      throw new TypeError('Tensor.from takes nested arrays of numbers or a typed array')
+      if (!Array.isArray(data)) return new Tensor(fromTyped(data, shape ?? [data.length], dtype, device))
+      const made = new Tensor(fromNumbers(data, dtype, device))
+      return shape ? made.reshape(...shape) : made
     })
   }
 
+  /** Zeros, f32 unless `dtype` says otherwise. */
   static zeros(shape: number[], options: TensorOptions = {}): Tensor {
-    return native(() => new Tensor(NativeTensor.zeros(shape, options.dtype ?? 'f32', options.device ?? 'cpu')))
+    checkArgument('Tensor.zeros', 'shape', shape, SHAPE)
+    const { dtype = 'f32', device = 'cpu' } = checkOptions('Tensor.zeros', options, OPTIONS)
+    return native(() => new Tensor(NativeTensor.zeros(shape, dtype, device)))
   }
 
   /** Joins along an existing dimension. */
   static cat(tensors: Tensor[], dim = 0): Tensor {
-    return native(() => new Tensor(listOf(tensors).cat(dim)))
+    const given = listOf('Tensor.cat', tensors, dim)
+    return native(() => new Tensor(given.cat(dim)))
   }
 
   /** Joins along a new dimension. */
   static stack(tensors: Tensor[], dim = 0): Tensor {
-    return native(() => new Tensor(listOf(tensors).stack(dim)))
+    const given = listOf('Tensor.stack', tensors, dim)
+    return native(() => new Tensor(given.stack(dim)))
   }
 
+  /** Sizes of the dimensions, the outermost first. */
   get shape(): number[] {
     return native(() => this.native.shape)
   }
+  /** The type of the elements. */
   get dtype(): DType {
     return native(() => this.native.dtype) as DType
   }
+  /** Where it is. */
   get device(): Device {
     return native(() => this.native.device) as Device
   }
@@ -121,6 +92,7 @@ export class Tensor {
   data(): Promise<TensorData> {
     return nativeAsync(() => this.native.data())
   }
+  /** The same at once: blocks until it is computed. */
   dataSync(): TensorData {
     return native(() => this.native.dataSync())
   }
@@ -129,93 +101,151 @@ export class Tensor {
     return native(() => this.native.item())
   }
 
-  private unary(name: string): Tensor {
+  #unary(name: string): Tensor {
     return native(() => new Tensor(this.native.unary(name)))
   }
 
+  #along(call: 'argmax' | 'softmax' | 'logSoftmax' | 'unsqueeze' | 'squeeze', dim: number): Tensor {
+    checkArgument(call, 'dim', dim, DIMENSION)
+    return native(() => new Tensor(this.native[call](dim)))
+  }
+
+  #picked(call: 'indexSelect' | 'gather', dim: number, index: Tensor): Tensor {
+    checkArgument(call, 'dim', dim, DIMENSION)
+    checkArgument(call, 'index', index, TENSOR)
+    return native(() => new Tensor(this.native[call](dim, index.native)))
+  }
+
+  #reduced(call: 'sum' | 'mean', dims: number | number[] | undefined, options: ReduceOptions): Tensor {
+    if (dims !== undefined && dims !== null) checkArgument(call, 'dims', dims, DIMENSIONS)
+    const { keepDim = false } = checkOptions(call, options, REDUCE)
+    return native(() => new Tensor(this.native[call](typeof dims === 'number' ? [dims] : dims, keepDim)))
+  }
+
+  #with(call: 'add' | 'sub' | 'mul' | 'div', other: Tensor | number, [scale, shift]: [number, number]): Tensor {
+    checkArgument(call, 'other', other, TERM)
+    return native(() => new Tensor(other instanceof Tensor ? this.native[call](other.native) : this.native.affine(scale, shift)))
+  }
+
+  /** `this + other`, broadcast. */
   add(other: Tensor | number): Tensor {
-    return native(() => new Tensor(typeof other === 'number' ? this.native.affine(1, other) : this.native.add(operand(other))))
+    return this.#with('add', other, [1, other as number])
   }
+  /** `this - other`, broadcast. */
   sub(other: Tensor | number): Tensor {
-    return native(() => new Tensor(typeof other === 'number' ? this.native.affine(1, -other) : this.native.sub(operand(other))))
+    return this.#with('sub', other, [1, typeof other === 'number' ? -other : 0])
   }
+  /** `this * other`, element by element, broadcast. */
   mul(other: Tensor | number): Tensor {
-    return native(() => new Tensor(typeof other === 'number' ? this.native.affine(other, 0) : this.native.mul(operand(other))))
+    return this.#with('mul', other, [other as number, 0])
   }
+  /** `this / other`, element by element, broadcast. */
   div(other: Tensor | number): Tensor {
-    return native(() => new Tensor(typeof other === 'number' ? this.native.affine(1 / other, 0) : this.native.div(operand(other))))
+    return this.#with('div', other, [typeof other === 'number' ? 1 / other : 0, 0])
   }
-  neg(): Tensor { return this.unary('neg') }
-  sqr(): Tensor { return this.unary('sqr') }
-  sqrt(): Tensor { return this.unary('sqrt') }
-  exp(): Tensor { return this.unary('exp') }
-  log(): Tensor { return this.unary('log') }
-  abs(): Tensor { return this.unary('abs') }
-  tanh(): Tensor { return this.unary('tanh') }
-  sigmoid(): Tensor { return this.unary('sigmoid') }
-  relu(): Tensor { return this.unary('relu') }
+  /** `-x` */
+  neg(): Tensor { return this.#unary('neg') }
+  /** `x²` */
+  sqr(): Tensor { return this.#unary('sqr') }
+  /** `√x` */
+  sqrt(): Tensor { return this.#unary('sqrt') }
+  /** `eˣ` */
+  exp(): Tensor { return this.#unary('exp') }
+  /** The natural logarithm. */
+  log(): Tensor { return this.#unary('log') }
+  /** `|x|` */
+  abs(): Tensor { return this.#unary('abs') }
+  /** The hyperbolic tangent. */
+  tanh(): Tensor { return this.#unary('tanh') }
+  /** `1 / (1 + e⁻ˣ)` */
+  sigmoid(): Tensor { return this.#unary('sigmoid') }
+  /** `max(x, 0)` */
+  relu(): Tensor { return this.#unary('relu') }
   /** The exact form, with the error function. */
-  gelu(): Tensor { return this.unary('gelu') }
-  silu(): Tensor { return this.unary('silu') }
+  gelu(): Tensor { return this.#unary('gelu') }
+  /** `x · sigmoid(x)` */
+  silu(): Tensor { return this.#unary('silu') }
 
   /** `[.., m, k] · [.., k, n]` → `[.., m, n]`, leading dimensions broadcast. */
   matmul(other: Tensor): Tensor {
-    return native(() => new Tensor(this.native.matmul(operand(other))))
+    checkArgument('matmul', 'other', other, TENSOR)
+    return native(() => new Tensor(this.native.matmul(other.native)))
   }
+  /** Exchanges two dimensions. */
   transpose(dim0: number, dim1: number): Tensor {
+    checkArgument('transpose', 'dim0', dim0, DIMENSION)
+    checkArgument('transpose', 'dim1', dim1, DIMENSION)
     return native(() => new Tensor(this.native.transpose(dim0, dim1)))
   }
   /** One size may be -1: it is what is left. */
   reshape(...shape: number[] | [number[]]): Tensor {
     const dims = (Array.isArray(shape[0]) ? shape[0] : shape) as number[]
+    checkArgument('reshape', 'shape', dims, OPEN_SHAPE)
     return native(() => new Tensor(this.native.reshape(dims)))
   }
+  /** Puts a dimension of size 1 at `dim`. */
   unsqueeze(dim: number): Tensor {
-    return native(() => new Tensor(this.native.unsqueeze(dim)))
+    return this.#along('unsqueeze', dim)
   }
   /** Drops `dim` if its size is 1. */
   squeeze(dim: number): Tensor {
-    return native(() => new Tensor(this.native.squeeze(dim)))
+    return this.#along('squeeze', dim)
   }
+  /** `length` places of `dim`, from `start` on. */
   narrow(dim: number, start: number, length: number): Tensor {
+    checkArgument('narrow', 'dim', dim, DIMENSION)
+    checkArgument('narrow', 'start', start, SIZE)
+    checkArgument('narrow', 'length', length, SIZE)
     return native(() => new Tensor(this.native.narrow(dim, start, length)))
   }
+  /** The places of `dim` that a one-dimensional tensor of integers names. */
   indexSelect(dim: number, index: Tensor): Tensor {
-    return native(() => new Tensor(this.native.indexSelect(dim, operand(index))))
+    return this.#picked('indexSelect', dim, index)
   }
+  /** Of each place of `index` the value that it names along `dim`; it has as many dimensions. */
   gather(dim: number, index: Tensor): Tensor {
-    return native(() => new Tensor(this.native.gather(dim, operand(index))))
+    return this.#picked('gather', dim, index)
   }
-  sum(dims?: number | number[], options: { keepDim?: boolean } = {}): Tensor {
-    return native(() => new Tensor(this.native.sum(axes(dims), options.keepDim ?? false)))
+  /** The sum over some dimensions, or all. */
+  sum(dims?: number | number[], options: ReduceOptions = {}): Tensor {
+    return this.#reduced('sum', dims, options)
   }
-  mean(dims?: number | number[], options: { keepDim?: boolean } = {}): Tensor {
-    return native(() => new Tensor(this.native.mean(axes(dims), options.keepDim ?? false)))
+  /** The mean over some dimensions, or all. */
+  mean(dims?: number | number[], options: ReduceOptions = {}): Tensor {
+    return this.#reduced('mean', dims, options)
   }
   /** Largest values along `dim`; the gradient goes to the first of equal ones. */
-  max(dim: number, options: { keepDim?: boolean } = {}): Tensor {
-    return native(() => new Tensor(this.native.max(dim, options.keepDim ?? false)))
+  max(dim: number, options: ReduceOptions = {}): Tensor {
+    checkArgument('max', 'dim', dim, DIMENSION)
+    const { keepDim = false } = checkOptions('max', options, REDUCE)
+    return native(() => new Tensor(this.native.max(dim, keepDim)))
   }
   /** Positions of the largest values along `dim`, as i64. */
   argmax(dim: number): Tensor {
-    return native(() => new Tensor(this.native.argmax(dim)))
+    return this.#along('argmax', dim)
   }
+  /** Shares along `dim` that add up to 1. */
   softmax(dim: number): Tensor {
-    return native(() => new Tensor(this.native.softmax(dim)))
+    return this.#along('softmax', dim)
   }
+  /** Their logarithms. */
   logSoftmax(dim: number): Tensor {
-    return native(() => new Tensor(this.native.logSoftmax(dim)))
+    return this.#along('logSoftmax', dim)
   }
   /** Mean cross-entropy of `[.., classes]` against one class id per row; -100 is ignored. */
   crossEntropy(labels: Tensor | NestedNumbers): Tensor {
-    const ids = labels instanceof Tensor ? labels : Tensor.from(labels, undefined, { dtype: 'i64' })
+    const ids = labels instanceof Tensor ? labels : Tensor.from(labels, undefined, { dtype: Array.isArray(labels) ? 'i64' : undefined })
     return native(() => new Tensor(this.native.crossEntropy(ids.native)))
   }
-  toDtype(dtype: DType): Tensor {
-    return native(() => new Tensor(this.native.toDtype(dtype)))
+  /** The same values as another type. */
+  toDtype(to: DType): Tensor {
+    checkArgument('toDtype', 'dtype', to, dtype)
+    return native(() => new Tensor(this.native.toDtype(to)))
   }
-  toDevice(device: Device): Tensor {
-    return native(() => new Tensor(this.native.toDevice(device)))
+  /** The same values on another device. */
+  toDevice(to: Device): Tensor {
+    checkArgument('toDevice', 'device', to, device)
+    return native(() => new Tensor(this.native.toDevice(to)))
   }
   /** The same values without their history. */
   detach(): Tensor {
@@ -227,51 +257,30 @@ export class Tensor {
     return nativeAsync(() => this.native.backward())
   }
 
+  /** What it is, for `JSON.stringify`; its values are `data()`'s. */
+  toJSON(): { shape: number[]; dtype: DType; device: Device } {
+    return { shape: this.shape, dtype: this.dtype, device: this.device }
+  }
+
+  /** Gives its memory back now; calling it again does nothing. */
   dispose(): void {
     this.native.dispose()
   }
+  /** `dispose()`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
 }
 
-function axes(dims: number | number[] | undefined): number[] | undefined {
-  return typeof dims === 'number' ? [dims] : dims
+const TENSOR = instance(Tensor, 'a Tensor')
+const TERM = either(TENSOR, where('a number', v => typeof v === 'number'))
+
+function listOf(call: string, tensors: Tensor[], dim: number): NativeTensorList {
+  checkArgument(call, 'tensors', tensors, list(TENSOR))
+  checkArgument(call, 'dim', dim, DIMENSION)
+  const all = new NativeTensorList()
+  for (const t of tensors) all.push(t.native)
+  return all
 }
 
-/** Refuses what is no tensor with a clear error. */
-function operand(value: Tensor): NativeTensor {
-  if (!(value instanceof Tensor)) throw new TypeError(`expected a Tensor, found ${typeof value}`)
-  return value.native
-}
-
-function listOf(tensors: Tensor[]): NativeTensorList {
-  const list = new NativeTensorList()
-  for (const t of tensors) list.push(operand(t))
-  return list
-}
-
-/** @internal Fills a native dictionary. */
-export function stateDict(state: Record<string, Tensor>): NativeStateDict {
-  const dict = new NativeStateDict()
-  for (const [name, tensor] of Object.entries(state)) dict.set(name, operand(tensor))
-  return dict
-}
-
-/** @internal A record without a prototype: names come from files. */
-export function fromStateDict(dict: NativeStateDict): Record<string, Tensor> {
-  const out: Record<string, Tensor> = Object.create(null)
-  const tensors = dict.tensors()
-  for (const [i, name] of dict.names().entries()) out[name] = new Tensor(tensors[i])
-  return out
-}
-
-/** Reads a whole safetensors file. 8-, 16- and 32-bit signed integers widen to i64. */
-export async function readSafetensors(path: string): Promise<Record<string, Tensor>> {
-  return fromStateDict(await nativeAsync(() => binding.readSafetensors(String(path))))
-}
-
-/** Writes a safetensors file, whole or not at all. */
-export async function writeSafetensors(path: string, tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): Promise<void> {
-  await nativeAsync(() => binding.writeSafetensors(String(path), stateDict(tensors), metadata))
-}
+printed(Tensor, tensorText)

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { native, SwiftTunersError, warn } from '../errors.js'
 import type { Model } from '../model.js'
 import type { Optimizer } from '../optimizer.js'
+import { fromStateDict, readSafetensors, writeSafetensors } from '../state-dict.js'
 import { TunedModel } from '../swift-model.js'
-import { fromStateDict, readSafetensors, type Tensor, writeSafetensors } from '../tensor.js'
+import type { Tensor } from '../tensor.js'
 import { parsePosition, type Position } from './position.js'
 
 /** The file that makes a folder a checkpoint: it is written last and removed first. */

@@ -6,7 +6,9 @@ import { type BatchSource, givesBatches } from './source.js'
 
 /** Means over the evaluation's batches, and what `metrics` gives. */
 export interface Evaluation {
+  /** The mean loss. */
   loss: number
+  /** What `metrics` gives. */
   [metric: string]: number
 }
 
@@ -20,17 +22,21 @@ export interface TrainingStep {
   loss: number
   /** The norm of all gradients before clipping. */
   gradNorm: number
+  /** The first group's, after the schedule. */
   learningRate: number
   /** Tokens of the step's batches that are no padding. */
   tokens: number
   /** Milliseconds of this step. */
   duration: number
+  /** The evaluation after this step, where there was one. */
   evaluation?: Evaluation
 }
 
+/** A checkpoint that was written. */
 export interface Checkpoint {
   /** The folder. */
   directory: string
+  /** Of which step. */
   step: number
 }
 
@@ -44,14 +50,18 @@ export interface TrainingResult {
   loss?: number
   /** The last evaluation. */
   evaluation?: Evaluation
+  /** The best evaluation, where one was looked for. */
   best?: { step: number; metric: string; value: number }
+  /** What ended it. */
   reason: 'epochs' | 'maxSteps' | 'totalSteps' | 'earlyStopping' | 'callback'
 }
 
 /** What a callback gives to end the run after this step. */
 type May = void | 'stop' | Promise<void | 'stop'>
 
+/** What is trained on what, and what is written when. */
 export interface TrainerOptions {
+  /** What trains: its parameters that require gradients. */
   model: Model
   /**
    * Batches. An array or iterable is the same in each epoch; a function of epoch and seed, or a data set with `forEpoch`, may shuffle
@@ -60,7 +70,9 @@ export interface TrainerOptions {
   train: BatchSource
   /** The same, for evaluations. */
   evaluate?: BatchSource
+  /** Over the parameters that train. */
   optimizer: Optimizer
+  /** How the learning rate changes. Default: it does not. */
   schedule?: ScheduleOptions
   /** Batches per optimizer step, which has the loss and the gradients of one batch of all their rows. Default 1. */
   gradientAccumulation?: number
@@ -78,6 +90,7 @@ export interface TrainerOptions {
   earlyStopping?: { patience: number; threshold?: number }
   /** Steps between checkpoints; there is one at the end of the run, too. */
   checkpointEvery?: number
+  /** Where checkpoints are written, as `step-N`. */
   checkpointDirectory?: string
   /** Complete checkpoints that stay, the newest ones; the best one is kept beside them. Default 1. */
   saveTotalLimit?: number
@@ -101,17 +114,21 @@ export interface TrainerOptions {
   lisa?: { activatedLayers: number; stepInterval: number }
   /** Called after each step, before it is given; `'stop'` ends the run. */
   onStep?: (step: TrainingStep) => May
+  /** Called after each evaluation; `'stop'` ends the run. */
   onEvaluate?: (evaluation: Evaluation, step: TrainingStep) => May
+  /** Called when a checkpoint is whole; `'stop'` ends the run. */
   onCheckpoint?: (checkpoint: Checkpoint) => May
   /** Called when the run has come to its end; not when it was aborted or its loop was left. */
   onEnd?: (result: TrainingResult) => void | Promise<void>
 }
 
+/** How long a run is. */
 export interface RunOptions {
   /** Default 1, or as many as `maxSteps` takes. */
   epochs?: number
   /** Ends the run after so many steps, those before resuming counted. */
   maxSteps?: number
+  /** Ends the run after the running step: it rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -184,7 +201,7 @@ export function checkTrainer(o: TrainerOptions): void {
   if (o.loadBest && o.keepBest === false) throw invalid('keepBest', 'Trainer: keepBest: loadBest needs it')
   if (o.lisa) requireOptions('Trainer: lisa', o.lisa, 'activatedLayers', 'stepInterval')
   if (o.earlyStopping) requireOptions('Trainer: earlyStopping', o.earlyStopping, 'patience')
-  if (o.schedule) checkSchedule(o.schedule)
+  if (o.schedule) checkSchedule({ ...o.schedule })
 }
 
 export function checkRun(o: RunOptions): void {

@@ -26,9 +26,8 @@ async function at<T>(where: string, signal: AbortSignal | undefined, body: () =>
   try {
     return await body()
   } catch (error) {
-    if (signal?.aborted || !(error instanceof SwiftTunersError || error instanceof TypeError)) throw error
-    const code = error instanceof SwiftTunersError ? error.code : 'ERR_INVALID_ARGUMENT'
-    throw new SwiftTunersError(code, `${where}: ${error.message}`, { cause: error, details: error instanceof SwiftTunersError ? error.details : undefined })
+    if (signal?.aborted || !(error instanceof SwiftTunersError)) throw error
+    throw new SwiftTunersError(error.code, `${where}: ${error.message}`, { cause: error, details: error.details })
   }
 }
 

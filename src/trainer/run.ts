@@ -1,4 +1,5 @@
 import { SwiftTunersError } from '../errors.js'
+import { checkArgument, where } from '../options.js'
 import type { TrainingResult, TrainingStep } from './options.js'
 
 /**
@@ -12,9 +13,11 @@ export class TrainingRun implements AsyncIterableIterator<TrainingStep>, Promise
 
   /** @internal */
   constructor(steps: AsyncGenerator<TrainingStep, TrainingResult, void>) {
+    checkArgument('TrainingRun', 'steps', steps, where('what trainer.run() makes', v => typeof (v as AsyncGenerator)?.next === 'function'))
     this.#steps = steps
   }
 
+  /** Runs one step. */
   async next(): Promise<IteratorResult<TrainingStep, TrainingResult>> {
     const next = await this.#steps.next()
     if (next.done && next.value) this.#last = next.value
@@ -26,6 +29,7 @@ export class TrainingRun implements AsyncIterableIterator<TrainingStep>, Promise
     return this.#steps.return(undefined as never)
   }
 
+  /** Ends the run where it is, with an error. */
   throw(error: unknown): Promise<IteratorResult<TrainingStep, TrainingResult>> {
     return this.#steps.throw(error)
   }

@@ -4,6 +4,7 @@ import { integer, invalid, number, oneOf, type OptionTable } from '../options.js
 
 /** A learning rate that changes with the steps, as transformers' `get_scheduler` makes it. */
 export interface ScheduleOptions {
+  /** Which; with its settings below. */
   name: 'constant' | 'constant_with_warmup' | 'linear' | 'cosine' | 'cosine_with_min_lr' | 'cosine_with_restarts' | 'polynomial' | 'inverse_sqrt'
     | 'warmup_stable_decay'
   /** Steps over which the rate rises from 0. */
@@ -17,20 +18,25 @@ export interface ScheduleOptions {
   totalSteps?: number
   /** cosine, cosine_with_min_lr, warmup_stable_decay: waves, default 0.5. cosine_with_restarts: falls, default 1. */
   numCycles?: number
-  /** cosine_with_min_lr: the least rate, in itself or as a share of the optimizer's. */
+  /** cosine_with_min_lr: the least rate. */
   minLr?: number
+  /** cosine_with_min_lr: the least rate as a share of the optimizer's. */
   minLrRate?: number
-  /** polynomial: the power, default 1, and the last rate, default 1e-7. */
+  /** polynomial: the power, default 1. */
   power?: number
+  /** polynomial: the last rate, default 1e-7. */
   lrEnd?: number
   /** inverse_sqrt: default the warm-up's steps, or 10,000. */
   timescale?: number
-  /** warmup_stable_decay: steps in which the rate falls, and those before in which it stays; default what is left. */
+  /** warmup_stable_decay: steps in which the rate falls. */
   numDecaySteps?: number
+  /** warmup_stable_decay: steps before those in which the rate stays; default what is left. */
   numStableSteps?: number
-  /** warmup_stable_decay: how the rate rises (default linear) and falls (default cosine), and the least share. */
+  /** warmup_stable_decay: how the rate rises, default linear. */
   warmupType?: 'linear' | 'cosine' | '1-sqrt'
+  /** warmup_stable_decay: how the rate falls, default cosine. */
   decayType?: 'linear' | 'cosine' | '1-sqrt'
+  /** warmup_stable_decay: the least rate as a share of the optimizer's. */
   minLrRatio?: number
 }
 

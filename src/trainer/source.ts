@@ -14,6 +14,7 @@ export type Batches = Iterable<ModelInputs> | AsyncIterable<ModelInputs>
 
 /** Data that gives each epoch an order of its own: the same for the same epoch and seed, so that a run can be resumed. */
 export interface EpochSource {
+  /** The batches of an epoch (from 0). */
   forEpoch(epoch: number, seed: number): Batches | Promise<Batches>
   /** Batches of an epoch, where it is known. */
   readonly length?: number
