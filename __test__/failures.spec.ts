@@ -17,7 +17,7 @@ test('a bad configuration is refused by field and leaves no trace', async t => {
     [{ r: 0 }, 'ERR_INVALID_CONFIG', /^r:/],
     [{ r: -3 }, 'ERR_INVALID_CONFIG', /^r:/],
     [{ r: 2.5 }, 'ERR_INVALID_CONFIG', /^r:/],
-    [{ loraDropout: 1.5 }, 'ERR_INVALID_CONFIG', /lora_dropout/],
+    [{ loraDropout: 1.5 }, 'ERR_INVALID_CONFIG', /loraDropout/],
     [{ bias: 'some' }, 'ERR_INVALID_CONFIG', /bias/],
     [{ loraDtype: 'int7' }, 'ERR_INVALID_CONFIG', /lora_dtype/],
     [{ initLoraWeights: 'eva' }, 'ERR_INVALID_CONFIG', /init_lora_weights/],

@@ -41,20 +41,18 @@ test('a reader beside a writer never meets two saves', async t => {
   }
   const [one, two] = [await filled(1)(), await filled(2)()]
   await one.savePretrained(dir)
-  let writing = true
+  const state = { writing: true }
   const writer = (async () => {
     for (let i = 0; i < 60; i++) await (i % 2 ? one : two).savePretrained(dir)
-    writing = false
+    state.writing = false
   })()
   const target = await base()
-  let reads = 0
-  while (writing || reads < 10) {
+  for (let reads = 0; state.writing || reads < 10; reads++) {
     const loaded = await Swift.fromPretrained(target, dir, { adapterName: { default: `r${reads}` } }) as PeftModel
     const config = loaded.peftConfig.get(`r${reads}`)!.toJSON() as { lora_alpha: number }
     const name = loaded.namedParameters().find(p => p.name.endsWith(`lora_A.r${reads}.weight`))!.name
     t.is(numbers(loaded.parameter(name))[0], config.lora_alpha)
     loaded.deleteAdapter(`r${reads}`)
-    reads += 1
   }
   await writer
   t.deepEqual(readdirSync(join(dir, '..')), ['moving'])

@@ -31,27 +31,49 @@ struct Staging {
 impl Staging {
     /// A new folder beside others that have `prefix`.
     fn new(parent: &Path, prefix: &str) -> Result<Self> {
-        let path = parent.join(format!("{prefix}{}", unique()));
-        fs::create_dir(&path).map_err(|e| Error::io(&path, e))?;
-        let lock = locked(&path);
-        Ok(Self { path, _lock: lock })
+        loop {
+            let path = parent.join(format!("{prefix}{}", unique()));
+            fs::create_dir(&path).map_err(|e| Error::io(&path, e))?;
+            match Lock::of(&path) {
+                // Swept before it was locked.
+                Lock::Lost => continue,
+                Lock::Held(lock) => return Ok(Self { path, _lock: Some(lock) }),
+                Lock::Unknown => return Ok(Self { path, _lock: None }),
+            }
+        }
     }
 }
 
-/// A folder with its lock, which the system gives back when this process ends; nothing where another has it, or where locks are not known.
-fn locked(dir: &Path) -> Option<File> {
+/// What tells that a folder is in use: the system gives the lock back when its process ends, whatever other systems know of that process.
+enum Lock {
+    Held(File),
+    /// Another has it, or the folder is gone.
+    Lost,
+    /// The file system has no locks.
+    Unknown,
+}
+
+impl Lock {
     #[cfg(unix)]
-    {
+    fn of(dir: &Path) -> Self {
         use std::os::fd::AsRawFd;
-        let folder = File::open(dir).ok()?;
+        use std::os::unix::fs::MetadataExt;
+        let Ok(folder) = File::open(dir) else { return Self::Lost };
         // SAFETY: the descriptor is open for the length of the call.
-        let rc = unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-        (rc == 0).then_some(folder)
+        if unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let taken = std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock;
+            return if taken { Self::Lost } else { Self::Unknown };
+        }
+        let number = |meta: std::io::Result<fs::Metadata>| meta.map(|m| m.ino()).ok();
+        match (number(folder.metadata()), number(fs::metadata(dir))) {
+            (Some(own), Some(there)) if own == there => Self::Held(folder),
+            _ => Self::Lost,
+        }
     }
+
     #[cfg(not(unix))]
-    {
-        let _ = dir;
-        None
+    fn of(_: &Path) -> Self {
+        Self::Unknown
     }
 }
 
@@ -70,9 +92,6 @@ pub fn unique() -> String {
     format!("{}-{:x}", std::process::id(), crate::context::mix(time, n))
 }
 
-/// A folder as young as this may not be locked yet by who makes it.
-const YOUNG: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Removes what ended processes have left beside `target`: folders that nobody has locked.
 fn sweep(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else {
@@ -82,9 +101,7 @@ fn sweep(parent: &Path, prefix: &str) {
         if !entry.file_name().to_str().is_some_and(|n| n.starts_with(prefix)) {
             continue;
         }
-        let made = entry.metadata().and_then(|m| m.modified());
-        let old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > YOUNG));
-        if let Some(lock) = locked(&entry.path()).filter(|_| old) {
+        if let Lock::Held(lock) = Lock::of(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
             drop(lock);
         }
@@ -338,12 +355,6 @@ mod tests {
         let held = Staging::new(&root, ".save.tmp-").unwrap();
         let left = root.join(".save.tmp-1-gone");
         fs::create_dir(&left).unwrap();
-        sweep(&root, ".save.tmp-");
-        assert!(left.exists(), "as young as it is it may be somebody's");
-        let hour = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-        for dir in [&left, &held.path] {
-            File::open(dir).unwrap().set_modified(hour).unwrap();
-        }
         sweep(&root, ".save.tmp-");
         assert!(!left.exists() && held.path.exists());
         drop(held);
