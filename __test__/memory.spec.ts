@@ -23,3 +23,8 @@ test('eight threads use one copy of the weights, and switching leaks nothing', t
   t.true(sizes.first - sizes.start < 256, JSON.stringify(sizes))
   t.true(sizes.last - sizes.first < 64, JSON.stringify(sizes))
 })
+
+test('models that nobody has any more are collected before there are many', t => {
+  const { size, most } = measured<{ size: number; most: number }>('dropped')
+  t.true(most < 6 * size, `${most} MiB for one model of ${size} at a time`)
+})

@@ -46,4 +46,20 @@ async function threads() {
   return { start, first, last }
 }
 
-void { offload, threads }[process.argv[2] as 'offload' | 'threads']().then(found => console.log(JSON.stringify(found)))
+/** Models of 64 MiB, made one after another and never disposed of. */
+async function dropped() {
+  const start = rss()
+  const one = () => AutoModel.fromModules(nn.sequential(Array.from({ length: 4 }, () => nn.linear(2048, 2048))))
+  await one()
+  const size = rss() - start
+  let most = 0
+  for (let i = 0; i < 24; i++) {
+    await one()
+    // Finalizers run between tasks.
+    await new Promise(done => setImmediate(done))
+    most = Math.max(most, rss() - start)
+  }
+  return { size: Math.max(size, 64), most }
+}
+
+void { offload, threads, dropped }[process.argv[2] as 'offload' | 'threads' | 'dropped']().then(found => console.log(JSON.stringify(found)))

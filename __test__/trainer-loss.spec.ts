@@ -57,6 +57,15 @@ for (const [name, make] of Object.entries(cases)) {
   })
 }
 
+// transformers 5.24: model(…, num_items_in_batch=18) for each micro-batch, all weights trained.
+test('loss and gradient norm of micro-batches are those of transformers', async t => {
+  const expected = [5.165872573852539, 10.16268539428711]
+  for (const train of [[whole], [part(0, 1), part(1, 3), part(3, 4)]]) {
+    const [loss, norm] = await measured(() => base(), train)
+    t.true(Math.abs(loss - expected[0]) < 1e-5 && Math.abs(norm - expected[1]) < 1e-4, `${loss}, ${norm}`)
+  }
+})
+
 test('the share of a batch is that of its labels, by hand', async t => {
   const model = await peft({})()
   const parts = [part(0, 1), part(1, 4)]

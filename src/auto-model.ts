@@ -48,6 +48,7 @@ export class AutoModel {
     const packed = q === undefined ? undefined : typeof q === 'string' ? { packing: q } : { packing: q.type, skipModules: q.skipModules ?? undefined }
     const handle = await withSignal(signal, flag => binding.loadModel(directory, dtype, device, packed, uniqueThread(), flag, report))
     handle.nameOrPath = directoryOrId
+    handle.reportMemory()
     warnOfSurplus(directory, handle.surplus)
     return new Model(handle)
   }
@@ -70,7 +71,9 @@ export class AutoModel {
 async function fresh(what: string, config: Record<string, unknown>, options: NewModelOptions): Promise<Model> {
   const text = jsonText(what, config)
   const { dtype = 'f32', device = 'cpu', seed = 0, signal } = options
-  return new Model(await withSignal(signal, () => binding.newModel(text, dtype, device, uniqueThread(), seed)))
+  const handle = await withSignal(signal, () => binding.newModel(text, dtype, device, uniqueThread(), seed))
+  handle.reportMemory()
+  return new Model(handle)
 }
 
 /** The folder of an adapter is no model, and says where it belongs. */

@@ -111,6 +111,11 @@ export declare class NativeModel {
   galoreGroups(targets: Array<string>, weightDecay: number, each: boolean): Array<NativeGaLoreGroup>
   report(): string
   dispose(): void
+  /**
+   * Tells the garbage collector how much memory the model's weights hold, so that models that nobody has any more are collected
+   * before there are many of them.
+   */
+  reportMemory(): void
   share(): string
   static fromHandle(token: string): NativeModel
   /** Another handle on the same model. */

@@ -3,7 +3,7 @@
 use crate::inputs::NativeInputs;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use swift_tuners_nn::{AdapterId, CancelFlag, Context, Error, Inputs, Output, Result};
 use swift_tuners_tuners::lifecycle::RowIds;
@@ -22,6 +22,10 @@ pub struct Shared {
     /// Passes in training mode so far; each draws its own random numbers.
     pub drawn: AtomicU64,
     pub checkpointing: AtomicBool,
+    /// Handles that JavaScript has.
+    pub handles: AtomicUsize,
+    /// Bytes that the garbage collector was told of.
+    pub reported: AtomicI64,
     /// Whether a training run has this model.
     pub running: AtomicBool,
 }
@@ -40,6 +44,8 @@ impl Shared {
             seed: AtomicU64::new(seed),
             drawn: AtomicU64::new(0),
             checkpointing: AtomicBool::new(false),
+            handles: AtomicUsize::new(0),
+            reported: AtomicI64::new(0),
             running: AtomicBool::new(false),
         }
     }

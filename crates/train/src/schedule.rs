@@ -218,152 +218,50 @@ mod tests {
     #[test]
     fn factors_are_those_of_transformers() {
         type O = ScheduleOptions;
-        let third = 1. / 3.;
-        let cases: [(ScheduleOptions, [f64; 13]); 14] = [
-            (options("constant", 0, |_| {}), [1.; 13]),
-            (
-                options("constant_with_warmup", 3, |_| {}),
-                [0., third, 2. * third, 1., 1., 1., 1., 1., 1., 1., 1., 1., 1.],
-            ),
-            (options("linear", 2, |_| {}), [0., 0.5, 1., 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.]),
-            (
-                options("cosine", 2, |_| {}),
-                [
-                    0.,
-                    0.5,
-                    1.,
-                    0.975528258,
-                    0.904508497,
-                    0.793892626,
-                    0.654508497,
-                    0.5,
-                    0.345491503,
-                    0.206107374,
-                    0.095491503,
-                    0.024471742,
-                    0.,
-                ],
-            ),
-            (
-                options("cosine", 2, |o: &mut O| o.num_cycles = Some(1.25)),
-                [0., 0.5, 1., 0.853553391, 0.5, 0.146446609, 0., 0.146446609, 0.5, 0.853553391, 1., 0.853553391, 0.5],
-            ),
-            (
-                options("cosine_with_restarts", 2, |o: &mut O| o.num_cycles = Some(3.)),
-                [
-                    0.,
-                    0.5,
-                    1.,
-                    0.793892626,
-                    0.345491503,
-                    0.024471742,
-                    0.904508497,
-                    0.5,
-                    0.095491503,
-                    0.975528258,
-                    0.654508497,
-                    0.206107374,
-                    0.,
-                ],
-            ),
-            (
-                options("polynomial", 2, |o: &mut O| (o.least, o.power) = (Some(0.1), Some(2.))),
-                [0., 0.5, 1., 0.829, 0.676, 0.541, 0.424, 0.325, 0.244, 0.181, 0.136, 0.109, 0.1],
-            ),
-            (
-                options("inverse_sqrt", 3, |o: &mut O| o.total = None),
-                [
-                    0.,
-                    third,
-                    2. * third,
-                    1.,
-                    0.866025404,
-                    0.774596669,
-                    0.707106781,
-                    0.654653671,
-                    0.612372436,
-                    0.577350269,
-                    0.547722558,
-                    0.522232968,
-                    0.5,
-                ],
-            ),
-            (
-                options("inverse_sqrt", 3, |o: &mut O| o.timescale = Some(5.)),
-                [
-                    0.,
-                    third,
-                    2. * third,
-                    1.,
-                    0.912870929,
-                    0.845154255,
-                    0.790569415,
-                    0.745355992,
-                    0.707106781,
-                    0.674199862,
-                    0.645497224,
-                    0.620173673,
-                    0.597614305,
-                ],
-            ),
-            (
-                options("inverse_sqrt", 0, |_| {}),
-                [
-                    1.,
-                    0.999950004,
-                    0.999900015,
-                    0.999850034,
-                    0.99980006,
-                    0.999750094,
-                    0.999700135,
-                    0.999650184,
-                    0.99960024,
-                    0.999550304,
-                    0.999500375,
-                    0.999450453,
-                    0.999400539,
-                ],
-            ),
-            (
-                options("cosine_with_min_lr", 2, |o: &mut O| o.least = Some(0.2)),
-                [
-                    0.,
-                    0.5,
-                    1.,
-                    0.980422607,
-                    0.923606798,
-                    0.835114101,
-                    0.723606798,
-                    0.6,
-                    0.476393202,
-                    0.364885899,
-                    0.276393202,
-                    0.219577393,
-                    0.2,
-                ],
-            ),
-            (
-                options("warmup_stable_decay", 3, |o: &mut O| o.decay_steps = Some(4)),
-                [0., third, 2. * third, 1., 1., 1., 1., 1., 1., 0.853553391, 0.5, 0.146446609, 0.],
-            ),
+        let rise = "0 0.333333333 0.666666667 1";
+        let cosine = "0 0.5 1 0.975528258 0.904508497 0.793892626 0.654508497 0.5 0.345491503 0.206107374 0.095491503 0.024471742 0";
+        let waves = "0 0.5 1 0.853553391 0.5 0.146446609 0 0.146446609 0.5 0.853553391 1 0.853553391 0.5";
+        let least = "0 0.5 1 0.980422607 0.923606798 0.835114101 0.723606798 0.6 0.476393202 0.364885899 0.276393202 0.219577393 0.2";
+        let falls = "0 0.5 1 0.793892626 0.345491503 0.024471742 0.904508497 0.5 0.095491503 0.975528258 0.654508497 0.206107374 0";
+        let power = "0 0.5 1 0.829 0.676 0.541 0.424 0.325 0.244 0.181 0.136 0.109 0.1";
+        let root =
+            "0.866025404 0.774596669 0.707106781 0.654653671 0.612372436 0.577350269 0.547722558 0.522232968 0.5";
+        let slow = "0.912870929 0.845154255 0.790569415 0.745355992 0.707106781 0.674199862 0.645497224 0.620173673 0.597614305";
+        let late = "1 0.999950004 0.999900015 0.999850034 0.99980006 0.999750094 0.999700135 0.999650184 0.99960024 0.999550304";
+        let stable = "1 1 1 1 1 0.853553391 0.5 0.146446609 0";
+        let curved = "0.1 0.325 0.775 1 1 1 1 1 1 0.775 0.55 0.325 0.1";
+        let sqrt = "0 0.292893219 1 1 1 0.5 0.292893219 0.133974596 0 0 0 0 0";
+        let cases = [
+            (options("constant", 0, |_| {}), "1 1 1 1 1 1 1".to_owned()),
+            (options("constant_with_warmup", 3, |_| {}), format!("{rise} 1 1 1")),
+            (options("linear", 2, |_| {}), "0 0.5 1 0.9 0.8 0.7 0.6 0.5 0.4 0.3 0.2 0.1 0".to_owned()),
+            (options("cosine", 2, |_| {}), cosine.to_owned()),
+            (options("cosine", 2, |o: &mut O| o.num_cycles = Some(1.25)), waves.to_owned()),
+            (options("cosine_with_min_lr", 2, |o: &mut O| o.least = Some(0.2)), least.to_owned()),
+            (options("cosine_with_restarts", 2, |o: &mut O| o.num_cycles = Some(3.)), falls.to_owned()),
+            (options("polynomial", 2, |o: &mut O| (o.least, o.power) = (Some(0.1), Some(2.))), power.to_owned()),
+            (options("inverse_sqrt", 3, |o: &mut O| o.total = None), format!("{rise} {root}")),
+            (options("inverse_sqrt", 3, |o: &mut O| o.timescale = Some(5.)), format!("{rise} {slow}")),
+            (options("inverse_sqrt", 0, |_| {}), late.to_owned()),
+            (options("warmup_stable_decay", 3, |o: &mut O| o.decay_steps = Some(4)), format!("{rise} {stable}")),
             (
                 options("warmup_stable_decay", 3, |o: &mut O| {
                     (o.decay_steps, o.least) = (Some(4), Some(0.1));
                     (o.warmup_type, o.decay_type) = (Some("cosine".into()), Some("linear".into()));
                 }),
-                [0.1, 0.325, 0.775, 1., 1., 1., 1., 1., 1., 0.775, 0.55, 0.325, 0.1],
+                curved.to_owned(),
             ),
             (
                 options("warmup_stable_decay", 2, |o: &mut O| {
                     (o.decay_steps, o.stable_steps, o.total) = (Some(4), Some(2), None);
                     (o.warmup_type, o.decay_type) = (Some("1-sqrt".into()), Some("1-sqrt".into()));
                 }),
-                [0., 0.292893219, 1., 1., 1., 0.5, 0.292893219, 0.133974596, 0., 0., 0., 0., 0.],
+                sqrt.to_owned(),
             ),
         ];
         for (options, expected) in cases {
             let schedule = Schedule::new(&options).unwrap();
-            for (step, expected) in expected.into_iter().enumerate() {
+            for (step, expected) in expected.split(' ').map(|x| x.parse::<f64>().unwrap()).enumerate() {
                 let found = schedule.factor(step as u64);
                 assert!((found - expected).abs() < 1e-8, "{options:?} at {step}: {found} for {expected}");
             }

@@ -4,26 +4,60 @@ use crate::error::guard;
 use crate::job::job;
 use crate::shared::Shared;
 use crate::tensor::device_name;
-use napi::bindgen_prelude::{Object, ToNapiValue};
+use napi::bindgen_prelude::{Object, ObjectFinalize, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use swift_tuners_nn::{Error, Result};
+use swift_tuners_nn::{Error, Model, Packing, Param, Result};
 use swift_tuners_tuners::{Flavor, TunedModel};
 
 /// `Model`, `SwiftModel` and `PeftModel` share this native half.
-#[napi]
+#[napi(custom_finalize)]
 pub struct NativeModel {
     shared: Mutex<Option<Arc<Shared>>>,
     /// Tensors of the files that the architecture has no place for.
     surplus: Vec<String>,
 }
 
+/// Bytes that a model's parameters hold in main memory, roughly.
+fn held(model: &Model) -> usize {
+    let bits = |p: &Param| match p.packing() {
+        Some(Packing::Q8_0) => 9,
+        Some(_) => 5,
+        None => 8 * p.dtype().size_in_bytes(),
+    };
+    let here = model.parameters().into_iter().filter(|(_, p)| p.device().is_cpu());
+    here.map(|(_, p)| p.numel() * bits(p) / 8).sum()
+}
+
+impl ObjectFinalize for NativeModel {
+    fn finalize(self, env: Env) -> napi::Result<()> {
+        self.let_go(env)
+    }
+}
+
 impl NativeModel {
     pub(super) fn new(model: TunedModel, seed: u64, surplus: Vec<String>) -> Self {
-        Self { shared: Mutex::new(Some(Arc::new(Shared::new(model, seed)))), surplus }
+        Self::of(Arc::new(Shared::new(model, seed)), surplus)
+    }
+
+    fn of(shared: Arc<Shared>, surplus: Vec<String>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Mutex::new(Some(shared)), surplus }
+    }
+
+    /// Gives the model up; with its last handle the garbage collector is told that its memory is free.
+    fn let_go(&self, env: Env) -> napi::Result<()> {
+        let Some(shared) = self.shared.lock().take() else { return Ok(()) };
+        if shared.handles.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let bytes = shared.reported.swap(0, Ordering::Relaxed);
+            if bytes != 0 {
+                env.adjust_external_memory(-bytes)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn get(&self) -> Result<Arc<Shared>> {
@@ -55,8 +89,21 @@ impl NativeModel {
 #[napi]
 impl NativeModel {
     #[napi]
-    pub fn dispose(&self) {
-        *self.shared.lock() = None;
+    pub fn dispose(&self, env: Env) -> napi::Result<()> {
+        self.let_go(env)
+    }
+
+    /// Tells the garbage collector how much memory the model's weights hold, so that models that nobody has any more are collected
+    /// before there are many of them.
+    #[napi]
+    pub fn report_memory(&self, env: Env) -> napi::Result<()> {
+        let Ok(shared) = self.get() else { return Ok(()) };
+        if shared.reported.load(Ordering::Relaxed) == 0 {
+            let bytes = held(&shared.tree.read_recursive().model) as i64;
+            shared.reported.store(bytes, Ordering::Relaxed);
+            env.adjust_external_memory(bytes)?;
+        }
+        Ok(())
     }
 
     #[napi]
@@ -66,13 +113,13 @@ impl NativeModel {
 
     #[napi(factory)]
     pub fn from_handle(token: String) -> napi::Result<Self> {
-        guard(|| Ok(Self { shared: Mutex::new(Some(Shared::find(&token)?)), surplus: Vec::new() }))
+        guard(|| Ok(Self::of(Shared::find(&token)?, Vec::new())))
     }
 
     /// Another handle on the same model.
     #[napi]
     pub fn alias(&self) -> napi::Result<NativeModel> {
-        guard(|| Ok(Self { shared: Mutex::new(Some(self.get()?)), surplus: Vec::new() }))
+        guard(|| Ok(Self::of(self.get()?, Vec::new())))
     }
 
     /// Tensors of the loaded files that the architecture has no place for.

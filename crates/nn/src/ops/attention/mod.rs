@@ -112,7 +112,7 @@ mod tests {
         let q: Tensor = values(&[2, queries, 4, 8], 1).into();
         let (k, v): (Tensor, Tensor) = (values(&[2, keys, 2, 8], 2).into(), values(&[2, keys, 2, 8], 3).into());
         let size = Sizes::new(&q, &k, &v).unwrap();
-        let packed = |row: usize| (0..queries).map(move |i| [0, 70, 90, 140][(i + 20 * row) / 50]);
+        let packed = |row: usize| (0..queries).map(move |i| [0, 50, 90, 140][(i + 20 * row) / 50]);
         let packed: Vec<usize> = packed(0).chain(packed(1)).collect();
         for (window, starts) in [(None, None), (Some(40), None), (None, Some(&packed)), (Some(40), Some(&packed))] {
             let starts = starts.map(|starts| starts.clone().into());
