@@ -129,7 +129,7 @@ test('a platform package that is missing is named in one sentence', t => {
   t.is(missingPackage('linux-x64-gnu', file => file === 'swift-tuners.linux-x64-gnu.node', never), undefined)
   t.is(missingPackage('darwin-arm64', never, path => path === 'swift-tuners-darwin-arm64/swift-tuners.darwin-arm64.node'), undefined)
   const copy = temp()
-  cpSync(join(root, 'dist'), copy, { recursive: true, filter: file => !/\.node$|__test__|examples|bench/.test(file) })
+  cpSync(join(root, 'dist'), copy, { recursive: true, filter: file => !/\.node$|__test__|examples|bench/.test(file.slice(root.length)) })
   const { NAPI_RS_NATIVE_LIBRARY_PATH: _, ...env } = process.env
   const { stderr } = spawnSync(process.execPath, ['-e', `try { require(${JSON.stringify(join(copy, 'index.js'))}) } catch (e) { console.error(e.code + ': ' + e.message) }`], { env, encoding: 'utf8' })
   t.regex(stderr, /^ERR_IO: (the package swift-tuners-\S+ is missing|swift-tuners has no build).*\n$/)
