@@ -1,10 +1,10 @@
 /** Every export and every method with what it should never be given: each call ends, and each error is one of ours. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import * as lib from '../index.js'
 import { ERROR_CODES } from '../src/errors.js'
-import { base, demo, fixtures, IDS, lora, temp } from './support.js'
+import { base, demo, fixtures, IDS, lora, root, temp } from './support.js'
 
 const { AdamW, AutoTokenizer, LoraConfig, Parameter, SwiftTunersError, Tensor } = lib
 
@@ -263,4 +263,10 @@ test.serial('inputs of a model', async t => {
     }
   }
   boundary.done(t)
+})
+
+test('the package\'s declarations are whole without those of the binding, which are not in it', t => {
+  const files = readdirSync(join(root, 'dist/src'), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.d.ts'))
+  t.true(files.length > 40)
+  t.deepEqual(files.filter(file => /native\/binding/.test(readFileSync(join(root, 'dist/src', file), 'utf8'))), [])
 })

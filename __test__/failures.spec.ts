@@ -19,12 +19,12 @@ test('a bad configuration is refused by field and leaves no trace', async t => {
     [{ r: 2.5 }, 'ERR_INVALID_CONFIG', /^r:/],
     [{ loraDropout: 1.5 }, 'ERR_INVALID_CONFIG', /loraDropout/],
     [{ bias: 'some' }, 'ERR_INVALID_CONFIG', /bias/],
-    [{ loraDtype: 'int7' }, 'ERR_INVALID_CONFIG', /lora_dtype/],
-    [{ initLoraWeights: 'eva' }, 'ERR_INVALID_CONFIG', /init_lora_weights/],
-    [{ targetModules: '(' }, 'ERR_INVALID_CONFIG', /target_modules/],
-    [{ useQaLora: true }, 'ERR_INVALID_CONFIG', /use_qa_lora/],
-    [{ targetParameters: ['x'] }, 'ERR_INVALID_CONFIG', /target_parameters/],
-    [{ layerReplication: [[0, 2]] }, 'ERR_INVALID_CONFIG', /layer_replication/],
+    [{ loraDtype: 'int7' }, 'ERR_INVALID_CONFIG', /loraDtype/],
+    [{ initLoraWeights: 'eva' }, 'ERR_INVALID_CONFIG', /initLoraWeights/],
+    [{ targetModules: '(' }, 'ERR_INVALID_CONFIG', /targetModules/],
+    [{ useQaLora: true }, 'ERR_INVALID_CONFIG', /useQaLora/],
+    [{ targetParameters: ['x'] }, 'ERR_INVALID_CONFIG', /targetParameters/],
+    [{ layerReplication: [[0, 2]] }, 'ERR_INVALID_CONFIG', /layerReplication/],
   ]
   for (const [fields, code, text] of cases) {
     const error = await failsWith(t, code, () => lora(fields))
@@ -238,7 +238,7 @@ test('broken models are refused with the reason', async t => {
   }
   const cases: [string, RegExp, string][] = [
     ['ERR_UNSUPPORTED_MODEL', /mamba/, edit(c => { c.model_type = 'mamba' })],
-    ['ERR_UNSUPPORTED_MODEL', /LlamaForTokenClassification/, edit(c => { c.architectures = ['LlamaForTokenClassification'] })],
+    ['ERR_UNSUPPORTED_MODEL', /LlamaForMultipleChoice/, edit(c => { c.architectures = ['LlamaForMultipleChoice'] })],
     ['ERR_UNSUPPORTED_MODEL', /longrope/, edit(c => { c.rope_parameters = { rope_type: 'longrope', rope_theta: 1e4 } })],
     ['ERR_UNSUPPORTED_MODEL', /quantization_config/, edit(c => { c.quantization_config = { bits: 4 } })],
     ['ERR_INVALID_CONFIG', /hidden_act/, edit(c => { c.hidden_act = 'sprelu' })],

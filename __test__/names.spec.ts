@@ -1,5 +1,6 @@
 /** Names and values that come from other libraries, or from a slip: what the error says. */
-import { mkdirSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import {
@@ -7,7 +8,7 @@ import {
   Model, Muon, nn, Parameter, PeftConfig, PeftModel, SGD, snapshotDownload, Swift, type SwiftModel, Tensor, writeSafetensors,
 } from '../index.js'
 import { missingPackage } from '../src/native/select.js'
-import { base, failsWith, fixtures, lora, temp } from './support.js'
+import { base, failsWith, fixtures, lora, root, temp } from './support.js'
 
 const llama = join(fixtures, 'models/llama')
 const adapter = join(fixtures, 'peft/basic/checkpoint')
@@ -127,4 +128,9 @@ test('a platform package that is missing is named in one sentence', t => {
   t.regex(missingPackage('aix-ppc64', never, never)!, /has no build for this platform, aix-ppc64; there are linux-x64-gnu/)
   t.is(missingPackage('linux-x64-gnu', file => file === 'swift-tuners.linux-x64-gnu.node', never), undefined)
   t.is(missingPackage('darwin-arm64', never, path => path === 'swift-tuners-darwin-arm64/swift-tuners.darwin-arm64.node'), undefined)
+  const copy = temp()
+  cpSync(join(root, 'dist'), copy, { recursive: true, filter: file => !/\.node$|__test__|examples|bench/.test(file.slice(root.length)) })
+  const { NAPI_RS_NATIVE_LIBRARY_PATH: _, ...env } = process.env
+  const { stderr } = spawnSync(process.execPath, ['-e', `try { require(${JSON.stringify(join(copy, 'index.js'))}) } catch (e) { console.error(e.code + ': ' + e.message) }`], { env, encoding: 'utf8' })
+  t.regex(stderr, /^ERR_IO: (the package swift-tuners-\S+ is missing|swift-tuners has no build).*\n$/)
 })

@@ -103,6 +103,6 @@ test('an optimizer\'s step starts from within COFT\'s bound', async t => {
 
 test('the number of a step is a number', async t => {
   const model = await adalora()
-  await failsWith(t, 'ERR_INVALID_CONFIG', () => model.onStep(-1))
+  await failsWith(t, 'ERR_INVALID_ARGUMENT', () => model.onStep(-1))
   await failsWith(t, 'ERR_INVALID_STATE', () => model.onStep(0)) // no gradients yet
 })

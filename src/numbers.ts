@@ -48,7 +48,7 @@ export function allIntegers(value: unknown, depth = 0): boolean {
   return Array.isArray(value) ? depth < MOST_DIMENSIONS && value.every(v => allIntegers(v, depth + 1)) : Number.isSafeInteger(value)
 }
 
-/** Numbers as a tensor of integers when all of them are, else of f32. */
+/** @internal Numbers as a tensor of integers when all of them are, else of f32. */
 export function fromNumbers(data: NestedNumbers, dtype: DType | undefined, device: Device | undefined): NativeTensor {
   const { flat, shape } = flatten(data)
   if (dtype === 'i64') {
@@ -60,7 +60,7 @@ export function fromNumbers(data: NestedNumbers, dtype: DType | undefined, devic
   return NativeTensor.fromF64(Float64Array.from(flat), shape, dtype, device)
 }
 
-/** A typed array as a tensor of its type, or another one. */
+/** @internal A typed array as a tensor of its type, or another one. */
 export function fromTyped(data: TensorData, dims: number[], dtype: DType | undefined, device: Device | undefined): NativeTensor {
   if (data instanceof Float32Array) return NativeTensor.fromF32(data, dims, dtype, device)
   if (data instanceof Float64Array) return NativeTensor.fromF64(data, dims, dtype, device)

@@ -83,7 +83,7 @@ export function ratesOf(kind: string, groups: readonly ParamGroup[]): { lr?: num
     checkOptions<{ lr?: number; weightDecay?: number }>(`${kind}: group ${i}`, { lr, weightDecay }, { lr: GROUP.lr, weightDecay: GROUP.weightDecay }))
 }
 
-/** GaLore's fields of a group, when it has a rank. */
+/** @internal GaLore's fields of a group, when it has a rank. */
 export function lowRank(group: ParamGroup): NativeProjection | undefined {
   const { rank, quant, updateProjGap, scale, projType, quantNBit, quantGroupSize, cosThreshold, gammaProj, queueSize } = checkOptions('group', group, GROUP)
   if (rank === undefined) return undefined

@@ -122,26 +122,27 @@ export class Tensor {
     return native(() => new Tensor(this.native[call](typeof dims === 'number' ? [dims] : dims, keepDim)))
   }
 
-  #with(call: 'add' | 'sub' | 'mul' | 'div', other: Tensor | number, [scale, shift]: [number, number]): Tensor {
+  /** A tensor goes to an operation of its own, a number to `scale · x + shift`. */
+  #with(call: 'add' | 'sub' | 'mul' | 'div', other: Tensor | number, affine: (number: number) => [scale: number, shift: number]): Tensor {
     checkArgument(call, 'other', other, TERM)
-    return native(() => new Tensor(other instanceof Tensor ? this.native[call](other.native) : this.native.affine(scale, shift)))
+    return native(() => new Tensor(other instanceof Tensor ? this.native[call](other.native) : this.native.affine(...affine(other))))
   }
 
   /** `this + other`, broadcast. */
   add(other: Tensor | number): Tensor {
-    return this.#with('add', other, [1, other as number])
+    return this.#with('add', other, n => [1, n])
   }
   /** `this - other`, broadcast. */
   sub(other: Tensor | number): Tensor {
-    return this.#with('sub', other, [1, typeof other === 'number' ? -other : 0])
+    return this.#with('sub', other, n => [1, -n])
   }
   /** `this * other`, element by element, broadcast. */
   mul(other: Tensor | number): Tensor {
-    return this.#with('mul', other, [other as number, 0])
+    return this.#with('mul', other, n => [n, 0])
   }
   /** `this / other`, element by element, broadcast. */
   div(other: Tensor | number): Tensor {
-    return this.#with('div', other, [typeof other === 'number' ? 1 / other : 0, 0])
+    return this.#with('div', other, n => [1 / n, 0])
   }
   /** `-x` */
   neg(): Tensor { return this.#unary('neg') }

@@ -91,7 +91,7 @@ export function checkSchedule(o: ScheduleOptions): void {
   }
 }
 
-/** The schedule of a run of `planned` steps, where their number is known, for an optimizer's learning rate. */
+/** @internal The schedule of a run of `planned` steps, where their number is known, for an optimizer's learning rate. */
 export function schedule(o: ScheduleOptions, planned: number | undefined, learningRate: number): NativeSchedule {
   if (o.totalSteps != null && planned !== undefined && o.totalSteps < planned) {
     throw invalid('schedule.totalSteps', `schedule.totalSteps: the run has ${planned} steps, and ${o.totalSteps} are fewer; leave it out, or end the run with run({ maxSteps: ${o.totalSteps} })`)
