@@ -258,9 +258,7 @@ export async function replayLifecycle(dir: string): Promise<{ problems: Problems
     merge_and_unload: s => Swift.mergeAndUnload(model, s.adapter_name ? { adapterName: s.adapter_name } : {}),
     save_pretrained: async s => {
       const target = join(out, s.directory)
-      const safeSerialization = s.safe_serialization ?? true
-      if (model instanceof PeftModel) await model.savePretrained(target, { selectedAdapters: s.adapter_name ? [s.adapter_name].flat() : undefined, safeSerialization })
-      else await model.savePretrained(target, { adapterName: s.adapter_name, peftFormat: s.peft_format, safeSerialization })
+      await model.savePretrained(target, { adapterName: s.adapter_name, peftFormat: s.peft_format, safeSerialization: s.safe_serialization ?? true })
       if (s.files) checks.same(`${s.at} files`, filesBelow(target), s.files)
     },
     from_pretrained: async s => {

@@ -173,7 +173,7 @@ test('what Python refuses or cannot run is refused by name here, or runs', async
     [/deprecated/, 'ERR_INVALID_CONFIG'],
     [/needs a Linear/, 'ERR_INVALID_CONFIG'],
     [/divide the output/, 'ERR_INVALID_CONFIG'],
-    [/rotary tables/, 'ERR_INVALID_ARGUMENT'],
+    [/rotary tables/, 'ERR_SHAPE'],
     // A longer sequence: the logits of the prompt's positions come along.
     [/output reshaped/, [2, 9, 160]],
     // The mask grows with the sequence, and rows that are padded stay so.

@@ -132,8 +132,9 @@ export function invalidArgument(name: string, message: string): SwiftTunersError
 function check(call: string, path: string, options: unknown, table: Record<string, Kind>, hints: Record<string, string>): void {
   if (!isObject(options)) throw invalid(path || 'options', `${call}: ${path ? `${path.slice(0, -1)}: ` : ''}expected an object of options, found ${shown(options)}`)
   for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue
     if (!Object.hasOwn(table, name)) throw unknown(call, path, name, Object.keys(table), hints)
-    if (value === undefined || value === null) continue
+    if (value === null) continue
     const kind = table[name]
     if (!kind.accepts(value)) throw invalid(path + name, refusal(call, path + name, value, kind))
     if (kind.table) check(call, `${path}${name}.`, value, kind.table, {})

@@ -7,7 +7,7 @@ import { HUB } from './hub/options.js'
 import { loadAdapters } from './loading.js'
 import { Model, wrappers } from './model.js'
 import { NativeCancelFlag, type NativeFromPretrainedOptions, type NativeModel } from './native/binding.js'
-import { boolean, checkArgument, checkOptions, instance, list, type OptionTable, path, seed, string, text } from './options.js'
+import { boolean, checkArgument, checkOptions, either, instance, list, type OptionTable, path, seed, string, text } from './options.js'
 import { promptTexts } from './prompt-texts.js'
 import { SAVE, SAVE_HINTS, type SaveOptions, shardBytes } from './saving.js'
 import { getLayerStatus, getModelStatus, type LayerStatus, type ModelStatus } from './status.js'
@@ -49,6 +49,10 @@ export interface PeftMergeOptions extends MergeOptions {
 export interface PeftSaveOptions extends SaveOptions {
   /** Default: all. */
   selectedAdapters?: string[]
+  /** The same, under the name that SWIFT's call has. */
+  adapterName?: string | string[]
+  /** SWIFT's: true says nothing new, for these are PEFT's files. */
+  peftFormat?: boolean
   /** An adapter as it was before training (PiSSA, OLoRA, …): what is saved is the difference, which fits the untouched base. */
   pathInitialModelForWeightConversion?: string
 }
@@ -58,7 +62,9 @@ export const PEFT_LOAD: OptionTable<PeftLoadOptions> = { ...LOAD_ADAPTER, adapte
 const ADD: OptionTable<AddAdapterOptions> = { seed }
 const SET: OptionTable<SetAdapterOptions> = { inferenceMode: boolean }
 const UNLOAD: OptionTable<PeftMergeOptions> = { ...MERGE, safeMerge: boolean }
-const SAVE_PEFT: OptionTable<PeftSaveOptions> = { ...SAVE, selectedAdapters: list(string), pathInitialModelForWeightConversion: path }
+const SAVE_PEFT: OptionTable<PeftSaveOptions> = {
+  ...SAVE, selectedAdapters: list(string), adapterName: either(string, list(string)), peftFormat: boolean, pathInitialModelForWeightConversion: path,
+}
 
 const LOAD_HINTS = { inferenceMode: 'isTrainable: true loads an adapter that trains' }
 const CONFIG = instance(PeftConfig, 'a PeftConfig, such as a LoraConfig')
@@ -206,7 +212,8 @@ export class PeftModel extends TunedModel {
   /** Writes `default` into the folder itself and any other adapter into a folder of its name. */
   override async savePretrained(saveDirectory: string, options: PeftSaveOptions = {}): Promise<void> {
     checkArgument('savePretrained', 'saveDirectory', saveDirectory, path)
-    const { selectedAdapters, pathInitialModelForWeightConversion: initial, safeSerialization = true, maxShardSize, signal } = checkOptions('savePretrained', options, SAVE_PEFT, SAVE_HINTS)
+    const { adapterName, pathInitialModelForWeightConversion: initial, safeSerialization = true, maxShardSize, signal, ...rest } = checkOptions('savePretrained', options, SAVE_PEFT, SAVE_HINTS)
+    const selectedAdapters = rest.selectedAdapters ?? (adapterName === undefined ? undefined : [adapterName].flat())
     const unknown = await withSignal(signal, flag =>
       this.native.savePretrained(saveDirectory, selectedAdapters, true, initial, safeSerialization, shardBytes(maxShardSize), flag))
     for (const name of unknown) warn(`savePretrained: ${JSON.stringify(name)} is no adapter of this model and is not saved`)

@@ -58,6 +58,7 @@ impl TunedModel {
             folder: found.config_path.parent().map(Path::to_owned),
             ..Default::default()
         };
+        self.free_name(&found.name)?;
         if !self.adapters().contains_key(&found.name) {
             let at = |e| in_config(&found.config_path, e);
             let mut init = Init::later(&self.model, options.seed);

@@ -49,6 +49,13 @@ impl TunedModel {
             Some(names) => names.iter().filter(|n| self.adapters().contains_key(*n)).cloned().collect(),
             None => self.adapters().keys().cloned().collect(),
         };
+        let mut left = Vec::with_capacity(chosen.len());
+        for name in chosen {
+            if !self.is_spent(&name)? {
+                left.push(name);
+            }
+        }
+        let chosen = left;
         let unknown = options.names.iter().flatten().filter(|n| !self.adapters().contains_key(*n)).cloned().collect();
         let peft = self.flavor == Flavor::Peft || options.peft_format;
         let mut written = Vec::new();

@@ -1,5 +1,6 @@
 //! Merging adapters into the weights, and taking them out again.
 
+use super::tuned_model::Before;
 use super::{Flavor, Slot, TunedModel};
 use crate::formats::SaveOptions;
 use std::collections::HashMap;
@@ -77,8 +78,8 @@ impl TunedModel {
     }
 
     /// Merges for good and takes the merged tuners out. With names only those go, and the others stay in place (Python
-    /// loses them). A `modules_to_save` copy takes its module's place. Adapters of which nothing is left are known no more (Python keeps
-    /// listing them), so that their names are free.
+    /// loses them). A `modules_to_save` copy takes its module's place. The configurations stay listed, as in SWIFT; of an adapter of which
+    /// nothing is left nothing is saved, and its name is free.
     pub fn merge_and_unload(&mut self, thread: u64, names: Option<&[String]>) -> Result<()> {
         self.check_mergeable()?;
         let merged = self.chosen(thread, names)?;
@@ -92,17 +93,6 @@ impl TunedModel {
         self.each(|node| node.merge(&merged))?;
         for_each_node_mut(&mut self.model.root, &mut |node| node.unload(&merged, &removed));
         self.own.lock().clear();
-        let mut gone = Vec::new();
-        for (name, adapter) in &self.adapters {
-            let left = || Ok::<_, Error>(self.slots(name)?.iter().any(Slot::is_own));
-            if removed.contains(&adapter.id) && adapter.traits.has_tensors && !left()? {
-                gone.push((name.clone(), adapter.id));
-            }
-        }
-        for (name, id) in gone {
-            self.adapters.shift_remove(&name);
-            self.active.lock().values_mut().for_each(|set| set.retain(|&a| a != id));
-        }
         for (_, p) in named_parameters(&self.model.root) {
             if names.is_none() {
                 p.set_requires_grad(false);
@@ -202,6 +192,27 @@ impl TunedModel {
         self.edit_active(thread, |active| *active = ids.to_vec());
         self.merge_and_unload(thread, None)?;
         self.forget();
+        Ok(())
+    }
+
+    /// Whether merging has left nothing of an adapter that had tensors.
+    pub(crate) fn is_spent(&self, name: &str) -> Result<bool> {
+        let has_tensors = self.adapters.get(name).is_some_and(|a| a.traits.has_tensors);
+        let merged_linear = self.adapters.get(name).map_or(Ok(false), |a| a.config.flag("use_merged_linear"))?;
+        Ok(has_tensors && !merged_linear && !self.slots(name)?.iter().any(Slot::is_own))
+    }
+
+    /// Forgets an adapter of which nothing is left, inside a transaction, so that another one may have its name.
+    pub(crate) fn free_name(&mut self, name: &str) -> Result<()> {
+        if !self.is_spent(name)? {
+            return Ok(());
+        }
+        if self.displaced.is_none() {
+            self.displaced = Some(Before { root: self.model.root.clone(), adapters: self.adapters.clone() });
+        }
+        if let Some(gone) = self.adapters.shift_remove(name) {
+            self.active.lock().values_mut().for_each(|set| set.retain(|&id| id != gone.id));
+        }
         Ok(())
     }
 

@@ -63,6 +63,7 @@ impl TunedModel {
             init.texts = options.texts.clone();
             let mut skipped = Vec::new();
             for (name, config) in parsed {
+                m.free_name(&name)?;
                 if m.adapters.contains_key(&name) {
                     if config.dialect == Dialect::Peft {
                         return Err(Error::AdapterExists(name));
