@@ -181,7 +181,7 @@ test('what Python refuses or cannot run is refused by name here, or runs', async
     [/KeyError/, 'ERR_INVALID_CONFIG'],
     [/keyed output/, [2, 5]],
     [/a port rebuilds/, [2, 6, 160]],
-    [/broadcast only for batch size 1/, 'ERR_INVALID_ARGUMENT'],
+    [/broadcast only for batch size 1/, 'ERR_SHAPE'],
     [/unknown side module/, 'ERR_INVALID_CONFIG'],
     [/a ModuleList target/, 'ERR_TARGET_NOT_FOUND'],
     // The bypass starts at the first stem's input.
