@@ -495,6 +495,8 @@ export interface LoraFields {
   cordaConfig?: { corda_method?: 'ipm' | 'kpm'; verbose?: boolean; prune_temporary_fields?: boolean } | null
   /** On packed weights A reads means over groups of inputs. Xu et al. 2023 (arXiv 2309.14717). Default false. */
   useQalora?: boolean
+  /** Inputs of a group. Default 16. */
+  qaloraGroupSize?: number
   /** Makes this adapter a router over others. Ostapenko et al. 2024 (arXiv 2405.11157). */
   arrowConfig?: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
   /** Of `initLoraWeights: 'lora_ga'`, which `preprocessLoraga` prepares. Wang et al. 2024 (arXiv 2407.05000). */
@@ -541,6 +543,7 @@ export class LoraConfig extends PeftConfig {
   declare readonly evaConfig: { rho?: number; tau?: number; use_label_mask?: boolean; label_mask_value?: number; whiten?: boolean; adjust_scaling_factors?: boolean } | null
   declare readonly cordaConfig: { corda_method?: 'ipm' | 'kpm'; verbose?: boolean; prune_temporary_fields?: boolean } | null
   declare readonly useQalora: boolean
+  declare readonly qaloraGroupSize: number
   declare readonly arrowConfig: { top_k?: number; router_temperature?: number; use_gks?: boolean; task_adapter_names?: string[] | null; gks_adapter_names?: string[] | null; rng_seed?: number | null } | null
   declare readonly loraGaConfig: { direction?: 'ArBr' | 'A2rBr' | 'ArB2r' | 'random'; scale?: 'stable' | 'weight_svd' | 'gd_scale' | 'unit'; stable_gamma?: number } | null
   declare readonly veloraConfig: { num_groups?: number; scale?: number; init_type?: 'batch_average' | 'batch_average_once' | 'random' } | null
@@ -2813,6 +2816,8 @@ export interface AdaLoraFields {
   useRslora?: boolean
   /** Without effect, as in PEFT. Default false. */
   loraBias?: boolean
+  /** Default 16. */
+  qaloraGroupSize?: unknown
 }
 /** Low-rank updates whose ranks go to where they matter while training goes on. Zhang et al. 2023 (arXiv 2303.10512). */
 export class AdaLoraConfig extends PeftConfig {
@@ -2846,6 +2851,7 @@ export class AdaLoraConfig extends PeftConfig {
   declare readonly r: number
   declare readonly useRslora: boolean
   declare readonly loraBias: boolean
+  declare readonly qaloraGroupSize: unknown
 
   constructor(fields: AdaLoraFields, raw?: symbol) {
     super(complete(fields, { peft_type: 'ADALORA' }, raw))

@@ -346,7 +346,7 @@ mod tests {
         }
         let mut outside = terms(&t[2..]);
         outside[0].rows = Some(std::iter::once(5..7).collect());
-        assert_eq!(lora_linear(&t[0], None, &outside).unwrap_err().code(), "ERR_SHAPE");
+        assert_eq!(lora_linear(&t[0], None, &outside).unwrap_err().code(), "ERR_INVALID_ARGUMENT");
     }
 
     #[test]

@@ -169,7 +169,7 @@ mod tests {
                 0,
                 "duplicate",
             ),
-            ("[1]", 0, "object"),
+            ("[1]", 0, "begin with {"),
         ];
         for (header, size, wanted) in cases {
             let path = file(header, &vec![0; size]);
