@@ -1,10 +1,10 @@
 /** What saving and loading promise beside being whole or not at all. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LoRAConfig, LoraConfig, type PeftModel, readSafetensors, Swift, type SwiftModel, Tensor, writeSafetensors } from '../index.js'
-import { base, failsWith, lora, logits, numbers, root, temp } from './support.js'
+import { base, failsWith, fixtures, lora, logits, numbers, readJson, root, temp } from './support.js'
 
 test('a folder keeps its mode', async t => {
   const model = await Swift.prepareModel(await base(), { a: lora() })
@@ -100,4 +100,17 @@ limited('memory that there is not is an error, and the process goes on', t => {
     try { Tensor.zeros([40000, 40000]) } catch (error) { console.log(error.code, Tensor.zeros([2]).shape.join()) }`
   const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -v 5000000 && exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8' })
   t.is(stdout.trim(), 'ERR_OUT_OF_MEMORY 2', stderr)
+})
+
+test('widths that a file claims are compared with its weights before memory is taken', async t => {
+  for (const [name, adapter, field] of [['side-llama-mlp', 'default', 'dim'], ['adapter-llama-mlp', 'default', 'adapter_length'], ['restuning-llama-res-adapter', 'res', 'dims']]) {
+    const dir = temp()
+    cpSync(join(fixtures, 'swift', name, 'checkpoint'), dir, { recursive: true })
+    const file = join(dir, adapter, 'adapter_config.json')
+    writeFileSync(file, JSON.stringify({ ...readJson(file), [field]: 1_000_000 }))
+    const model = await base()
+    const before = process.memoryUsage.rss()
+    await failsWith(t, 'ERR_CHECKPOINT_MISMATCH', () => Swift.fromPretrained(model, dir))
+    t.true(process.memoryUsage.rss() - before < 64 * 2 ** 20, name)
+  }
 })
