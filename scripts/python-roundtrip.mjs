@@ -91,9 +91,20 @@ const cases = [
 // Every type of PEFT's: the configurations of the reference cases, started anew.
 const folder = join(root, '__test__/fixtures/peft')
 const bases = ['llama', 'llama-tied-bias', 'gpt2', 'gemma3', 'qwen2', 'mistral', 'qwen3', 'phi3', 'qwen3-moe', 'bert-classifier', 'roberta-classifier']
+/** What cannot give the same there, and why. */
+const UNEQUAL = {
+  'frod-basic': 'Python computes U anew from the base, with the signs of its own decomposition, and not from the V of the file',
+  'init-pissa_niter_4': 'Python draws its random vectors anew, so that the residual weights are others',
+  'prefix_tuning-classifier': 'PEFT refuses prefixes on this encoder',
+  'prefix_tuning-classifier-projection': 'PEFT refuses prefixes on this encoder',
+}
 for (const name of readdirSync(folder)) {
   const { base, adapters } = JSON.parse(readFileSync(join(folder, name, 'case.json'), 'utf8'))
   const [config, ...more] = Object.values(adapters ?? {})
+  if (UNEQUAL[name]) {
+    console.log(`skipped: ${name} (${UNEQUAL[name]})`)
+    continue
+  }
   // X-LoRA's experts are folders of their own.
   if (more.length > 0 || !bases.includes(base) || config?.peft_type === 'XLORA') continue
   cases.push(['peft', base, PeftConfig.fromJSON({ ...config, inference_mode: false }), {}, name])
