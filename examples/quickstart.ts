@@ -127,7 +127,7 @@ With a model of your own:
   const base = await AutoModel.fromPretrained('path/to/model')        // Llama, Mistral, Qwen, Phi-3, Gemma 3, GPT-2, T5, BERT, RoBERTa, ViT
   const model = await Swift.prepareModel(base, { mine: new LoRAConfig({ r: 8, targetModules: 'all-linear' }) })
   … train as in examples/quickstart.ts, then await model.savePretrained('my-adapter')
-  await Swift.saveToPeftFormat('my-adapter', 'for-python')            // Python's PEFT loads this folder`)
+  await Swift.saveToPeftFormat('my-adapter', 'for-python')            // Python's PEFT loads for-python/mine`)
 }
 
 function show(answers: string[]): void {
