@@ -107,7 +107,11 @@ export class Checkpoints {
 
   /** Writes one, and removes older ones but the `best` when it is safe on the disk. Says nothing when it is there already. */
   async write(at: Position): Promise<string | undefined> {
-    if (at.step === this.#current) return undefined
+    if (at.step === this.#current) {
+      // A process that was killed may not have come to this.
+      await this.#prune(at.best?.step)
+      return undefined
+    }
     const { model, optimizer } = this
     const foreign = (await this.#steps()).find(step => !this.#own.has(step))
     if (foreign !== undefined) {
