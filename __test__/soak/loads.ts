@@ -40,9 +40,10 @@ program(async () => {
     await logits(model)
     model.deleteAdapter(`n${round}`)
   }, { slope })
+  // Under one name: those that were merged stay listed by their names, as in Python.
   let merged: Model = await base()
-  await rounds('prepare, merge, unload', count(1000, 20), async round => {
-    const tuned = await Swift.prepareModel(merged, { [`n${round}`]: new LoRAConfig({ r: 2, targetModules: ['q_proj'], initLoraWeights: false }) })
+  await rounds('prepare, merge, unload', count(1000, 20), async () => {
+    const tuned = await Swift.prepareModel(merged, { a: new LoRAConfig({ r: 2, targetModules: ['q_proj'], initLoraWeights: false }) })
     await Swift.mergeAndUnload(tuned)
     merged = tuned
   }, { slope })

@@ -16,6 +16,6 @@ program(async () => {
     must((outputs.get(key) ?? output) === output, `${key}: other outputs in round ${round}`)
     outputs.set(key, output)
   }
-  await rounds('switches', count(10_000, 1000), switching(), { growth: 16 }, 10)
-  await rounds('switches with offload', count(1000, 200), switching('meta'), { growth: 16 }, 10)
+  await rounds('switches', count(10_000, 400), switching(), { growth: 16 }, 10)
+  await rounds('switches with offload', count(1000, 100), switching('meta'), { growth: 16 }, 10)
 })

@@ -1,17 +1,13 @@
 /** Worker threads that are terminated in the middle of a call: the main thread goes on, and no thread is left. */
 import { existsSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { Swift } from '../../index.js'
 import { base, logits, lora } from '../support.js'
 import { TASKS } from './busy.js'
 import { count, figure, median, must, program, random } from './program.js'
-import { held } from './resident.js'
+import { held, more } from './resident.js'
 import { KINDS, prepared, target } from './saves.js'
-
-/** Threads that wait for work end after ten seconds without any. */
-const IDLE = 12_000
 
 program(async folder => {
   prepared(folder)
@@ -33,9 +29,7 @@ program(async folder => {
   }
   figure('terminated', `${terminations} threads in ${tasks.join(', ')}; after a median of ${median(times).toFixed(0)} ms, at most ${Math.max(...times).toFixed(0)} ms`)
   must(Math.max(...times) < 2000, 'a thread took over two seconds to end')
-  await new Promise(done => setTimeout(done, IDLE))
-  const after = held()
-  figure('left', `${after.threads - before.threads} threads, ${after.files - before.files} files`)
-  // Calls that meet others have begun a second pool, which stays.
-  must(after.threads <= before.threads + availableParallelism(), `${after.threads - before.threads} threads are left`)
+  const { files, threads } = await more(before)
+  figure('left', `${threads} threads, ${files} files`)
+  must(threads === 0 && files <= 0, `${threads} threads and ${files} files are left`)
 })

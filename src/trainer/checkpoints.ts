@@ -57,7 +57,11 @@ export class Checkpoints {
         warn(`resume: ${this.directory(step)} cannot be used: ${(error as Error).message}`)
       }
     }
-    if (this.#current !== undefined) return otherwise
+    if (this.#current !== undefined) {
+      // A process that was killed may not have come to it, and a run that has nothing left to do writes no other.
+      await this.#prune(otherwise.best?.step)
+      return otherwise
+    }
     if (first !== undefined) throw first
     return undefined
   }
@@ -107,11 +111,7 @@ export class Checkpoints {
 
   /** Writes one, and removes older ones but the `best` when it is safe on the disk. Says nothing when it is there already. */
   async write(at: Position): Promise<string | undefined> {
-    if (at.step === this.#current) {
-      // A process that was killed may not have come to this.
-      await this.#prune(at.best?.step)
-      return undefined
-    }
+    if (at.step === this.#current) return undefined
     const { model, optimizer } = this
     const foreign = (await this.#steps()).find(step => !this.#own.has(step))
     if (foreign !== undefined) {
