@@ -250,6 +250,7 @@ test.serial('methods', async t => {
     Tensor: () => Tensor.from([[1, 2], [3, 4]]), Model: base, SwiftModel: swift, PeftModel: tuned, Parameter: parameter, AutoTokenizer: () => tokenizer,
     DecodeStream: () => tokenizer.decodeStream(), AdamW: optimizer, Trainer: trainer, LoraConfig: config,
     // Not a promise here: whoever awaited it would get the run's end.
+    // eslint-disable-next-line unicorn/no-thenable
     TrainingRun: async () => Object.defineProperty((await trainer()).run({ maxSteps: 1 }), 'then', { value: undefined }),
   }
   const changing = /unload|merge|delete|load|set|add|rename|step/i
