@@ -16,6 +16,7 @@ export {
   type AttentionOptions, type BiasOptions, type ContainerSpec, type ConvOptions, type GeluOptions, type ModuleSpec, type NamedModules, nn, type NormOptions,
 } from './src/nn.js'
 export { Parameter } from './src/parameter.js'
+export { getNumThreads, setNumThreads } from './src/threads.js'
 export {
   AutoTokenizer, type ChatTemplateOptions, type DecodeOptions, DecodeStream, type EncodeBatchOptions, type EncodeOptions, type ChatMessage,
 } from './src/tokenizer.js'

@@ -15,8 +15,8 @@ pub enum Error {
     UnsupportedModel(String),
     #[error("unsupported tuner: {0}")]
     UnsupportedTuner(String),
-    #[error("no module matches {pattern}; the closest names are {}", nearest.join(", "))]
-    Target { pattern: String, nearest: Vec<String> },
+    #[error("no module matches {pattern}{}", after(hint, nearest))]
+    Target { pattern: String, nearest: Vec<String>, hint: Option<String> },
     #[error("adapter {name:?} does not exist; the model has {}", list(known))]
     AdapterNotFound { name: String, known: Vec<String> },
     #[error("adapter {0:?} exists already")]
@@ -144,7 +144,7 @@ impl Error {
     pub fn details(&self) -> Map<String, Json> {
         let details = match self {
             Self::Config { option, .. } => json!({ "option": option }),
-            Self::Target { pattern, nearest } => json!({ "pattern": pattern, "nearest": nearest }),
+            Self::Target { pattern, nearest, .. } => json!({ "pattern": pattern, "nearest": nearest }),
             Self::AdapterNotFound { name, known } => json!({ "name": name, "known": known }),
             Self::AdapterExists(name) => json!({ "name": name }),
             Self::Corrupt { path, .. }
@@ -173,12 +173,26 @@ impl Error {
         Self::Config { option: option.into(), message: message.into() }
     }
 
+    /// No module is meant; `nearest` are names that come close.
+    pub fn target(pattern: impl Into<String>, nearest: Vec<String>) -> Self {
+        Self::Target { pattern: pattern.into(), nearest, hint: None }
+    }
+
     pub fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 
     pub fn corrupt(path: &Path, message: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), message: message.into() }
+    }
+}
+
+/// What may have been meant, behind what was not found.
+fn after(hint: &Option<String>, nearest: &[String]) -> String {
+    match hint {
+        Some(hint) => format!("; {hint}"),
+        None if nearest.is_empty() => String::new(),
+        None => format!("; the closest names are {}", nearest.join(", ")),
     }
 }
 
