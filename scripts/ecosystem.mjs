@@ -2,7 +2,7 @@
  * `npm run test:ecosystem [-- NAME …]`: the packed tarballs in what people put around Node, each as its section of the README says: Bun, Deno, Vite's
  * build for servers, Next.js. They are downloaded for it (`scripts/ecosystem`), some 400 MB.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ran, writeProgram } from './pack/bundlers.mjs'
@@ -12,12 +12,23 @@ import { root } from './setup.mjs'
 const work = mkdtempSync(join(tmpdir(), 'swift-tuners-ecosystem-'))
 const app = join(work, 'app')
 mkdirSync(app)
-for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(root, 'scripts/ecosystem', file), join(app, file))
-sh('npm', ['ci', '--silent', '--no-audit', '--no-fund'], app)
+copyFileSync(join(root, 'scripts/ecosystem/package.json'), join(app, 'package.json'))
 const tarballs = makeTarballs(work)
-sh('npm', ['install', '--silent', '--no-audit', '--no-fund', '--no-save', tarballs.addonTarball, tarballs.mainTarball], app)
+// Without a lock: one of bun's optional dependencies cannot be locked. Versions are exact.
+sh('npm', ['install', '--silent', '--no-audit', '--no-fund', '--no-package-lock', tarballs.addonTarball, tarballs.mainTarball], app)
 writeProgram(app)
 const bin = name => join(app, 'node_modules/.bin', name)
+
+/** An executable that may still lie in a platform's own package: install scripts, which move it to its place, do not run everywhere. */
+function executable(name, scope) {
+  const modules = join(app, 'node_modules')
+  const packages = readdirSync(join(modules, scope)).map(pkg => join(modules, scope, pkg))
+  const places = [join(modules, name, 'bin', `${name}.exe`), ...packages.flatMap(pkg => [join(pkg, name), join(pkg, 'bin', name)])]
+  const found = places.find(file => existsSync(file) && statSync(file).size > 1 << 20)
+  if (!found) throw new Error(`${name}: no executable among ${places.join(', ')}`)
+  chmodSync(found, 0o755)
+  return found
+}
 
 /** Vite leaves packages outside of a server's bundle by itself. */
 function vite() {
@@ -38,8 +49,8 @@ async function next() {
 }
 
 const runs = {
-  bun: () => ran(sh(bin('bun'), ['program.mjs'], app), 'bun'),
-  deno: () => ran(sh(bin('deno'), ['run', '--allow-all', '--node-modules-dir=manual', 'program.mjs'], app), 'deno'),
+  bun: () => ran(sh(executable('bun', '@oven'), ['program.mjs'], app), 'bun'),
+  deno: () => ran(sh(executable('deno', '@deno'), ['run', '--allow-all', '--node-modules-dir=manual', 'program.mjs'], app), 'deno'),
   vite,
   next,
 }
