@@ -1,5 +1,7 @@
 //! One error type for the whole core; callers branch on [`Error::code`], never on text, and read [`Error::details`].
 
+use crate::adapter_id::AdapterId;
+use crate::module::NodeId;
 use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +41,9 @@ pub enum Error {
     Device { device: String, message: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// An error of the call of a module, and whose it was.
+    #[error("{}{source}", at.place())]
+    Located { at: Culprit, source: Box<Error> },
     #[error("there is no memory for {0} bytes")]
     Memory(usize),
     #[error("the call was aborted")]
@@ -48,6 +53,22 @@ pub enum Error {
     // Its other lines are a backtrace, where one is asked for.
     #[error("{}", first_line(&.0.to_string()))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// Where in the tree a call failed: in the module itself, or in what a tuner does around it.
+#[derive(Clone, Debug)]
+pub struct Culprit {
+    pub node: NodeId,
+    /// The tuner's adapter.
+    pub adapter: Option<AdapterId>,
+    /// Both in words, once somebody knows their names: `adapter "a" (LORA) on layers.0.mlp`.
+    pub named: Option<String>,
+}
+
+impl Culprit {
+    fn place(&self) -> String {
+        self.named.as_ref().map(|named| format!("{named}: ")).unwrap_or_default()
+    }
 }
 
 macro_rules! codes {
@@ -135,6 +156,7 @@ impl Error {
             Self::Invalid(_) => ErrorCode::InvalidState,
             Self::Device { .. } => ErrorCode::Device,
             Self::Io { .. } => ErrorCode::Io,
+            Self::Located { source, .. } => source.code(),
             Self::Aborted => ErrorCode::Aborted,
             Self::Disposed(_) => ErrorCode::Disposed,
         }
@@ -154,6 +176,7 @@ impl Error {
             | Self::Io { path, .. } => json!({ "path": path.display().to_string() }),
             Self::Shape { path, expected, actual } => json!({ "path": path, "expected": expected, "actual": actual }),
             Self::Device { device, .. } => json!({ "device": device }),
+            Self::Located { source, .. } => return source.details(),
             Self::UnsupportedModel(_)
             | Self::UnsupportedTuner(_)
             | Self::Argument(_)
@@ -171,6 +194,16 @@ impl Error {
 
     pub fn config(option: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Config { option: option.into(), message: message.into() }
+    }
+
+    /// The same error with its place, if it is about what went into a call and has none yet.
+    pub fn located(self, node: NodeId, adapter: Option<AdapterId>) -> Self {
+        match self {
+            Self::Shape { .. } | Self::Argument(_) | Self::Tensor(_) => {
+                Self::Located { at: Culprit { node, adapter, named: None }, source: Box::new(self) }
+            }
+            other => other,
+        }
     }
 
     /// No module is meant; `nearest` are names that come close.

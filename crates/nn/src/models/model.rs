@@ -88,6 +88,7 @@ impl Model {
                 return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
             }
         }
+        inputs.check(self.keys.model_type)?;
         let mut inputs = inputs.clone();
         if let Some(labels) = inputs.labels.take() {
             inputs.labels = Some(self.apart(&inputs, &labels)?);

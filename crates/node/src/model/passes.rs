@@ -121,7 +121,7 @@ impl NativeModel {
             let tree = shared.tree.read_recursive();
             let _passes = shared.passes.read_recursive();
             let cx = Context { grad: false, ..pass.context() };
-            let loss = tree.model.forward(&cx, &inputs)?.loss;
+            let loss = tree.model.forward(&cx, &inputs).map_err(|e| tree.explain(e))?.loss;
             loss.ok_or_else(|| Error::Argument("evaluation needs labels or a target in each batch".into()))?
                 .to_scalar_f64()
         })
