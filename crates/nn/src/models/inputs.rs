@@ -65,6 +65,8 @@ macro_rules! inputs {
             pub last_logits_only: bool,
             /// The loss is all that is wanted: a decoder then never holds its logits as a whole.
             pub loss_only: bool,
+            /// The loss of each label by itself is all that is wanted: [`super::Output::token_losses`].
+            pub token_losses: bool,
         }
 
         /// Every input there is.

@@ -7,6 +7,7 @@ use crate::inputs::NativeInputs;
 use crate::job::job;
 use crate::output::NativeOutput;
 use crate::shared::Pass;
+use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -79,6 +80,26 @@ impl NativeModel {
                 false => e,
             })?;
             Ok(value)
+        })
+    }
+
+    /// `-log p` of each label by itself, `[batch, seq - 1]` for models that predict the next token.
+    #[napi(ts_return_type = "Promise<NativeTensor>")]
+    pub fn token_losses<'env>(
+        &self,
+        env: &'env Env,
+        inputs: &NativeInputs,
+        thread: f64,
+        active: Option<Vec<String>>,
+        grad: bool,
+        cancel: Option<&NativeCancelFlag>,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let pass = Pass { grad, ..guard(|| shared.pass(thread as u64, active, inputs, flag(cancel)))? };
+        let inputs = Inputs { token_losses: true, ..inputs.get() };
+        job(env, move || {
+            let losses = shared.forward(&pass, &inputs)?.token_losses;
+            losses.map(NativeTensor::from).ok_or_else(|| Error::Argument("this model gives no token losses".into()))
         })
     }
 
