@@ -88,7 +88,7 @@ fn tokenizer(bytes: &[u8]) {
 fn pattern(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let given = serde_json::json!({ "peft_type": "LORA", "target_modules": text });
-    let config = registry::parse(&given, Unknown::Refuse).expect("any text may be a pattern");
+    let Ok(config) = registry::parse(&given, Unknown::Refuse) else { return };
     MODEL.with(|model| {
         let _ = target::resolve(model, &config, &[]);
     });
