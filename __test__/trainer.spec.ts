@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { AdamW, AutoModel, AutoTokenizer, Swift, SwiftModel, Trainer, type TrainingStep } from '../index.js'
@@ -127,6 +127,18 @@ test('what a killed process has left in a checkpoint goes away with the next one
   const whole = temp()
   await train(whole)
   t.deepEqual(Object.keys(snapshot(dir)), Object.keys(snapshot(whole)))
+})
+
+test('older checkpoints that a killed process did not come to remove go away when the run has nothing left to do', async t => {
+  const dir = temp()
+  await train(dir)
+  const whole = snapshot(dir)
+  cpSync(join(dir, 'step-12'), join(dir, 'step-11'), { recursive: true })
+  writeFileSync(join(dir, 'step-11/trainer.json'), JSON.stringify({ ...readJson(join(dir, 'step-12/trainer.json')), step: 11 }))
+  mkdirSync(join(dir, 'step-10'))
+  writeFileSync(join(dir, 'step-10/trainable.safetensors'), 'half removed')
+  await train(dir)
+  t.deepEqual(snapshot(dir), whole)
 })
 
 test('a trainable parameter without a gradient stops the first step', async t => {

@@ -142,7 +142,7 @@ export abstract class TunedModel extends Model {
     return new Map(native(() => this.native.adapters()).map(a => [a.name, kind(JSON.parse(a.config))]))
   }
 
-  /** One per adapter loaded so far, newest last. */
+  /** One per adapter that was loaded and not deleted since, newest last. */
   get loadReports(): readonly LoadReport[] {
     return native(() => this.native.loadReports()).map(({ notes, ...report }) => ({ ...report, warnings: [...report.warnings, ...notes] }))
   }

@@ -58,7 +58,7 @@ export interface SwiftMergeOptions {
 const PREPARE: OptionTable<PrepareOptions> = { extraStateKeys: list(string), inferenceMode: boolean, seed, adapterName: text, signal }
 const LOAD: OptionTable<FromPretrainedOptions> = {
   ...HUB,
-  adapterName: { ...either(NAMES, record(text)), expected: 'an adapter\'s name, a list of them, or an object { savedName: newName }' },
+  adapterName: { ...either(NAMES, record(text)), expected: 'an adapter name, a list of them, or an object { savedName: newName } of names that are not empty' },
   inferenceMode: boolean,
   strict: boolean,
 }

@@ -57,7 +57,11 @@ export class Checkpoints {
         warn(`resume: ${this.directory(step)} cannot be used: ${(error as Error).message}`)
       }
     }
-    if (this.#current !== undefined) return otherwise
+    if (this.#current !== undefined) {
+      // A process that was killed may not have come to it, and a run that has nothing left to do writes no other.
+      await this.#prune(otherwise.best?.step)
+      return otherwise
+    }
     if (first !== undefined) throw first
     return undefined
   }

@@ -112,9 +112,15 @@ impl Init {
         Ok(param)
     }
 
+    /// The same value everywhere. Where a checkpoint replaces it, memory is taken when its tensor has been compared with the shape: sizes
+    /// are what a file claims.
     pub fn constant(&mut self, shape: &[usize], value: f64) -> Result<Param> {
-        let array = Array::full(value as f32, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
-        Ok(Param::new(array, true))
+        let of = shape.to_vec();
+        let make = move || -> Result<Array> { Ok(Array::full(value as f32, of.as_slice(), &Device::Cpu)?) };
+        match &self.from {
+            From::Seed(_) => Ok(Param::new(make()?.to_dtype(self.dtype)?.to_device(&self.device)?, true)),
+            From::Later { .. } => Ok(Param::pending(shape, self.dtype, &self.device, true, make)),
+        }
     }
 
     /// A number for random values that Python does not draw from its generator.

@@ -171,6 +171,11 @@ fn fill(staging: &Path, target: &Path) -> Result<()> {
 /// Files of an existing `target` that `write` did not make are kept, and so is its mode. A failure leaves `target` as it was and nothing
 /// beside it. A folder that something is mounted on, or that this process works in, cannot be exchanged: its files are, one by one.
 pub fn replace_dir(target: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+    replace_dir_without(target, &[], write)
+}
+
+/// The same, where what is called one of `gone` in `target` goes in the same step.
+pub fn replace_dir_without(target: &Path, gone: &[&str], write: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     let target = &std::path::absolute(target).map_err(|e| Error::io(target, e))?;
     // A link to a folder: the folder is what gets replaced.
     let target =
@@ -200,7 +205,7 @@ pub fn replace_dir(target: &Path, write: &mut dyn FnMut(&Path) -> Result<()>) ->
         return fill(&staging.path, target);
     }
     if there {
-        keep_others(target, &staging.path)?;
+        keep_others(target, &staging.path, gone)?;
         // The folder is another one, and may be used by whom the former could be.
         let mode = fs::metadata(target).map_err(|e| Error::io(target, e))?.permissions();
         fs::set_permissions(&staging.path, mode).map_err(|e| Error::io(target, e))?;
@@ -221,10 +226,13 @@ fn rename_in_error(error: Error, staging: &Path, target: &Path) -> Error {
     }
 }
 
-/// Links (or copies) what `old` has and `new` lacks.
-fn keep_others(old: &Path, new: &Path) -> Result<()> {
+/// Links (or copies) what `old` has and `new` lacks, but for what is called one of `gone`.
+fn keep_others(old: &Path, new: &Path, gone: &[&str]) -> Result<()> {
     for entry in fs::read_dir(old).map_err(|e| Error::io(old, e))? {
         let entry = entry.map_err(|e| Error::io(old, e))?;
+        if gone.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         let (from, to) = (entry.path(), new.join(entry.file_name()));
         let kind = entry.file_type().map_err(|e| Error::io(&from, e))?;
         if kind.is_dir() {
@@ -238,7 +246,7 @@ fn keep_others(old: &Path, new: &Path) -> Result<()> {
                 // An adapter's folder is replaced as a whole: a config and weights of different saves must not meet.
                 continue;
             }
-            keep_others(&from, &to)?;
+            keep_others(&from, &to, &[])?;
         } else if to.symlink_metadata().is_err() && !superseded(&from, new) && fs::hard_link(&from, &to).is_err() {
             fs::copy(&from, &to).map_err(|e| Error::io(&from, e))?;
         }
@@ -325,6 +333,21 @@ mod tests {
         assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
         replace_dir(&target, &mut |d| write_file(&d.join("b"), b"3")).unwrap();
         assert_eq!(fs::read(target.join("a")).unwrap(), b"1", "files that the save does not own stay");
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_to_go_is_not_in_the_new_folder_and_everything_else_is() {
+        let root = temp();
+        let target = root.join("save");
+        fs::create_dir_all(target.join("default")).unwrap();
+        for name in ["default/a", "b"] {
+            write_file(&target.join(name), b"1").unwrap();
+        }
+        replace_dir_without(&target, &["default"], &mut |d| write_file(&d.join("a"), b"2")).unwrap();
+        assert!(!target.join("default").exists());
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"2");
+        assert_eq!(fs::read(target.join("b")).unwrap(), b"1");
         fs::remove_dir_all(root).unwrap();
     }
 

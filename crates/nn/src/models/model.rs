@@ -13,6 +13,7 @@ use super::{bert, custom, gpt2, llama, t5, unet2d, vit};
 use crate::context::Context;
 use crate::module::{named_parameters, walk, Args, Item, Node, Value};
 use crate::param::Param;
+use crate::tensor::Tensor;
 use crate::{layers, Error, Result};
 use candle_core::{DType, Device};
 use serde_json::Value as Json;

@@ -6,7 +6,7 @@ use crate::method::Conversion;
 use crate::registry::{self, Unknown};
 use serde_json::Value as Json;
 use std::path::Path;
-use swift_tuners_nn::checkpoint::{files, json, replace_dir, safetensors};
+use swift_tuners_nn::checkpoint::{files, json, replace_dir_without, safetensors};
 use swift_tuners_nn::{Array, Error, Result};
 
 struct Converted {
@@ -94,7 +94,11 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
     }
     let others = other_files(ckpt)?;
     let in_place = out.exists() && std::fs::canonicalize(ckpt).ok() == std::fs::canonicalize(out).ok();
-    replace_dir(out, &mut |staging| {
+    // In place, `default` moves to the root: its folder goes in the same step.
+    let old = out.join("default");
+    let moved = in_place && old.join(CONFIG).exists() && converted.iter().any(|c| c.name == "default");
+    let gone: &[&str] = if moved { &["default"] } else { &[] };
+    replace_dir_without(out, gone, &mut |staging| {
         for (name, bytes) in &others {
             files::write_file(&staging.join(name), bytes)?;
         }
@@ -111,9 +115,8 @@ pub fn save_to_peft_format(ckpt: &Path, out: &Path) -> Result<()> {
         }
         Ok(())
     })?;
-    // In place, `default` has moved to the root.
-    let old = out.join("default");
-    if in_place && old.join(CONFIG).exists() && converted.iter().any(|c| c.name == "default") {
+    // A folder that must stay is filled, and keeps what it had.
+    if moved && old.exists() {
         std::fs::remove_dir_all(&old).map_err(|e| Error::io(&old, e))?;
     }
     Ok(())

@@ -221,6 +221,7 @@ impl TunedModel {
         }
         self.remove_from_tree(&[id]);
         self.adapters.shift_remove(name);
+        self.load_reports.retain(|report| report.adapter != name);
         for set in self.active.lock().values_mut() {
             set.retain(|&a| a != id);
             if set.is_empty() {
