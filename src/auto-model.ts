@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withSignal } from './abort.js'
+import { type DType, floats } from './dtype.js'
 import { SwiftTunersError } from './errors.js'
 import { resolveModel } from './hub.js'
 import { jsonText } from './json.js'
@@ -14,7 +15,9 @@ import { checkOptions, isObject, type OptionTable, requireOptions, seed, where }
 import { printable } from './text.js'
 
 /** How a model with fresh weights is made. */
-export interface NewModelOptions extends Omit<LoadOptions, 'quantization'> {
+export interface NewModelOptions extends Omit<LoadOptions, 'quantization' | 'dtype'> {
+  /** One of the floats. Default f32. */
+  dtype?: DType
   /** Of the weights. Default 0. */
   seed?: number
 }
@@ -26,7 +29,7 @@ export interface ModulesOptions extends NewModelOptions {
 }
 
 const { quantization: _, ...PLAIN } = LOAD
-const NEW: OptionTable<NewModelOptions> = { ...PLAIN, seed }
+const NEW: OptionTable<NewModelOptions> = { ...PLAIN, dtype: floats, seed }
 const MODULES: OptionTable<ModulesOptions> = { ...NEW, config: where('an object', isObject) }
 const NEW_HINTS = { quantization: 'a model with fresh weights is not quantized', name: 'a model is named by the folder that it is saved to' }
 

@@ -25,6 +25,9 @@ export const dtype: Kind = { ...oneOf(...FLOATS, 'i64', 'u32', 'u8'), hint }
 /** Of a model's weights: integers would cut them off. */
 export const floats: Kind = { ...oneOf(...FLOATS), hint }
 
+/** The same, or what the files have. */
+export const floatsOrAuto: Kind = { ...oneOf(...FLOATS, 'auto'), hint }
+
 export const device: Kind = {
   expected: 'cpu, cuda or cuda:N',
   accepts: v => typeof v === 'string' && /^(cpu|cuda(:\d{1,3})?)$/.test(v),

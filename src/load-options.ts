@@ -1,5 +1,5 @@
 /** How a model is loaded. */
-import { device, type Device, type DType, floats } from './dtype.js'
+import { device, type Device, type DType, floatsOrAuto } from './dtype.js'
 import { HUB, type HubOptions } from './hub/options.js'
 import { either, list, object, oneOf, type OptionTable, string } from './options.js'
 
@@ -18,8 +18,11 @@ export interface QuantizationOptions {
 export interface LoadOptions extends HubOptions {
   /** Default cpu. */
   device?: Device
-  /** One of the floats. Default: as stored. */
-  dtype?: DType
+  /**
+   * One of the floats, or `auto`: as stored. By default f32 takes the place of stored halves on the CPU, where it is the type that passes and
+   * training are fastest in; on other devices as stored.
+   */
+  dtype?: DType | 'auto'
   /**
    * Keeps the weights of linear layers in 4 or 8 bits and frozen, to train adapters on top (QLoRA). `skipModules` names the
    * modules that stay as they are; the heads, when absent. On the CPU only. Rows that fit no block of `q4_k` are packed as
@@ -37,7 +40,7 @@ const packed = object(QUANTIZATION)
 export const LOAD: OptionTable<LoadOptions> = {
   ...HUB,
   device,
-  dtype: floats,
+  dtype: floatsOrAuto,
   quantization: { ...either(packing, packed), expected: 'nf4, q8_0 or q4_k, or an object with one as its type' },
 }
 

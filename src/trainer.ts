@@ -3,6 +3,7 @@ import { NativeTrainingRun } from './native/binding.js'
 import { evaluated } from './trainer/evaluation.js'
 import { Loop } from './trainer/loop.js'
 import { checkRun, checkTrainer, type RunOptions, type TrainerOptions, type TrainingResult, type TrainingStep } from './trainer/options.js'
+import { OwnLoss } from './trainer/own-loss.js'
 import type { Passes } from './trainer/passes.js'
 import { TrainingRun } from './trainer/run.js'
 
@@ -49,11 +50,11 @@ export class Trainer {
 
   /** The loss over the evaluation's batches as of one batch of all their rows, without dropout. */
   async evaluate(signal?: AbortSignal): Promise<number> {
-    return (await evaluated(this.#options, this.#passes(signal), 0, undefined)).loss
+    return (await evaluated(this.#options, this.#passes(signal), { epoch: 0, step: 0 }, undefined)).loss
   }
 
   #passes(signal: AbortSignal | undefined): Passes {
-    const { model } = this.#options
-    return { model, scope: model.scope, signal }
+    const { model, computeLoss, lossItems, seed = 0 } = this.#options
+    return { model, scope: model.scope, signal, own: computeLoss && new OwnLoss(computeLoss, lossItems), seed }
   }
 }

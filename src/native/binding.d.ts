@@ -311,6 +311,9 @@ export declare function completeConfig(json: string, strict: boolean): string
 /** Every code that an error of this side may have. */
 export declare function errorCodes(): Array<string>
 
+/** How many threads a calculation may use. */
+export declare function getNumThreads(): number
+
 /** The inputs that hold integers, by their TypeScript names. */
 export declare function integerInputs(): Array<string>
 
@@ -517,5 +520,8 @@ export declare function newModel(config: string, dtype: string, device: string, 
 export declare function readSafetensors(path: string): Promise<NativeStateDict>
 
 export declare function saveToPeftFormat(ckpt: string, output: string): Promise<void>
+
+/** Calculations that begin from now on share so many threads. */
+export declare function setNumThreads(threads: number): void
 
 export declare function writeSafetensors(path: string, tensors: NativeStateDict, metadata: Record<string, string>): Promise<void>

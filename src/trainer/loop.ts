@@ -112,7 +112,7 @@ export class Loop {
     this.#last = step
     const ends = this.#length.ended(at.step) !== undefined || (lastOfEpoch && at.epoch + 1 >= this.#length.epochs)
     if (o.evaluate != null && (lastOfEpoch || ends || (o.evaluateEvery && at.step % o.evaluateEvery === 0))) {
-      step.evaluation = await evaluated(o, this.#passes, at.epoch, o.metrics)
+      step.evaluation = await evaluated(o, this.#passes, at, o.metrics)
       if (this.#best.take(step.evaluation, at)) this.#reason ??= 'earlyStopping'
       if (await o.onEvaluate?.(step.evaluation, step) === 'stop') this.#reason ??= 'callback'
     }
@@ -138,7 +138,7 @@ export class Loop {
     if (!this.#last) this.#warnOfLength(group)
     const lrScale = this.#rates ? native(() => this.#rates!.factor(at.step)) : 1
     o.optimizer.zeroGrad()
-    const loss = await accumulate(this.#passes, group)
+    const { loss, metrics } = await accumulate(this.#passes, group, at.step)
     const settings = { lrScale, maxGradNorm: o.maxGradNorm ?? undefined, requireAllGradients: !this.#checked }
     const gradNorm = await located(group, () => o.optimizer.stepWith(settings))
     this.#checked = true
@@ -146,6 +146,7 @@ export class Loop {
     await this.#data.done(at, group)
     at.step += 1
     at.drawn = native(() => model.native.drawn)
+    const measured = Object.keys(metrics).length > 0 ? { metrics } : {}
     return {
       step: at.step,
       epoch: at.epoch,
@@ -154,6 +155,7 @@ export class Loop {
       learningRate: o.optimizer.learningRate * lrScale,
       tokens: group.reduce((n, { batch }) => n + tokensOf(batch), 0),
       duration: performance.now() - started,
+      ...measured,
     }
   }
 

@@ -1,6 +1,8 @@
+import type { ModelInputs } from '../inputs.js'
 import { Model } from '../model.js'
 import { Optimizer } from '../optimizer.js'
 import { boolean, callable, checkOptions, instance, integer, invalid, number, object, type OptionTable, requireOptions, signal, string, where } from '../options.js'
+import type { Tensor } from '../tensor.js'
 import { checkSchedule, SCHEDULE, type ScheduleOptions } from './schedule.js'
 import { type BatchSource, givesBatches } from './source.js'
 
@@ -28,6 +30,8 @@ export interface TrainingStep {
   tokens: number
   /** Milliseconds of this step. */
   duration: number
+  /** What `computeLoss` has measured. */
+  metrics?: Record<string, number>
   /** The evaluation after this step, where there was one. */
   evaluation?: Evaluation
 }
@@ -56,6 +60,26 @@ export interface TrainingResult {
   reason: 'epochs' | 'maxSteps' | 'totalSteps' | 'earlyStopping' | 'callback'
 }
 
+/** What a loss of one's own is told beside the batch. */
+export interface LossContext {
+  /** Whether gradients are wanted; otherwise it is an evaluation. */
+  training: boolean
+  /** Steps that are done. */
+  step: number
+  /** The trainer's. */
+  seed: number
+  /** The run's. */
+  signal?: AbortSignal
+}
+
+/** A loss, with more to tell of the step or the evaluation; means over the batch's items. */
+export interface ComputedLoss {
+  /** Scalar. */
+  loss: Tensor
+  /** What else was measured, by name. */
+  metrics?: Record<string, number>
+}
+
 /** What a callback gives to end the run after this step. */
 type May = void | 'stop' | Promise<void | 'stop'>
 
@@ -72,6 +96,13 @@ export interface TrainerOptions {
   evaluate?: BatchSource
   /** Over the parameters that train. */
   optimizer: Optimizer
+  /**
+   * What is minimised in the place of the model's own loss: the mean over the batch's items, of which `lossItems` tells the number. The model
+   * is in training mode while it trains, and not while it is evaluated. What adapters add to a loss (`adapterLoss`) is added by whoever wants it.
+   */
+  computeLoss?: (model: Model, batch: ModelInputs, context: LossContext) => Tensor | ComputedLoss | Promise<Tensor | ComputedLoss>
+  /** How much a batch counts beside others of its step or evaluation; for `computeLoss`. Default: its rows. */
+  lossItems?: (batch: ModelInputs) => number
   /** How the learning rate changes. Default: it does not. */
   schedule?: ScheduleOptions
   /** Batches per optimizer step, which has the loss and the gradients of one batch of all their rows. Default 1. */
@@ -140,6 +171,8 @@ const TRAINER: OptionTable<TrainerOptions> = {
   train: batches,
   evaluate: batches,
   optimizer: instance(Optimizer, 'an Optimizer'),
+  computeLoss: callable,
+  lossItems: callable,
   schedule: object(SCHEDULE),
   gradientAccumulation: count,
   maxGradNorm: number({ above: 0 }),
@@ -185,7 +218,7 @@ const ELSEWHERE: Record<string, string> = {
 
 /** Which options need which others. */
 const NEEDS: [keyof TrainerOptions, keyof TrainerOptions][] = [
-  ['evaluateEvery', 'evaluate'], ['metrics', 'evaluate'], ['bestMetric', 'evaluate'], ['greaterIsBetter', 'bestMetric'], ['earlyStopping', 'evaluate'],
+  ['lossItems', 'computeLoss'], ['evaluateEvery', 'evaluate'], ['metrics', 'evaluate'], ['bestMetric', 'evaluate'], ['greaterIsBetter', 'bestMetric'], ['earlyStopping', 'evaluate'],
   ['loadBest', 'evaluate'], ['keepBest', 'evaluate'],
   ['loadBest', 'checkpointDirectory'], ['keepBest', 'checkpointDirectory'], ['saveTotalLimit', 'checkpointDirectory'], ['checkpointEvery', 'checkpointDirectory'],
   ['resume', 'checkpointDirectory'],

@@ -5,6 +5,7 @@ import { type ModelInputs, nativeInputs } from '../inputs.js'
 import type { Model } from '../model.js'
 import type { NativeInputs } from '../native/binding.js'
 import { Tensor } from '../tensor.js'
+import { Means, type OwnLoss } from './own-loss.js'
 import type { Located } from './source.js'
 
 /** What all passes of a run share. */
@@ -13,10 +14,21 @@ export interface Passes {
   /** The adapters that run, where they are not the model's active ones. */
   scope: string[] | undefined
   signal: AbortSignal | undefined
+  /** What is minimised in the place of the model's loss. */
+  own: OwnLoss | undefined
+  /** The trainer's. */
+  seed: number
+}
+
+/** The loss of several batches, and what a loss of one's own has measured. */
+export interface Measured {
+  loss: number
+  metrics: Record<string, number>
 }
 
 interface Counted extends Located {
-  inputs: NativeInputs
+  /** Absent where the loss is the caller's own. */
+  inputs: NativeInputs | undefined
   /** Over how many values the batch's loss is a mean; undefined without labels. */
   items: number | undefined
 }
@@ -31,7 +43,8 @@ async function at<T>(where: string, signal: AbortSignal | undefined, body: () =>
   }
 }
 
-const counted = ({ model, scope, signal }: Passes, { where, batch }: Located): Promise<Counted> => at(where, signal, () => {
+const counted = ({ model, scope, signal, own }: Passes, { where, batch }: Located): Promise<Counted> => at(where, signal, () => {
+  if (own) return { where, batch, inputs: undefined, items: own.items(batch) }
   const inputs = nativeInputs(batch)
   return { where, batch, inputs, items: native(() => model.native.lossItems(inputs, threadId, scope)) ?? undefined }
 })
@@ -45,35 +58,49 @@ function finite(loss: number, where: string): number {
  * The loss of several batches as of one that has all their rows, and its gradients: each batch counts by the number of values that its loss
  * is a mean of, as transformers' Trainer counts them since 4.46. The shares add up to 1, so that what adapters add to a loss counts once.
  */
-export async function accumulate(passes: Passes, group: Located[]): Promise<number> {
-  const { model, scope, signal } = passes
+export async function accumulate(passes: Passes, group: Located[], step: number): Promise<Measured> {
+  const { model, scope, signal, own, seed } = passes
   const batches: Counted[] = []
   for (const located of group) batches.push(await counted(passes, located))
   const total = batches.reduce((n, { items }) => n + (items ?? 1), 0)
   if (total === 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', `${group[0].where}: no label of the step's batches counts: all are -100, or stand where nothing is before them`)
+  const means = new Means()
   let loss = 0
-  for (const { where, inputs, items = 1 } of batches) {
+  for (const { where, batch, inputs, items = 1 } of batches) {
     if (items === 0) continue
     const share = items / total
-    const own = await at(where, signal, () => withSignal(signal, flag => model.native.forwardBackward(inputs, share, threadId, scope, flag)))
-    loss += finite(own, where) * share
+    const value = await at(where, signal, async () => {
+      if (inputs) return withSignal(signal, flag => model.native.forwardBackward(inputs, share, threadId, scope, flag))
+      const computed = await own!.of(model, scope, batch, { training: true, step, seed, signal })
+      const value = finite(computed.loss.item(), where)
+      means.add(computed.metrics, share)
+      await computed.loss.mul(share).backward()
+      return value
+    })
+    loss += finite(value, where) * share
   }
-  return loss
+  return { loss, metrics: means.over(1) }
 }
 
 /** The loss of all batches as of one, without dropout and gradients. */
-export async function evaluateLoss(passes: Passes, batches: AsyncIterable<Located>): Promise<number> {
-  const { model, scope, signal } = passes
+export async function evaluateLoss(passes: Passes, batches: AsyncIterable<Located>, step: number): Promise<Measured> {
+  const { model, scope, signal, own, seed } = passes
+  const means = new Means()
   let sum = 0, total = 0
   for await (const located of batches) {
-    const { where, inputs, items = 1 } = await counted(passes, located)
+    const { where, batch, inputs, items = 1 } = await counted(passes, located)
     if (items === 0) continue
-    const loss = await at(where, signal, () => withSignal(signal, flag => model.native.evaluateLoss(inputs, threadId, scope, flag)))
+    const loss = await at(where, signal, async () => {
+      if (inputs) return withSignal(signal, flag => model.native.evaluateLoss(inputs, threadId, scope, flag))
+      const computed = await own!.of(model, scope, batch, { training: false, step, seed, signal })
+      means.add(computed.metrics, items)
+      return computed.loss.item()
+    })
     sum += items * finite(loss, where)
     total += items
   }
   if (total === 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'evaluate: the data holds no batch with a label that counts')
-  return sum / total
+  return { loss: sum / total, metrics: means.over(total) }
 }
 
 /** Tokens of a batch that are not padding. */

@@ -1,5 +1,7 @@
 //! One error type for the whole core; callers branch on [`Error::code`], never on text, and read [`Error::details`].
 
+use crate::adapter_id::AdapterId;
+use crate::module::NodeId;
 use serde_json::{json, Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,8 @@ pub enum Error {
     UnsupportedModel(String),
     #[error("unsupported tuner: {0}")]
     UnsupportedTuner(String),
-    #[error("no module matches {pattern}; the closest names are {}", nearest.join(", "))]
-    Target { pattern: String, nearest: Vec<String> },
+    #[error("no module matches {pattern}{}", after(hint, nearest))]
+    Target { pattern: String, nearest: Vec<String>, hint: Option<String> },
     #[error("adapter {name:?} does not exist; the model has {}", list(known))]
     AdapterNotFound { name: String, known: Vec<String> },
     #[error("adapter {0:?} exists already")]
@@ -39,6 +41,9 @@ pub enum Error {
     Device { device: String, message: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// An error of the call of a module, and whose it was.
+    #[error("{}{source}", at.place())]
+    Located { at: Culprit, source: Box<Error> },
     #[error("there is no memory for {0} bytes")]
     Memory(usize),
     #[error("the call was aborted")]
@@ -48,6 +53,22 @@ pub enum Error {
     // Its other lines are a backtrace, where one is asked for.
     #[error("{}", first_line(&.0.to_string()))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// Where in the tree a call failed: in the module itself, or in what a tuner does around it.
+#[derive(Clone, Debug)]
+pub struct Culprit {
+    pub node: NodeId,
+    /// The tuner's adapter.
+    pub adapter: Option<AdapterId>,
+    /// Both in words, once somebody knows their names: `adapter "a" (LORA) on layers.0.mlp`.
+    pub named: Option<String>,
+}
+
+impl Culprit {
+    fn place(&self) -> String {
+        self.named.as_ref().map(|named| format!("{named}: ")).unwrap_or_default()
+    }
 }
 
 macro_rules! codes {
@@ -135,6 +156,7 @@ impl Error {
             Self::Invalid(_) => ErrorCode::InvalidState,
             Self::Device { .. } => ErrorCode::Device,
             Self::Io { .. } => ErrorCode::Io,
+            Self::Located { source, .. } => source.code(),
             Self::Aborted => ErrorCode::Aborted,
             Self::Disposed(_) => ErrorCode::Disposed,
         }
@@ -144,7 +166,7 @@ impl Error {
     pub fn details(&self) -> Map<String, Json> {
         let details = match self {
             Self::Config { option, .. } => json!({ "option": option }),
-            Self::Target { pattern, nearest } => json!({ "pattern": pattern, "nearest": nearest }),
+            Self::Target { pattern, nearest, .. } => json!({ "pattern": pattern, "nearest": nearest }),
             Self::AdapterNotFound { name, known } => json!({ "name": name, "known": known }),
             Self::AdapterExists(name) => json!({ "name": name }),
             Self::Corrupt { path, .. }
@@ -154,6 +176,7 @@ impl Error {
             | Self::Io { path, .. } => json!({ "path": path.display().to_string() }),
             Self::Shape { path, expected, actual } => json!({ "path": path, "expected": expected, "actual": actual }),
             Self::Device { device, .. } => json!({ "device": device }),
+            Self::Located { source, .. } => return source.details(),
             Self::UnsupportedModel(_)
             | Self::UnsupportedTuner(_)
             | Self::Argument(_)
@@ -173,12 +196,36 @@ impl Error {
         Self::Config { option: option.into(), message: message.into() }
     }
 
+    /// The same error with its place, if it is about what went into a call and has none yet.
+    pub fn located(self, node: NodeId, adapter: Option<AdapterId>) -> Self {
+        match self {
+            Self::Shape { .. } | Self::Argument(_) | Self::Tensor(_) => {
+                Self::Located { at: Culprit { node, adapter, named: None }, source: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+
+    /// No module is meant; `nearest` are names that come close.
+    pub fn target(pattern: impl Into<String>, nearest: Vec<String>) -> Self {
+        Self::Target { pattern: pattern.into(), nearest, hint: None }
+    }
+
     pub fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 
     pub fn corrupt(path: &Path, message: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), message: message.into() }
+    }
+}
+
+/// What may have been meant, behind what was not found.
+fn after(hint: &Option<String>, nearest: &[String]) -> String {
+    match hint {
+        Some(hint) => format!("; {hint}"),
+        None if nearest.is_empty() => String::new(),
+        None => format!("; the closest names are {}", nearest.join(", ")),
     }
 }
 

@@ -128,7 +128,8 @@ impl NativeGeneration {
             let tree = shared.tree.read_recursive();
             let _passes = shared.passes.read_recursive();
             tree.check_present(&pass.active)?;
-            Ok(inner.lock().step(&tree.model, &pass.context())?.map(NativeStep::from))
+            let step = inner.lock().step(&tree.model, &pass.context());
+            Ok(step.map_err(|e| tree.explain(e))?.map(NativeStep::from))
         })
     }
 

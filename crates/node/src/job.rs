@@ -1,6 +1,7 @@
 //! Long work on threads of our own: not on the event loop, not on libuv's four threads.
 
 use crate::error::{from_panic, to_napi};
+use crate::threads::{self, STACK};
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::Env;
 use std::collections::VecDeque;
@@ -8,8 +9,6 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use swift_tuners_nn::Result;
 
-/// Deep graphs and large frames must not overflow; the memory is only reserved.
-const STACK: usize = 64 << 20;
 /// Idle threads beside the resident one end after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -18,6 +17,8 @@ type Work = Box<dyn FnOnce() + Send>;
 struct Queue {
     waiting: VecDeque<Work>,
     resident: Resident,
+    /// Which resident thread it is: others end.
+    generation: u64,
     /// Further threads that wait for work.
     idle: usize,
 }
@@ -29,7 +30,8 @@ enum Resident {
     Busy,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: VecDeque::new(), resident: Resident::Missing, idle: 0 });
+static QUEUE: Mutex<Queue> =
+    Mutex::new(Queue { waiting: VecDeque::new(), resident: Resident::Missing, generation: 0, idle: 0 });
 /// One for the resident thread, one for the others: the resident is the better place for work.
 static FOR_RESIDENT: Condvar = Condvar::new();
 static FOR_OTHERS: Condvar = Condvar::new();
@@ -38,7 +40,7 @@ fn lock() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-fn thread(body: fn()) -> bool {
+fn thread(body: impl FnOnce() + Send + 'static) -> bool {
     std::thread::Builder::new().name("swift-tuners".into()).stack_size(STACK).spawn(body).is_ok()
 }
 
@@ -46,7 +48,8 @@ fn submit(work: Work) {
     let mut queue = lock();
     queue.waiting.push_back(work);
     if queue.resident == Resident::Missing {
-        queue.resident = if thread(reside) { Resident::Busy } else { Resident::Missing };
+        let generation = queue.generation;
+        queue.resident = if thread(move || reside(generation)) { Resident::Busy } else { Resident::Missing };
         if queue.resident == Resident::Busy {
             return;
         }
@@ -72,10 +75,10 @@ fn submit(work: Work) {
 }
 
 /// Does all that waits.
-fn work_off(mut queue: MutexGuard<'static, Queue>) -> MutexGuard<'static, Queue> {
+fn work_off(mut queue: MutexGuard<'static, Queue>, how: fn(Work)) -> MutexGuard<'static, Queue> {
     while let Some(work) = queue.waiting.pop_front() {
         drop(queue);
-        work();
+        how(work);
         queue = lock();
     }
     queue
@@ -83,24 +86,38 @@ fn work_off(mut queue: MutexGuard<'static, Queue>) -> MutexGuard<'static, Queue>
 
 /// The thread that stays. It is a member of a pool of its own, so that a parallel loop starts at once and on this thread:
 /// from outside of a pool each loop costs two trips through the kernel, and a training step has hundreds.
-fn reside() {
-    // Never dropped, as this thread never ends. Without a pool, loops run in the global one.
-    let _pool = rayon::ThreadPoolBuilder::new().use_current_thread().build();
+fn reside(generation: u64) {
+    // Without a pool, loops run in the global one.
+    let _pool = threads::builder().use_current_thread().build();
     let mut queue = lock();
     loop {
-        queue = work_off(queue);
+        queue = work_off(queue, |work| work());
+        if queue.generation != generation {
+            return;
+        }
         queue.resident = Resident::Idle;
-        while queue.resident == Resident::Idle {
+        while queue.resident == Resident::Idle && queue.generation == generation {
             queue = FOR_RESIDENT.wait(queue).unwrap_or_else(|e| e.into_inner());
         }
+        if queue.generation != generation {
+            return;
+        }
     }
+}
+
+/// The next job has a resident thread of its own, with as many helpers as are chosen then; today's ends when it is done.
+pub fn replace_resident() {
+    let mut queue = lock();
+    queue.generation += 1;
+    queue.resident = Resident::Missing;
+    FOR_RESIDENT.notify_all();
 }
 
 /// A thread for what comes while the resident is busy.
 fn serve() {
     let mut queue = lock();
     loop {
-        queue = work_off(queue);
+        queue = work_off(queue, threads::within);
         queue.idle += 1;
         let (guard, timeout) = FOR_OTHERS.wait_timeout(queue, IDLE).unwrap_or_else(|e| e.into_inner());
         queue = guard;

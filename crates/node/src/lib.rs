@@ -20,6 +20,7 @@ mod schedule;
 mod shared;
 mod state_dict;
 mod tensor;
+mod threads;
 mod tokenizer;
 mod training_run;
 

@@ -160,5 +160,8 @@ pub fn check_adapter_name(name: &str) -> Result<()> {
     if name.eq_ignore_ascii_case("extra_states") {
         return refuse("is reserved for extra states");
     }
+    if name == "__base__" {
+        return refuse("means the untuned model among the names of rows");
+    }
     Ok(())
 }

@@ -34,10 +34,8 @@ pub fn places(model: &Model, modules: &[String]) -> Result<Vec<Place>> {
     let meant = nodes.iter().filter(|(path, _)| modules.iter().any(|m| has_suffix(path, m)));
     let places: Vec<Place> = meant.map(|(path, node)| Place { id: node.id(), path: path.clone() }).collect();
     if places.is_empty() && !modules.is_empty() {
-        return Err(Error::Target {
-            pattern: format!("modules_to_save {modules:?}"),
-            nearest: nodes.into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect(),
-        });
+        let nearest = nodes.into_iter().map(|(p, _)| p).filter(|p| !p.contains('.')).collect();
+        return Err(Error::target(format!("modules_to_save {modules:?}"), nearest));
     }
     Ok(places)
 }

@@ -11,7 +11,7 @@ impl TunedModel {
         if cx.training && cx.rows.is_some() {
             return Err(Error::Invalid("adapterNames: call eval() first; rows of one batch cannot train apart".into()));
         }
-        let mut output = self.model.forward(cx, inputs)?;
+        let mut output = self.model.forward(cx, inputs).map_err(|e| self.explain(e))?;
         output.penalty = self.penalty(cx)?;
         Ok(output)
     }

@@ -123,7 +123,20 @@ pub fn nothing_found(model: &Model, field: &str, shown: &Json, wanted: &[String]
     Error::Target {
         pattern: format!("{field} {}", printable(&shown.to_string(), 120)),
         nearest: nearest(wanted, &names),
+        hint: shown.as_str().and_then(|pattern| meant_by(pattern, &names)),
     }
+}
+
+/// What a string that is no module's whole name may have been meant for.
+fn meant_by(pattern: &str, names: &[&str]) -> Option<String> {
+    if pattern.to_ascii_lowercase().replace(['_', '-', ' '], "") == "alllinear" {
+        return Some("did you mean \"all-linear\"?".into());
+    }
+    let ending = names.iter().any(|name| has_suffix(name, pattern));
+    ending.then(|| {
+        let list = printable(pattern, 80);
+        format!("a string is a regular expression for the whole name; did you mean the list [{list:?}]?")
+    })
 }
 
 /// SWIFT's table of where an architecture keeps its parts; `{}` stands for a block's number.
@@ -215,10 +228,15 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
     }
     let exclude = Rule::new(config, "exclude_modules")?;
     let layers = Layers::new(config)?;
-    let mut found = Vec::new();
+    let (mut found, mut in_other_layers, mut excluded) = (Vec::new(), 0, 0);
     for (name, node) in &nodes {
         let hit = match &rule {
-            Some(rule) => rule.matches(name)? && (matches!(rule, Rule::Pattern(_)) || layers.include(rule, name)?),
+            Some(rule) => {
+                let named = rule.matches(name)?;
+                let there = named && (matches!(rule, Rule::Pattern(_)) || layers.include(rule, name)?);
+                in_other_layers += usize::from(named && !there);
+                there
+            }
             None => {
                 let head = model.keys.output_embedding == Some(name.as_str())
                     || model.keys.head_names().iter().any(|h| name == h || name.starts_with(&format!("{h}.")));
@@ -226,7 +244,12 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
             }
         };
         let saved = modules_to_save.iter().any(|m| is_below(name, m));
-        if hit && !saved && !exclude.as_ref().map_or(Ok(false), |e| e.matches(name))? {
+        if !hit {
+            continue;
+        }
+        if saved || exclude.as_ref().map_or(Ok(false), |e| e.matches(name))? {
+            excluded += 1;
+        } else {
             found.push(name.clone());
         }
     }
@@ -234,10 +257,15 @@ pub fn resolve(model: &Model, config: &TunerConfig, modules_to_save: &[String]) 
         let shown = config.get("target_modules").map(Json::to_string).unwrap_or_default();
         let pattern = format!("target_modules {}", printable(&shown, 120));
         let wanted = config.texts("target_modules").ok().flatten().unwrap_or_default();
-        return Err(Error::Target {
-            pattern,
-            nearest: nearest(&wanted, &nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()),
-        });
+        let names: Vec<&str> = nodes.iter().map(|(n, _)| n.as_str()).collect();
+        let hint = if excluded > 0 {
+            Some(format!("exclude_modules and modules_to_save leave none of the {excluded} that it names"))
+        } else if in_other_layers > 0 {
+            Some(format!("{in_other_layers} match it, but none of them is in layers_to_transform {}", layers.shown()))
+        } else {
+            config.get("target_modules").and_then(Json::as_str).and_then(|text| meant_by(text, &names))
+        };
+        return Err(Error::Target { pattern, nearest: nearest(&wanted, &names), hint });
     }
     Ok(found)
 }
@@ -312,6 +340,10 @@ impl Layers {
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { indices, patterns })
+    }
+
+    fn shown(&self) -> String {
+        printable(&format!("{:?}", self.indices.as_deref().unwrap_or_default()), 80)
     }
 
     fn include(&self, rule: &Rule, name: &str) -> Result<bool> {

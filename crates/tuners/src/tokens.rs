@@ -215,7 +215,7 @@ pub fn attach_listed(a: &mut Attach<'_>, indices: &TokenIndices, ensure_tying: b
         let meant: Vec<_> = nodes.iter().filter(|(path, _)| path.ends_with(module.as_str())).collect();
         if meant.is_empty() {
             let nearest = nodes.iter().map(|(p, _)| p.clone()).filter(|p| !p.contains('.')).collect();
-            return Err(Error::Target { pattern: format!("{FIELD} {module:?}"), nearest });
+            return Err(Error::target(format!("{FIELD} {module:?}"), nearest));
         }
         for (path, node) in meant {
             let by_tying = !differ && together.len() > 1 && follows(path);

@@ -7,6 +7,9 @@ use crate::ops::WeightLayout;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
+/// Asks, as an argument, for the loss of each label by itself, and is what the answer is called.
+pub(super) const TOKEN_LOSSES: &str = "token_losses";
+
 /// What a decoder's head gives for `hidden [batch, seq, width]`: the logits, or the loss alone where that is what is asked for
 /// and nothing is attached to the head.
 pub(super) fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &Args) -> Result<Value> {
@@ -15,7 +18,12 @@ pub(super) fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &
             let weight = weight.weight(cx.grad)?;
             check_labels(hidden, labels)?;
             cx.check_cancelled()?;
-            if let Some(loss) = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))? {
+            if args.has(TOKEN_LOSSES) {
+                if let Some(losses) = crate::ops::linear_token_losses(hidden, &weight, &shifted(labels))? {
+                    let losses = losses.reshape(labels.shape.as_slice())?;
+                    return Ok(Value::Map(vec![(TOKEN_LOSSES, losses.into())]));
+                }
+            } else if let Some(loss) = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))? {
                 return Ok(Value::Map(vec![("loss", loss.into())]));
             }
         }
@@ -38,7 +46,7 @@ pub fn head_loss(cx: &Context, head: &Node, hidden: &Tensor, labels: &Ints) -> R
 
 /// The last position only, when generation asks for it.
 pub(super) fn keep_last(hidden: crate::Tensor, args: &Args) -> Result<crate::Tensor> {
-    if args.named.iter().any(|(n, _)| *n == "logits_to_keep") {
+    if args.has("logits_to_keep") {
         let last = hidden.dim(1) - 1;
         return hidden.narrow(1, last, 1);
     }

@@ -2,6 +2,7 @@
 
 use crate::module::{Args, Ints, Value};
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// Whom an input is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ macro_rules! inputs {
             pub last_logits_only: bool,
             /// The loss is all that is wanted: a decoder then never holds its logits as a whole.
             pub loss_only: bool,
+            /// The loss of each label by itself is all that is wanted: [`super::Output::token_losses`].
+            pub token_losses: bool,
         }
 
         /// Every input there is.
@@ -133,6 +136,29 @@ impl Inputs {
         let tensors = [&self.inputs_embeds, &self.pixel_values, &self.sample, &self.input];
         let shapes = self.input_ids.iter().map(|i| i.shape.as_slice());
         shapes.chain(tensors.into_iter().flatten().map(Tensor::dims)).next()?.first().copied()
+    }
+
+    /// Refuses what the calls of an architecture have no place for: Python's drop some of it in silence, and answer as if it were not there.
+    pub(super) fn check(&self, model_type: &str) -> Result<()> {
+        let tokens = ["input_ids", "inputs_embeds", "attention_mask", "position_ids"];
+        let more: &[&str] = match model_type {
+            "custom" => return Ok(()),
+            "vit" => &["pixel_values"],
+            "unet2d" => &["sample", "timestep", "encoder_hidden_states"],
+            "bert" | "roberta" | "gpt2" => &["token_type_ids"],
+            "t5" => &["decoder_input_ids", "decoder_attention_mask"],
+            _ => &[],
+        };
+        let tokens = match model_type {
+            "vit" | "unet2d" => &tokens[..0],
+            "t5" => &tokens[..3],
+            _ => &tokens[..],
+        };
+        let taken = |name: &str| more.contains(&name) || tokens.contains(&name);
+        match self.given().into_iter().find(|(kind, _)| kind.to == To::Model && !taken(kind.name)) {
+            Some((kind, _)) => Err(Error::Argument(format!("{}: {model_type} models do not take it", kind.camel))),
+            None => Ok(()),
+        }
     }
 
     /// What is given for `to`.

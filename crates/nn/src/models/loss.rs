@@ -56,6 +56,19 @@ pub(super) fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<
     }
 }
 
+/// The cross-entropy of each token by itself, `[batch, seq]`: with `causal` at the place before its own.
+pub(super) fn each_token_loss(logits: &Tensor, labels: &Ints, causal: bool) -> Result<Tensor> {
+    check_labels(logits, labels)?;
+    let own: Vec<i64>;
+    let targets: &[i64] = if causal {
+        own = shifted(labels);
+        &own
+    } else {
+        &labels.data
+    };
+    crate::ops::token_losses(logits, targets)?.reshape(labels.shape.as_slice())
+}
+
 /// The mean of the cross-entropies of both ends `[batch, seq]`. A place that is not in the sequence counts nothing.
 pub(super) fn span_loss(logits: [&Tensor; 2], places: [&Ints; 2]) -> Result<Tensor> {
     let mut terms = Vec::with_capacity(2);

@@ -2,9 +2,10 @@
 
 use super::builder::Builder;
 use super::config::Config;
+use super::head::TOKEN_LOSSES;
 use super::inputs::{Inputs, To};
 use super::keys::{Keys, TaskType};
-use super::loss::{classification_loss, span_loss, token_loss};
+use super::loss::{classification_loss, each_token_loss, span_loss, token_loss};
 use super::output::Output;
 use super::quantization::Quantization;
 use super::source::Source;
@@ -12,6 +13,7 @@ use super::{bert, custom, gpt2, llama, t5, unet2d, vit};
 use crate::context::Context;
 use crate::module::{named_parameters, walk, Args, Item, Node, Value};
 use crate::param::Param;
+use crate::tensor::Tensor;
 use crate::{layers, Error, Result};
 use candle_core::{DType, Device};
 use serde_json::Value as Json;
@@ -88,6 +90,7 @@ impl Model {
                 return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
             }
         }
+        inputs.check(self.keys.model_type)?;
         let mut inputs = inputs.clone();
         if let Some(labels) = inputs.labels.take() {
             inputs.labels = Some(self.apart(&inputs, &labels)?);
@@ -105,9 +108,13 @@ impl Model {
             args = args.with("decoder_input_ids", shifted);
         }
         // A tuner around the model may want its logits.
-        let loss_only = inputs.loss_only && inputs.target.is_none() && !self.root.is_output_read(cx);
+        let loss_only =
+            (inputs.loss_only || inputs.token_losses) && inputs.target.is_none() && !self.root.is_output_read(cx);
         if let (TaskType::CausalLm, true, Some(labels)) = (self.keys.task, loss_only, &inputs.labels) {
             args = args.with("labels", Value::Ints(labels.clone()));
+            if inputs.token_losses {
+                args = args.with(TOKEN_LOSSES, Value::None);
+            }
         }
         let cx = &Context { inputs: Arc::new(inputs.named(To::Tuners)), ..cx.clone() };
         let value = self.root.call(cx, args)?;
@@ -122,9 +129,14 @@ impl Model {
             last_hidden_state: take("last_hidden_state"),
             sample: take("sample"),
             loss: take("loss"),
+            token_losses: None,
             penalty: None,
         };
         let wanted = inputs.named(To::Loss);
+        if inputs.token_losses {
+            output.token_losses = Some(self.token_losses(cx, value, inputs)?);
+            return Ok(output);
+        }
         if !wanted.is_empty() {
             let args = Args { positional: vec![value], named: wanted };
             if let Value::Tensor(loss) = self.root.surround(LOSS, cx, args, &|_, args| self.loss(args))? {
@@ -140,6 +152,36 @@ impl Model {
             }
         }
         Ok(output)
+    }
+
+    /// The loss of each label by itself, of what came out of the tree: for models of language, with the tuners that surround the loss.
+    fn token_losses(&self, cx: &Context, output: Value, inputs: &Inputs) -> Result<Tensor> {
+        let (Some(labels), TaskType::CausalLm | TaskType::Seq2Seq) = (&inputs.labels, self.keys.task) else {
+            return Err(Error::Argument("the losses of tokens need a model of language, and labels".into()));
+        };
+        let causal = self.keys.task == TaskType::CausalLm;
+        let mut named = inputs.named(To::Loss);
+        named.push((TOKEN_LOSSES, Value::None));
+        let args = Args { positional: vec![output], named };
+        let found = self.root.surround(LOSS, cx, args, &|_, args| {
+            let (output, labels) = (args.get(0, "output"), args.ints("labels"));
+            match (output.field(TOKEN_LOSSES), output.field("logits"), labels) {
+                (Some(losses), ..) => Ok(losses.clone()),
+                (None, Some(Value::Tensor(logits)), Some(labels)) => {
+                    each_token_loss(logits, labels, causal).map(Into::into)
+                }
+                _ => Err(Error::Argument("this model gives no logits".into())),
+            }
+        })?;
+        let (batch, seq) = (labels.shape[0], labels.shape[1]);
+        match found {
+            // Virtual tokens before the sequence have no labels of the caller's.
+            Value::Tensor(losses) if losses.rank() == 2 && losses.dim(0) == batch && losses.dim(1) >= seq => {
+                let (before, own) = (losses.dim(1) - seq, if causal { seq - 1 } else { seq });
+                losses.narrow(1, before, own)
+            }
+            _ => Err(Error::Argument("the losses of tokens: an adapter here has a loss of its own".into())),
+        }
     }
 
     /// The loss of an output by what it should be, or the one that the pass gave already.

@@ -15,6 +15,8 @@ pub struct Output {
     /// What an image model predicts, in the shape of its input.
     pub sample: Option<Tensor>,
     pub loss: Option<Tensor>,
+    /// `-log p` of each label, `[batch, seq]` as the labels lie; 0 where one is -100 or nothing comes before it.
+    pub token_losses: Option<Tensor>,
     /// What active adapters want added to the loss, where they do; the caller adds it.
     pub penalty: Option<Tensor>,
 }

@@ -58,6 +58,9 @@ pub(crate) fn padding_mask(args: &Args, batch: usize, keys: usize, device: &Devi
             actual: mask.shape.clone(),
         });
     }
+    if let Some(odd) = mask.data.iter().find(|&&keep| keep != 0 && keep != 1) {
+        return Err(Error::Argument(format!("attentionMask: expected 0 and 1, found {odd}")));
+    }
     crate::ops::Mask::padding(&mask.data, batch, device)
 }
 

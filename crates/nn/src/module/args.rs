@@ -35,6 +35,11 @@ impl Args {
         self.named.iter().find(|(n, _)| *n == name).map_or(&Value::None, |(_, v)| v)
     }
 
+    /// Whether something is given under a name, a `None` included.
+    pub fn has(&self, name: &str) -> bool {
+        self.named.iter().any(|(n, _)| *n == name)
+    }
+
     pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let values = self.positional.iter().chain(self.named.iter().map(|(_, v)| v));
         values.filter_map(|v| if let Value::Tensor(t) = v { Some(t) } else { None })

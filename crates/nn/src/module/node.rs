@@ -230,20 +230,23 @@ impl<'a> Next<'a> {
                 let next = Next { remaining: rest, ..self };
                 let rows = if cx.rows.is_some() { outer.rows(cx)? } else { Rows::Together };
                 return match rows {
-                    Rows::Together => outer.around(cx, args, next),
+                    Rows::Together => outer.around(cx, args, next).map_err(|e| {
+                        e.located(self.node.id(), outer.adapters().iter().copied().find(|id| cx.is_active(*id)))
+                    }),
                     Rows::Apart => cx.by_rows(&args, |cx, args| Next { remaining, ..self }.run(cx, args)),
                     Rows::Whole => Err(Error::Invalid("adapterNames: a tuner runs on whole batches only".into())),
                 };
             }
             remaining = rest;
         }
-        if let Some(end) = self.end {
+        let done = if let Some(end) = self.end {
             end(cx, &args)
         } else if self.method == FORWARD {
             self.module.forward_in(self.node, cx, &args)
         } else {
             self.module.method(self.method, cx, &args)
-        }
+        };
+        done.map_err(|e| e.located(self.node.id(), None))
     }
 
     /// The module at the end of the chain, when no tuner that acts lies between: what a fused kernel may take over.

@@ -16,7 +16,7 @@ use candle_core::DType;
 use rayon::prelude::*;
 
 /// Targets with this value take no part in the loss; PyTorch's default.
-const IGNORE: i64 = -100;
+pub(super) const IGNORE: i64 = -100;
 
 /// The mean over targets that are not -100 of `log Σ exp(logits) − logits[target]`, as a scalar in f32 (or f64).
 ///
@@ -32,7 +32,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
     dispatch!(logits.dtype(), T => cpu::<T>(logits, targets, rows, classes))
 }
 
-fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
+pub(super) fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
     if rows != targets.len() {
         return Err(Error::Shape { path: "labels".into(), expected: vec![rows], actual: vec![targets.len()] });
     }
@@ -220,7 +220,7 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
 }
 
 #[inline(always)]
-fn log_sum_exp<T: Real>(x: &[T]) -> T {
+pub(super) fn log_sum_exp<T: Real>(x: &[T]) -> T {
     let max = row_max(x);
     let mut lanes = [T::ZERO; 16];
     let chunks = x.chunks_exact(16);

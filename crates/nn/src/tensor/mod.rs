@@ -142,7 +142,7 @@ impl Tensor {
     /// The backward pass from a given gradient of this tensor.
     pub(crate) fn backward_from(&self, grad: Array) -> Result<()> {
         let Some(root) = &self.record else {
-            return Err(Error::Invalid("backward(): no trainable parameter had a part in this tensor".into()));
+            return Err(Error::Invalid("backward(): no trainable parameter had a part in this tensor; adapters that are merged, switched off or frozen have none".into()));
         };
         let mut queue = BinaryHeap::from([Pending(root.clone())]);
         let mut grads: HashMap<u64, Array> = HashMap::from([(root.id, grad)]);

@@ -9,6 +9,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::Env;
 use napi_derive::napi;
 use std::path::{Path, PathBuf};
+use swift_tuners_nn::checkpoint::WeightType;
 use swift_tuners_nn::quantized::Packing;
 use swift_tuners_nn::{checkpoint, Error, Quantization};
 use swift_tuners_tuners::TunedModel;
@@ -37,7 +38,11 @@ pub fn load_model<'env>(
 ) -> napi::Result<Object<'env>> {
     let cancel = cancel.flag();
     job(env, move || {
-        let dtype = dtype.map(|d| parse_dtype(&d)).transpose()?;
+        let dtype = match dtype.as_deref() {
+            None => WeightType::Fast,
+            Some("auto") => WeightType::Stored,
+            Some(name) => WeightType::As(parse_dtype(name)?),
+        };
         let device = parse_device(&device)?;
         let quantization = quantization
             .map(|q| Packing::parse(&q.packing).map(|packing| Quantization { packing, skip_modules: q.skip_modules }));

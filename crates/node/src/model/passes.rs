@@ -7,6 +7,7 @@ use crate::inputs::NativeInputs;
 use crate::job::job;
 use crate::output::NativeOutput;
 use crate::shared::Pass;
+use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi::Env;
 use napi_derive::napi;
@@ -82,6 +83,26 @@ impl NativeModel {
         })
     }
 
+    /// `-log p` of each label by itself, `[batch, seq - 1]` for models that predict the next token.
+    #[napi(ts_return_type = "Promise<NativeTensor>")]
+    pub fn token_losses<'env>(
+        &self,
+        env: &'env Env,
+        inputs: &NativeInputs,
+        thread: f64,
+        active: Option<Vec<String>>,
+        grad: bool,
+        cancel: Option<&NativeCancelFlag>,
+    ) -> napi::Result<Object<'env>> {
+        let shared = guard(|| self.get())?;
+        let pass = Pass { grad, ..guard(|| shared.pass(thread as u64, active, inputs, flag(cancel)))? };
+        let inputs = Inputs { token_losses: true, ..inputs.get() };
+        job(env, move || {
+            let losses = shared.forward(&pass, &inputs)?.token_losses;
+            losses.map(NativeTensor::from).ok_or_else(|| Error::Argument("this model gives no token losses".into()))
+        })
+    }
+
     /// The most positions of a sequence, where there is a limit.
     #[napi(getter)]
     pub fn context_length(&self) -> napi::Result<Option<f64>> {
@@ -121,7 +142,7 @@ impl NativeModel {
             let tree = shared.tree.read_recursive();
             let _passes = shared.passes.read_recursive();
             let cx = Context { grad: false, ..pass.context() };
-            let loss = tree.model.forward(&cx, &inputs)?.loss;
+            let loss = tree.model.forward(&cx, &inputs).map_err(|e| tree.explain(e))?.loss;
             loss.ok_or_else(|| Error::Argument("evaluation needs labels or a target in each batch".into()))?
                 .to_scalar_f64()
         })

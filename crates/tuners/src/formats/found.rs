@@ -135,8 +135,8 @@ fn read_config(path: &Path) -> Result<TunerConfig> {
 pub fn in_config(path: &Path, error: Error) -> Error {
     match error {
         Error::Config { option, message } => Error::Config { option: format!("{}: {option}", path.display()), message },
-        Error::Target { pattern, nearest } => {
-            Error::Target { pattern: format!("{pattern} of {}", path.display()), nearest }
+        Error::Target { pattern, nearest, hint } => {
+            Error::Target { pattern: format!("{pattern} of {}", path.display()), nearest, hint }
         }
         Error::UnsupportedTuner(what) => Error::UnsupportedTuner(format!("{}: {what}", path.display())),
         other => other,

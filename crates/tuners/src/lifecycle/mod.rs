@@ -2,6 +2,7 @@
 
 mod activation;
 mod adapter;
+mod culprit;
 mod flavor;
 mod groups;
 mod measure;

@@ -123,10 +123,11 @@ impl TunedModel {
         self.check_name(name, None)?;
         let flavor = if config.dialect == Dialect::Swift { Flavor::Swift } else { Flavor::Peft };
         if self.flavor != Flavor::Base && self.flavor != flavor {
-            return Err(Error::Invalid(
-                "this model already has adapters of the other kind; SWIFT and PEFT configurations cannot be mixed"
-                    .into(),
-            ));
+            let (own, other) = if flavor == Flavor::Swift { ("SWIFT", "PEFT") } else { ("PEFT", "SWIFT") };
+            return Err(Error::Invalid(format!(
+                "{} is a configuration of {own}'s, and this model has adapters of {other}'s, before or in the same call; the two do not go together (LoRAConfig is SWIFT's, LoraConfig is PEFT's)",
+                registry::find(config.dialect, &config.kind)?.class
+            )));
         }
         let method = registry::find(config.dialect, &config.kind)?;
         let id = AdapterId(self.next_id);

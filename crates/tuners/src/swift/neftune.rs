@@ -55,7 +55,7 @@ fn attach(c: &NefTuneConfig, a: &mut Attach<'_>) -> Result<Attachment> {
         return Err(Error::Invalid("NEFTune does not support a second tuner".into()));
     }
     if !found {
-        return Err(Error::Target { pattern: "an embedding".into(), nearest: Vec::new() });
+        return Err(Error::target("an embedding", Vec::new()));
     }
     Ok(Attachment::new(a.config))
 }

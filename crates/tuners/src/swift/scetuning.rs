@@ -86,9 +86,7 @@ fn places(model: &Model, rule: &SwiftRule, field: &str) -> Result<Vec<Place>> {
     let find = |path: &String| {
         let found = nodes.iter().find(|(p, _)| p == path).or_else(|| last_of(path)).map(place);
         found.ok_or_else(|| match rule.nothing_found(model, field) {
-            Error::Target { nearest, .. } => {
-                Error::Target { pattern: format!("{field} {:?}", printable(path, 120)), nearest }
-            }
+            Error::Target { nearest, .. } => Error::target(format!("{field} {:?}", printable(path, 120)), nearest),
             other => other,
         })
     };

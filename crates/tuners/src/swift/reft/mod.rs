@@ -132,7 +132,7 @@ fn attach(c: &ReftConfig, a: &mut Attach<'_>) -> Result<Attachment> {
         }
     }
     if places.is_empty() {
-        return Err(Error::Target { pattern: format!("layers of {:?}", printable(&list, 80)), nearest: Vec::new() });
+        return Err(Error::target(format!("layers of {:?}", printable(&list, 80)), Vec::new()));
     }
     let mut parts = Vec::new();
     for (index, _) in &places {
