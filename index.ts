@@ -57,3 +57,12 @@ export type { Checkpoint, Evaluation, RunOptions, TrainerOptions, TrainingResult
 export { TrainingRun } from './src/trainer/run.js'
 export type { ScheduleOptions } from './src/trainer/schedule.js'
 export type { Batches, BatchSource, EpochSource } from './src/trainer/source.js'
+export { Dataset, type ShuffleOptions, type SplitOptions } from './src/data/dataset.js'
+export { parseJson } from './src/data/json-source.js'
+export { loadDataset, type LoadDatasetOptions, type RowSource } from './src/data/load.js'
+export type { FileOptions } from './src/data/files.js'
+export type { Format } from './src/data/normalize/form.js'
+export { concatenate, interleave, type InterleaveOptions } from './src/data/mix.js'
+export type {
+  ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, ToolCall, UnpairedRow,
+} from './src/data/rows.js'
