@@ -56,16 +56,21 @@ async function *alternated<T>(sources: Dataset<T>[], pass: Pass, turns: Generato
   const rows = sources.map((_, i) => open(i))
   const done = sources.map(() => false)
   try {
+    // One row ahead: that a dataset has ended shows with its last row.
+    const ahead = await Promise.all(rows.map(it => it.next()))
+    for (const [i, next] of ahead.entries()) done[i] = next.done === true
+    if (all ? done.every(Boolean) : done.some(Boolean)) return
     for (const i of turns) {
-      let next = await rows[i].next()
-      if (next.done) {
-        done[i] = true
-        if (!all || done.every(Boolean)) return
+      if (ahead[i].done) {
+        if (!all) return
         rows[i] = open(i)
-        next = await rows[i].next()
-        if (next.done) continue
+        ahead[i] = await rows[i].next()
+        if (ahead[i].done) continue
       }
-      yield next.value
+      yield ahead[i].value as T
+      ahead[i] = await rows[i].next()
+      done[i] ||= ahead[i].done === true
+      if (all && done.every(Boolean)) return
     }
   } finally {
     await Promise.all(rows.map(it => it.return?.()))
