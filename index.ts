@@ -66,3 +66,7 @@ export { concatenate, interleave, type InterleaveOptions } from './src/data/mix.
 export type {
   ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, ToolCall, UnpairedRow,
 } from './src/data/rows.js'
+export { batches, type BatchesOptions, type GroupOptions, type PackingOptions } from './src/data/batches.js'
+export { collate, type CollateOptions } from './src/data/collate.js'
+export type { Encoded, EncodedClass, EncodedPair, EncodedUnpaired } from './src/data/encoded.js'
+export { type Packed, type PackOptions, packRows } from './src/data/pack.js'
