@@ -161,6 +161,13 @@ export class Dataset<T = unknown> implements AsyncIterable<T> {
     return [side(true), side(false)]
   }
 
+  /** How many rows the first epoch has: reads them all once. */
+  async count(): Promise<number> {
+    let n = 0
+    for await (const _ of this) n++
+    return n
+  }
+
   /** All rows, in memory. */
   async toArray(): Promise<T[]> {
     const out: T[] = []
