@@ -70,3 +70,8 @@ export { batches, type BatchesOptions, type GroupOptions, type PackingOptions } 
 export { collate, type CollateOptions } from './src/data/collate.js'
 export type { Encoded, EncodedClass, EncodedPair, EncodedUnpaired } from './src/data/encoded.js'
 export { type Packed, type PackOptions, packRows } from './src/data/pack.js'
+export { type EncodedOf, encodeRow } from './src/data/encode.js'
+export type { EncodeRowOptions } from './src/data/encode-options.js'
+export { encodeDataset, type EncodeDatasetOptions } from './src/data/encode-dataset.js'
+export type { Loss, Truncation } from './src/data/labels.js'
+export type { RowTokenizer, Turn } from './src/data/row-tokenizer.js'
