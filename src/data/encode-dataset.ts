@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { SwiftTunersError, warn } from '../errors.js'
 import { checkArgument, checkOptions, instance, invalid, type OptionTable, path } from '../options.js'
-import { Dataset, type Pass } from './dataset.js'
+import { Dataset, nameOf, type Pass } from './dataset.js'
 import { type AnyEncoded, type EncodedOf, Encoder } from './encode.js'
 import { ENCODE_HINTS, ENCODE_ROW, type EncodeRowOptions } from './encode-options.js'
 import { Cache } from './encode-cache.js'
@@ -48,7 +48,7 @@ export function encodeDataset<R extends Row>(tokenizer: RowTokenizer, dataset: D
   const kept = cache === undefined ? undefined : new Cache(cache, jsonText([tokenizer.fingerprint, rest]))
   const run = new Run(tokenizer, rest, kept)
   return new Dataset<EncodedOf<R>>({
-    name: `encodeDataset(${Dataset.nameOf(dataset)})`,
+    name: `encodeDataset(${nameOf(dataset)})`,
     skipped: () => dataset.skipped + run.tally.count,
     open: pass => run.rows(dataset, pass) as AsyncIterable<EncodedOf<R>>,
   })
