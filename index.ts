@@ -94,3 +94,8 @@ export { RewardTrainer, type RewardTrainerOptions } from './src/preference/rewar
 export { GRPOTrainer, type GRPOTrainerOptions, type PromptRow } from './src/preference/grpo-trainer.js'
 export type { Completion, RewardFunction } from './src/preference/rewards.js'
 export { type SFTRow, SFTTrainer, type SFTTrainerOptions } from './src/sft-trainer.js'
+export { type EncodedOf, encodeRow } from './src/data/encode.js'
+export type { EncodeRowOptions } from './src/data/encode-options.js'
+export { encodeDataset, type EncodeDatasetOptions } from './src/data/encode-dataset.js'
+export type { Loss, Truncation } from './src/data/labels.js'
+export type { RowTokenizer, Turn } from './src/data/row-tokenizer.js'

@@ -45,6 +45,15 @@ test('what is changed is written as it is, and what is not changed as it was', t
   t.is(jsonText({ ...value, c: 1n, d: undefined, e: new Date(0) }), '{"a":{"x":1.0,"y":2},"b":{"2":1.0,"1":5},"c":1,"e":"1970-01-01T00:00:00.000Z"}')
 })
 
+test('what a template will see of rows is as the file has it', async t => {
+  const row = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "call00001", "type": "function", "function": {"name": "f", "arguments": {"to": 22.0, "2": 1e-07, "1": null}}}]}], "tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": 21.0, "10": {}, "2": {}}}}]}'
+  const columns = '{"query": "q", "response": "a", "tools": "[{\\"default\\": 21.0}]"}'
+  const [[called], [asked]] = await Promise.all([row, columns].map(text => loadDataset<Fields>(file('a.jsonl', text)).toArray()))
+  t.regex(jsonText(called.messages), /"arguments":\{"to": 22\.0, "2": 1e-07, "1": null\}/)
+  t.is(jsonText(called.tools), '[{"type": "function", "function": {"name": "f", "parameters": {"default": 21.0, "10": {}, "2": {}}}}]')
+  t.is(jsonText(asked.tools), '[{"default": 21.0}]')
+})
+
 test('JSON that is none, or too deep, is an error', async t => {
   for (const text of ['', '{', '[1,]', 'NaN', '['.repeat(100_000), `${'['.repeat(600)}${']'.repeat(600)}`, '{"a":1}x']) await failsWith(t, 'ERR_DATASET', () => parseJson(text))
   t.notThrows(() => parseJson(`${'['.repeat(512)}${']'.repeat(512)}`))
@@ -218,12 +227,13 @@ test.serial('a repository of either hub: only its data files are fetched, into t
       const data = loadDataset<Fields>('org/rows', { hub, endpoint, cacheDirectory, format: 'text' })
       t.deepEqual(await data.toArray(), [{ text: 'a' }])
       t.true(existsSync(join(cacheDirectory, place, 'data/train.jsonl')))
-      t.false(seen.some(url => /README|weights|png/.test(url)), seen.join())
+      t.false(seen.some(url => /README|weights|png|test/.test(url)), seen.join())
       const requests = seen.length
       t.deepEqual(await data.toArray(), [{ text: 'a' }])
       t.is(seen.length, requests, 'one look at the hub for all epochs')
-      const offline = loadDataset<Fields>('org/rows', { hub, endpoint, cacheDirectory, format: 'text', localFilesOnly: true, split: 'test' })
-      t.deepEqual(await offline.toArray(), [{ text: 'b' }])
+      const test = (localFilesOnly: boolean) => loadDataset<Fields>('org/rows', { hub, endpoint, cacheDirectory, format: 'text', localFilesOnly, split: 'test' }).toArray()
+      await failsWith(t, 'ERR_IO', () => test(true))
+      t.deepEqual([await test(false), await test(true)], [[{ text: 'b' }], [{ text: 'b' }]])
     }
     await failsWith(t, 'ERR_HUB', () => loadDataset('org/absent', { hub: 'huggingface', endpoint, cacheDirectory: temp() }).toArray())
   } finally {

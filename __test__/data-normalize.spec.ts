@@ -3,13 +3,16 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { loadDataset, type LoadDatasetOptions, type Row } from '../index.js'
-import { failsWith, fixtures, readJson } from './support.js'
+import { failsWith, fixtures, readJson, rng } from './support.js'
 
 const folder = join(fixtures, 'datasets')
 type Fields = Record<string, unknown>
 
-/** Without ids of calls, and with what JSON would make of it. */
-const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v)))
+/** As JSON has it, without ids of calls: ms-swift drops them. */
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value, (name, v: unknown) => {
+  if (name === 'tool_call_id' || (name === 'id' && String(v).startsWith('call'))) return undefined
+  return typeof v === 'bigint' ? String(v) : v
+}))
 
 for (const name of readdirSync(folder)) {
   const expected = readJson(join(folder, name, 'normalized.json')) as { files: string[]; kind: string; rows: Fields[]; openai?: Fields[]; pairs?: Fields[] }
@@ -58,9 +61,9 @@ test('rounds of ShareGPT and blocks of Anthropic are messages', async t => {
     { role: 'user', content: [{ type: 'tool_result', tool_use_id: '2', content: 'two' }, { type: 'tool_result', tool_use_id: '1', content: [{ type: 'text', text: 'one' }] }] },
     assistant('a'),
   ]
-  const call = (name: string, args: object) => ({ type: 'function', function: { name, arguments: args } })
+  const call = (id: string, name: string, args: object) => ({ id, type: 'function', function: { name, arguments: args } })
   t.deepEqual<unknown, unknown>(await read([{ messages: blocks }]), [{
-    messages: [user('q'), { role: 'assistant', content: 'look', tool_calls: [call('f', { x: 1 }), call('g', {})] }, { role: 'tool', content: 'one' }, { role: 'tool', content: 'two' }, assistant('a')],
+    messages: [user('q'), { role: 'assistant', content: 'look', tool_calls: [call('1', 'f', { x: 1 }), call('2', 'g', {})] }, { role: 'tool', tool_call_id: '1', content: 'one' }, { role: 'tool', tool_call_id: '2', content: 'two' }, assistant('a')],
   }])
 })
 
@@ -103,6 +106,28 @@ test('a bad row is named, and dropped where that is allowed', async t => {
   }
   t.like(await failsWith(t, 'ERR_DATASET', () => read([bad[1][0]])), { details: { path: 'rows', row: 0, column: 'messages[0].content' } })
   t.regex((await failsWith(t, 'ERR_DATASET', () => read([{ sentence: 'x' }]))).message, /no form of rows is known: the columns are sentence/)
+})
+
+test('whatever stands in columns, rows are read or named', async t => {
+  const next = rng(11)
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]
+  const deep = JSON.parse(`${'['.repeat(400)}${']'.repeat(400)}`) as unknown
+  const odd = [null, undefined, '', 'x', '[]', '[[', '{"a": 1}', '[["q", "a"]]', 0, 1.5, -1, NaN, 10n, true, false, [], {}, [null], [[]], [['q', 'a']], [{}], ['x'], deep, { role: 'user' }, user('q'), new Uint8Array(2),
+    [user('q'), assistant('a')], [{ from: 'human', value: 'q' }, { from: 'gpt', value: null }], [{ human: 'q', bot: 'a' }], [{ role: 'tool_call', content: '{}' }], [{ role: 'assistant', content: null, tool_calls: [null] }],
+    [{ role: 'assistant', content: '', tool_calls: [{ function: { name: 1 } }] }], [{ role: 'assistant', content: [{ type: 'tool_use' }, null] }], [{ role: 'user', content: [{ type: 'tool_result', content: [1] }] }], { toString: 1 }]
+  const columns = ['messages', 'conversations', 'system', 'query', 'prompt', 'response', 'completion', 'text', 'label', 'tools', 'history', 'instruction', 'input', 'output', 'chosen', 'rejected', 'rejected_response',
+    'rejected_messages', 'input_ids', 'labels', 'attention_mask', 'margin', 'chat_template_kwargs', 'images', '__proto__', 'constructor', '']
+  const formats = ['auto', 'auto', 'auto', 'messages', 'alpaca', 'query-response', 'text', 'prompt-completion', 'preference', 'kto', 'classification', 'tokens', 'raw'] as const
+  let read = 0
+  for (let i = 0; i < 6000; i++) {
+    const row = Object.fromEntries(Array.from({ length: 1 + Math.floor(next() * 4) }, () => [pick(columns), pick(odd)]))
+    try {
+      read += (await loadDataset([row], { format: pick(formats), strict: true }).toArray()).length
+    } catch (error) {
+      t.is((error as { code?: string }).code, 'ERR_DATASET', `${(error as Error).stack}`)
+    }
+  }
+  t.true(read > 500, `${read}`)
 })
 
 test('a column called __proto__ is a column', async t => {

@@ -48,9 +48,9 @@ export async function snapshotDownload(id: string, options: HubOptions = {}): Pr
   return snapshot(id, checkOptions('snapshotDownload', options, HUB), MODEL)
 }
 
-/** @internal The same of a dataset's repository, of which the files that `wanted` accepts count. */
-export async function snapshotDataset(id: string, options: HubOptions, wanted: (path: string) => boolean): Promise<string> {
-  return snapshot(id, options, datasetOf(wanted))
+/** @internal The same of a dataset's repository, of which the files that `choose` chooses count. */
+export async function snapshotDataset(id: string, options: HubOptions, choose: (paths: string[]) => string[]): Promise<string> {
+  return snapshot(id, options, datasetOf(choose))
 }
 
 async function snapshot(id: string, options: HubOptions, kind: Kind): Promise<string> {

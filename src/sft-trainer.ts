@@ -51,7 +51,7 @@ function trainerOptions(options: SFTTrainerOptions): TrainerOptions {
   const of = (name: string, data: Rows<SFTRow | Encoded>, training: boolean) => {
     const encoded = encodeDataset(tokenizer!, dataset(call, name, data, false) as Dataset<SFTRow>, encoding) as Dataset<Encoded>
     const ordered = training && shuffle ? encoded.shuffle() : encoded
-    return packing && training ? batches(ordered, { packing }) : batches(ordered, { batchSize, padTokenId, ...(groupByLength && training && shuffle ? { groupByLength } : {}) })
+    return packing && training ? batches(ordered, { packing, padTokenId }) : batches(ordered, { batchSize, padTokenId, ...(groupByLength && training && shuffle ? { groupByLength } : {}) })
   }
   return {
     ...only<RunningOptions>(checked, RUNNING_OPTIONS),

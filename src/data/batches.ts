@@ -5,7 +5,7 @@ import {
   boolean, checkArgument, checkOptions, either, integer, invalid, object, type OptionTable, requireOptions, seed, shown, where,
 } from '../options.js'
 import { COLLATE, collated, type CollateOptions, packedInputs, padded } from './collate.js'
-import { Dataset } from './dataset.js'
+import { Dataset, nameOf } from './dataset.js'
 import { type Encoded, isEncoded } from './encoded.js'
 import { PACK, packed, type PackOptions } from './pack.js'
 import { mixed, random, shuffle } from './random.js'
@@ -63,7 +63,7 @@ export function batches(dataset: Dataset<Encoded> | Iterable<Encoded> | AsyncIte
   consistent(checked)
   const rows = dataset instanceof Dataset ? dataset : undefined
   return new Dataset<ModelInputs>({
-    name: `batches(${rows ? Dataset.nameOf(rows) : 'rows'})`,
+    name: `batches(${rows ? nameOf(rows) : 'rows'})`,
     skipped: () => rows?.skipped ?? 0,
     open: ({ epoch, seed: given }) => {
       const opened = encoded(rows ? rows.forEpoch(epoch, given) : dataset as Iterable<Encoded>)

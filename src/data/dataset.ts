@@ -39,6 +39,9 @@ const buffer = where('an integer from 1 on, or Infinity', v => v === Infinity ||
 const SHUFFLE: OptionTable<ShuffleOptions> = { seed, bufferSize: buffer }
 const SPLIT: OptionTable<SplitOptions> = { seed }
 
+/** What a console shows of a dataset. */
+export let nameOf: (dataset: Dataset) => string
+
 /**
  * Rows that are read when they are asked for: a recipe of which each iteration opens its files anew. Nothing here changes a dataset; each
  * method gives a new one.
@@ -180,13 +183,12 @@ export class Dataset<T = unknown> implements AsyncIterable<T> {
     return new Dataset<U>({ name: `${before.name}.${name}`, skipped: before.skipped, open: pass => rows(before.open(pass), pass) })
   }
 
-  /** @internal What a console shows. */
-  static nameOf(dataset: Dataset): string {
-    return dataset.#recipe.name
+  static {
+    nameOf = dataset => dataset.#recipe.name
   }
 }
 
-printed(Dataset as { prototype: Dataset }, dataset => `Dataset(${Dataset.nameOf(dataset)})`)
+printed(Dataset as { prototype: Dataset }, dataset => `Dataset(${nameOf(dataset)})`)
 
 function hashOf(row: unknown, seed: number): number {
   try {

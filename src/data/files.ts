@@ -37,7 +37,7 @@ export async function filesOf(source: string, options: FileOptions): Promise<str
     if (files !== undefined || split !== undefined) throw invalid(files !== undefined ? 'files' : 'split', `loadDataset: ${files !== undefined ? 'files' : 'split'}: ${printable(source)} is ${what}; the option is for folders and hubs`)
   }
   if (hub.hub === undefined && existsSync(source)) {
-    if (statSync(source).isDirectory()) return inFolder(source, options)
+    if (statSync(source).isDirectory()) return chosenOf(await walk(source), options, source).map(path => join(source, path))
     only('a file')
     return [readable(source)]
   }
@@ -51,9 +51,8 @@ export async function filesOf(source: string, options: FileOptions): Promise<str
   }
   if (!ID.test(source) || source.includes('..') || (hub.hub === undefined && (!source.includes('/') || DATA_FILE.test(source)))) throw failed(source, 'no such file or folder')
   try {
-    const patterns = patternsOf(files)
-    const folder = await snapshotDataset(source, hub, path => DATA_FILE.test(path) && (!patterns || patterns.some(pattern => pattern.test(path))))
-    return await inFolder(folder, options, source)
+    const folder = await snapshotDataset(source, hub, paths => chosenOf(paths, options, source))
+    return chosenOf(await walk(folder), options, source).map(path => join(folder, path))
   } catch (error) {
     if (!(error instanceof SwiftTunersError) || error.code !== 'ERR_HUB' || hub.hub !== undefined) throw error
     throw new SwiftTunersError('ERR_HUB', `${error.message}; there is no file or folder of that name either`, { cause: error })
@@ -67,9 +66,9 @@ function readable(path: string): string {
   throw new SwiftTunersError('ERR_DATASET', `${printable(path)}: expected a file that ends in ${ENDINGS}`, { details: { path } })
 }
 
-/** The files of a folder that belong together: of one kind, of one split. `name` is what errors call it. */
-async function inFolder(folder: string, { files, split }: FileOptions, name = folder): Promise<string[]> {
-  const all = (await walk(folder)).filter(path => DATA_FILE.test(path) && !METADATA.test(path))
+/** Those of a folder's files that belong together: of one kind, of one split. `name` is what errors call the folder. */
+function chosenOf(paths: string[], { files, split }: FileOptions, name: string): string[] {
+  const all = paths.filter(path => DATA_FILE.test(path) && !METADATA.test(path))
   const patterns = patternsOf(files)
   let chosen = patterns ? all.filter(path => patterns.some(pattern => pattern.test(path))) : all
   const listed = (paths: string[]) => paths.slice(0, 8).map(printable).join(', ') + (paths.length > 8 ? `, … (${paths.length})` : '')
@@ -88,7 +87,7 @@ async function inFolder(folder: string, { files, split }: FileOptions, name = fo
     const kinds = endings(chosen)
     if (kinds.length > 1) throw failed(name, `there are files of several kinds (${kinds.join(', ')}), which may hold the same rows; name those you want with the option files`)
   }
-  return chosen.map(path => join(folder, path))
+  return chosen
 }
 
 /** Regular files below a folder by their paths with slashes, sorted; links to files count, hidden ones do not. */

@@ -1,4 +1,4 @@
-import { SwiftTunersError, warn } from '../errors.js'
+import { SwiftTunersError } from '../errors.js'
 import { HUB } from '../hub/options.js'
 import {
   boolean, checkArgument, checkOptions, either, isObject, list, oneOf, type OptionTable, path, record, signal, string, text, where,
@@ -6,13 +6,14 @@ import {
 import { Dataset } from './dataset.js'
 import { type FileOptions, filesOf } from './files.js'
 import { FORMATS, type Format } from './normalize/form.js'
-import { type Dropped, foundIn, normalized } from './normalize/normalizer.js'
+import { foundIn, normalized } from './normalize/normalizer.js'
 import type { Found } from './place.js'
 import { readCsv } from './read/csv.js'
 import { readJson, readJsonLines } from './read/json.js'
 import { readLines } from './read/lines.js'
 import { readParquet } from './read/parquet.js'
 import type { Row } from './rows.js'
+import { Tally } from './tally.js'
 
 /** Where rows come from, and how they are read. */
 export interface LoadDatasetOptions extends FileOptions {
@@ -81,7 +82,7 @@ export function loadDataset<T extends object = Row>(source: string | string[] | 
   const { format, columns, keepColumns, strict, signal, ...rest } = checkOptions('loadDataset', options, LOAD_DATASET, HINTS)
   const given = typeof source === 'string' ? [source] : isPaths(source) ? source : undefined
   const open = given ? files(given, { ...rest, signal }) : rows(source as RowSource, signal)
-  const tally = new Tally()
+  const tally = new Tally('strict: true makes it an error')
   return new Dataset<T>({
     name: `loadDataset(${given ? given.map(one => JSON.stringify(one)).join(', ').slice(0, 200) : 'rows'})`,
     skipped: () => tally.count,
@@ -140,28 +141,5 @@ function rows(source: RowSource, signal?: AbortSignal): () => AsyncGenerator<Ope
       used = true
     }
     yield { path: 'rows', found: foundIn(given, signal) }
-  }
-}
-
-/** Rows that were dropped in a pass; of the first pass that drops any, the user is told. */
-class Tally implements Dropped {
-  count = 0
-  #first: Error | undefined
-  #told = false
-
-  begin(): void {
-    this.count = 0
-    this.#first = undefined
-  }
-
-  add(error: Error): void {
-    this.count += 1
-    this.#first ??= error
-  }
-
-  end(): void {
-    if (this.#told || !this.#first) return
-    this.#told = true
-    warn(`${this.count} rows were dropped, the first: ${this.#first.message} (strict: true makes it an error)`)
   }
 }

@@ -26,8 +26,14 @@ export const MODEL: Kind = {
   },
 }
 
-/** A dataset's files that are wanted by their paths. */
-export const datasetOf = (wanted: (path: string) => boolean): Kind => ({ type: 'dataset', chosen: files => files.filter(f => wanted(f.path)) })
+/** A dataset's repository, of which those files are wanted that `choose` chooses by their paths. */
+export const datasetOf = (choose: (paths: string[]) => string[]): Kind => ({
+  type: 'dataset',
+  chosen(files) {
+    const chosen = new Set(choose(files.map(f => f.path)))
+    return files.filter(f => chosen.has(f.path))
+  },
+})
 
 const FILES_AT_ONCE = 4
 const ATTEMPTS = 5

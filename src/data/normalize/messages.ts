@@ -60,6 +60,8 @@ function checked(message: RawMessage, at: string): SwiftMessage {
     out.loss_scale = message.loss_scale
   }
   if (typeof message.name === 'string' && (role === 'tool' || role === 'tool_response')) out.name = message.name
+  if (typeof message.id === 'string' && role === 'tool_call') out.id = message.id
+  if (typeof message.tool_call_id === 'string' && (role === 'tool' || role === 'tool_response')) out.tool_call_id = message.tool_call_id
   return out
 }
 

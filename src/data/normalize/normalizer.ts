@@ -4,6 +4,7 @@ import { isObject, shown } from '../../options.js'
 import { printable } from '../../text.js'
 import { BadRow, fileError, type Found, type Place, rowError } from '../place.js'
 import type { Row } from '../rows.js'
+import type { Tally } from '../tally.js'
 import { claimed, firstNames, renamed } from './columns.js'
 import { type Form, type Format, formOf } from './form.js'
 
@@ -18,13 +19,8 @@ export interface NormalizeOptions {
   strict?: boolean
 }
 
-/** Counts the rows that were dropped. */
-export interface Dropped {
-  add(error: Error): void
-}
-
 /** The rows of one file; bad ones are given to `dropped`, or are errors. */
-export async function *normalized(path: string, found: AsyncIterable<Found>, options: NormalizeOptions, dropped: Dropped): AsyncGenerator<Row> {
+export async function *normalized(path: string, found: AsyncIterable<Found>, options: NormalizeOptions, dropped: Tally): AsyncGenerator<Row> {
   const reader = new Reader(path, options)
   const window: Found[] = []
   let decided = false

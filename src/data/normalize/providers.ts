@@ -15,6 +15,8 @@ export function unfolded(messages: RawMessage[]): RawMessage[] {
 
 const losses = ({ loss, loss_scale }: RawMessage): RawMessage => ({ ...(loss == null ? {} : { loss }), ...(loss_scale == null ? {} : { loss_scale }) })
 
+const idOf = (id: unknown, name: string): RawMessage => (typeof id === 'string' ? { [name]: id } : {})
+
 /** Results in the order of their calls, where each call has one. */
 function inOrder<T>(results: T[], calls: unknown[], callOf: (result: T) => unknown): T[] {
   const places = new Map(calls.map((id, i) => [id, i]))
@@ -41,7 +43,7 @@ function openai(given: RawMessage[]): RawMessage[] {
     if (message.content) out.push({ role: 'assistant', content: message.content, ...losses(message) })
     for (const call of calls as RawMessage[]) {
       const { name, arguments: given = {} } = (isObject(call.function) ? call.function : call) as RawMessage
-      out.push({ role: 'tool_call', content: { name, arguments: given ?? {} }, ...losses(message) })
+      out.push({ role: 'tool_call', content: { name, arguments: given ?? {} }, ...idOf(call.id, 'id'), ...losses(message) })
     }
   }
   return out
@@ -73,8 +75,8 @@ function anthropic(messages: RawMessage[]): RawMessage[] {
         continue
       }
       flush()
-      if (block.type === 'tool_use') out.push({ role: 'tool_call', content: { name: block.name, arguments: block.input ?? {} }, ...losses(message) })
-      else if (block.type === 'tool_result') out.push({ role: 'tool_response', content: resultText(block.content, i), ...losses(message) })
+      if (block.type === 'tool_use') out.push({ role: 'tool_call', content: { name: block.name, arguments: block.input ?? {} }, ...idOf(block.id, 'id'), ...losses(message) })
+      else if (block.type === 'tool_result') out.push({ role: 'tool_response', content: resultText(block.content, i), ...idOf(block.tool_use_id, 'tool_call_id'), ...losses(message) })
       else throw new BadRow(`there is no reading of a block of type ${shown(block.type)}`, `messages[${i}].content`)
     }
     flush()

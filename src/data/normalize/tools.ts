@@ -65,16 +65,23 @@ export interface SwiftMessage {
   loss?: boolean
   loss_scale?: number
   name?: string
+  /** Of a call. */
+  id?: string
+  /** Of the call that this is the result of. */
+  tool_call_id?: string
 }
 
 type Answer = Message & { role: 'assistant' }
 
-/** Messages as OpenAI's API has them: calls in a row are one message, with the text before them as its content. */
+/**
+ * Messages as OpenAI's API has them: calls in a row are one message, with the text before them as its content. Ids stay where there are some:
+ * ms-swift drops them, and Mistral's templates want them.
+ */
 export function openaiMessages(messages: SwiftMessage[]): Message[] {
   const out: Message[] = []
-  for (const { role, content, ...rest } of messages) {
+  for (const { role, content, id, ...rest } of messages) {
     if (role === 'tool_call') {
-      const call = toolCall(content)
+      const call = { ...(id === undefined ? {} : { id }), ...toolCall(content) }
       const before = out.at(-1)
       if (before?.role === 'assistant' && (rest.loss === undefined || before.loss === rest.loss)) (before.tool_calls ??= []).push(call)
       else out.push({ role: 'assistant', content: '', ...rest, tool_calls: [call] } satisfies Answer)

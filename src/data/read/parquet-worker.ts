@@ -1,7 +1,7 @@
 /** The thread that decodes Parquet: it answers with rows that it is asked for. */
-import { isMainThread, parentPort, workerData } from 'node:worker_threads'
-import type { AsyncBuffer, FileMetaData, ParquetParsers } from 'hyparquet' with { 'resolution-mode': 'import' }
-import { openFile } from './bytes.js'
+import { parentPort, workerData } from 'node:worker_threads'
+import type { ParquetParsers } from 'hyparquet' with { 'resolution-mode': 'import' }
+import { footer, withFile } from './parquet-file.js'
 
 /** What the thread is started with. */
 export interface Task {
@@ -26,34 +26,6 @@ const PARSERS: Partial<ParquetParsers> = {
   jsonFromBytes: bytes => bytes && new Map([['json', text.decode(bytes)]]),
 }
 
-/** Least and greatest values are of no interest here, and may be cut anywhere. */
-const OF_STATISTICS: Partial<ParquetParsers> = { stringFromBytes: () => undefined, jsonFromBytes: () => undefined }
-
-/** The footer of a file. */
-export async function footer(path: string): Promise<FileMetaData> {
-  const { parquetMetadataAsync } = await import('hyparquet')
-  return withFile(path, file => parquetMetadataAsync(file, { parsers: OF_STATISTICS, geoparquet: false }))
-}
-
-async function withFile<T>(path: string, use: (file: AsyncBuffer) => Promise<T>): Promise<T> {
-  const handle = await openFile(path)
-  try {
-    const { size } = await handle.stat()
-    return await use({
-      byteLength: size,
-      async slice(start, end = size) {
-        const from = start < 0 ? Math.max(0, size + start) : start
-        const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - from))
-        const { bytesRead } = await handle.read(bytes, 0, bytes.length, from)
-        if (bytesRead !== bytes.length) throw new Error('the file has become shorter')
-        return bytes.buffer
-      },
-    })
-  } finally {
-    await handle.close()
-  }
-}
-
 /** Answers questions for rows; those of one group are decoded once. */
 async function serve(path: string): Promise<void> {
   const { parquetReadObjects } = await import('hyparquet')
@@ -75,4 +47,4 @@ async function serve(path: string): Promise<void> {
   })
 }
 
-if (!isMainThread && (workerData as Task | null)?.path !== undefined) void serve((workerData as Task).path)
+void serve((workerData as Task).path)

@@ -6,6 +6,7 @@ import { printable } from '../../text.js'
 import { parseJson } from '../json-source.js'
 import { fileError, type Found } from '../place.js'
 import { openFile } from './bytes.js'
+import { footer } from './parquet-file.js'
 import type { Answer, Task } from './parquet-worker.js'
 
 /** Heap of the thread per byte of its largest row group, which JavaScript's objects need many times over. */
@@ -31,12 +32,16 @@ export async function *readParquet(path: string, signal?: AbortSignal): AsyncGen
   const worker = new Worker(join(__dirname, 'parquet-worker.js'), {
     workerData: { path } satisfies Task, resourceLimits: { maxOldGenerationSizeMb: Math.min(Math.max(size, LEAST_HEAP), MOST_HEAP) },
   })
+  // Told when rows are asked for; without a listener it would end the process.
+  let dead: Error | undefined
+  worker.on('error', error => { dead = error as Error })
   try {
     let row = 0
     for (const [group, { rows, bytes }] of groups.entries()) {
       const end = row + rows
       while (row < end) {
         signal?.throwIfAborted()
+        if (dead) throw dead
         const answer = await ask(worker, { group, start: row, end }, LEAST_SECONDS + bytes / 2 ** 20 * SECONDS_PER_MIB).catch(cause => ({ problem: (cause as Error).message }))
         if ('problem' in answer) throw fileError(path, `row group ${group}: ${printable(answer.problem)}`)
         if (answer.rows.length === 0) throw fileError(path, `row group ${group}: it has fewer rows than the footer says`)
@@ -71,7 +76,6 @@ function ask(worker: Worker, rows: { group: number; start: number; end: number }
 
 /** Rows and bytes of the row groups, by the footer. */
 async function groupsOf(path: string): Promise<{ rows: number; bytes: number }[]> {
-  const { footer } = await import('./parquet-worker.js')
   try {
     const { schema, row_groups: groups } = await footer(path)
     // Such a column would become the prototype of its row.
