@@ -114,6 +114,10 @@ const tuned = async () => await lib.Swift.prepareModel(await base(), config()) a
 const swift = async () => lib.Swift.prepareModel(await base(), { a: lora() }) as Promise<lib.SwiftModel>
 const parameter = () => new Parameter('p', Tensor.from([[1, 2], [3, 4]]))
 const batches = [{ inputIds: IDS, labels: IDS }]
+const rows = [{ messages: [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' }] }]
+const encoded = [{ inputIds: [1, 2], labels: [-100, 2] }]
+const characters: lib.RowTokenizer = { encode: text => Array.from(text, c => c.charCodeAt(0)), decode: () => '.', eosTokenId: 1, fingerprint: 'x' }
+const data = () => lib.loadDataset(rows)
 
 /** Names of what is called with good values beside the bad one. */
 async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Record<string, unknown[]>> {
@@ -154,6 +158,11 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     hotswapAdapter: [peft, adapter, 'nobody', options()], createArrowModel: [peft, [adapter], {}, options()], rescaleAdapterScale: [peft, 1, () => 1],
     preprocessLoraga: [model, config(), batches, options()], preprocessCorda: [model, config(), batches, options()],
     initializeLoraEvaWeights: [peft, batches, options()],
+    loadDataset: [rows, options()], interleave: [[data(), data()], options()], concatenate: [data(), data()], parseJson: ['{}'],
+    packRows: [encoded, options({ size: 8 })], collate: [encoded, options({ padTokenId: 0 })], batches: [encoded, options({ padTokenId: 0, batchSize: 1 })],
+    encodeRow: [characters, { text: 'a' }, options()], encodeDataset: [characters, data(), options()],
+    'Dataset#map': [(row: unknown) => row], 'Dataset#filter': [() => true], 'Dataset#shuffle': [options()], 'Dataset#take': [1], 'Dataset#skip': [1],
+    'Dataset#batch': [1], 'Dataset#split': [0.5, options()], 'Dataset#forEpoch': [0, 0],
     'nn.linear': [2, 2, options()], 'nn.embedding': [2, 2], 'nn.transposedLinear': [2, 2], 'nn.conv1d': [2, 2, 1, options()], 'nn.conv2d': [2, 2, 1, options()],
     'nn.multiheadAttention': [2, 1, options()], 'nn.layerNorm': [2, options()], 'nn.rmsNorm': [2, options()], 'nn.groupNorm': [1, 2, options()], 'nn.gelu': [options()],
   }
@@ -248,7 +257,7 @@ test.serial('methods', async t => {
   }
   const objects: Record<string, () => object | Promise<object>> = {
     Tensor: () => Tensor.from([[1, 2], [3, 4]]), Model: base, SwiftModel: swift, PeftModel: tuned, Parameter: parameter, AutoTokenizer: () => tokenizer,
-    DecodeStream: () => tokenizer.decodeStream(), AdamW: optimizer, Trainer: trainer, LoraConfig: config,
+    DecodeStream: () => tokenizer.decodeStream(), AdamW: optimizer, Trainer: trainer, LoraConfig: config, Dataset: data,
     // Not a promise here: whoever awaited it would get the run's end.
     // eslint-disable-next-line unicorn/no-thenable
     TrainingRun: async () => Object.defineProperty((await trainer()).run({ maxSteps: 1 }), 'then', { value: undefined }),

@@ -1,5 +1,8 @@
 /** Compiled with the rest, never run: what the types must allow and refuse. */
-import { AdamW, type AutoModel, HRAConfig, IA3Config, LoRAConfig, LoraConfig, type Model, type PeftModel, Swift, type SwiftModel, type Tensor, Trainer } from '../index.js'
+import {
+  AdamW, type AutoModel, type AutoTokenizer, batches, type ChatRow, type Dataset, type Encoded, encodeDataset, type EncodedPair, encodeRow, HRAConfig, IA3Config, loadDataset, LoRAConfig,
+  LoraConfig, type Model, type PairRow, type PeftModel, type Row, Swift, type SwiftModel, type Tensor, Trainer,
+} from '../index.js'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 declare function assert<T extends true>(value?: T): void
@@ -51,4 +54,27 @@ export async function types(auto: typeof AutoModel): Promise<void> {
   for await (const _ of model.generate({ inputIds: [[1]] }, { logprobs: 2 })) break
   using scoped = swift
   scoped.eval().setActiveAdapters([...wrong.swiftType, misspelt.peftType, other.peftType])
+}
+
+export function data(tokenizer: AutoTokenizer, model: Model): Trainer {
+  const rows = loadDataset('rows.jsonl')
+  assert<Equal<typeof rows, Dataset<Row>>>()
+  const encoded = encodeDataset(tokenizer, rows, { loss: 'last', maxLength: 8 })
+  assert<Equal<typeof encoded, Dataset<Encoded>>>()
+  const [train, rest] = encoded.split(0.9)
+  const source = batches(train.shuffle(), { padTokenId: 0, batchSize: 4, groupByLength: { window: 100 } })
+  const trainer = new Trainer({ model, train: source, evaluate: batches(rest, { padTokenId: 0, maxTokens: 4096 }), optimizer: new AdamW([]) })
+  const pairs = encodeDataset(tokenizer, loadDataset<PairRow>('pairs.jsonl'))
+  assert<Equal<typeof pairs, Dataset<EncodedPair>>>()
+  // @ts-expect-error pairs have no labels
+  batches(pairs, { padTokenId: 0, batchSize: 4 })
+  const one = encodeRow(tokenizer, { text: 'x' })
+  assert<Equal<typeof one, Encoded[]>>()
+  const turns = loadDataset<ChatRow>('rows.jsonl').map(({ messages }) => messages.length)
+  assert<Equal<typeof turns, Dataset<number>>>()
+  // @ts-expect-error a format that there is not
+  loadDataset('rows.jsonl', { format: 'vicuna' })
+  // @ts-expect-error a misspelt option
+  encodeDataset(tokenizer, rows, { max_length: 8 })
+  return trainer
 }

@@ -3,7 +3,7 @@ export const ERROR_CODES = [
   'ERR_INVALID_CONFIG', 'ERR_UNSUPPORTED_MODEL', 'ERR_UNSUPPORTED_TUNER', 'ERR_TARGET_NOT_FOUND', 'ERR_ADAPTER_NOT_FOUND',
   'ERR_ADAPTER_EXISTS', 'ERR_CHECKPOINT_CORRUPT', 'ERR_CHECKPOINT_MISMATCH', 'ERR_UNSAFE_FILE', 'ERR_NOT_CONVERTIBLE', 'ERR_INVALID_ARGUMENT', 'ERR_SHAPE',
   'ERR_DEVICE', 'ERR_OUT_OF_MEMORY', 'ERR_IO', 'ERR_ABORTED', 'ERR_DISPOSED', 'ERR_INVALID_STATE',
-  'ERR_HUB',
+  'ERR_HUB', 'ERR_DATASET',
 ] as const
 
 /** Stable codes of everything that this package throws. */
@@ -29,6 +29,12 @@ export interface ErrorDetails extends Record<string, unknown> {
   known?: string[]
   /** A device that cannot be used. */
   device?: string
+  /** Of a file, from 1. */
+  line?: number
+  /** Of a dataset, from 0. */
+  row?: number
+  /** Of a row, with the place inside of it. */
+  column?: string
 }
 
 /** Every error thrown has a stable `code` and names the file, tensor, adapter or option at fault. */

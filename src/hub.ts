@@ -7,7 +7,7 @@ import { SwiftTunersError, warn } from './errors.js'
 import { HuggingFace } from './hub/hugging-face.js'
 import { ModelScope } from './hub/model-scope.js'
 import { failed, HUB, type Hub, type HubOptions, ID, REVISION } from './hub/options.js'
-import { Unreachable } from './hub/repository.js'
+import { datasetOf, type Kind, MODEL, Unreachable } from './hub/repository.js'
 import { checkArgument, checkOptions, only, path } from './options.js'
 import { printable } from './text.js'
 
@@ -55,7 +55,15 @@ function isDirectory(path: string): boolean | undefined {
  */
 export async function snapshotDownload(id: string, options: HubOptions = {}): Promise<string> {
   checkArgument('snapshotDownload', 'id', id, path)
-  options = checkOptions('snapshotDownload', options, HUB)
+  return snapshot(id, checkOptions('snapshotDownload', options, HUB), MODEL)
+}
+
+/** @internal The same of a dataset's repository, of which the files that `choose` chooses count. */
+export async function snapshotDataset(id: string, options: HubOptions, choose: (paths: string[]) => string[]): Promise<string> {
+  return snapshot(id, options, datasetOf(choose))
+}
+
+async function snapshot(id: string, options: HubOptions, kind: Kind): Promise<string> {
   if (!ID.test(id) || id.includes('..')) throw failed(`${printable(id)}: no hub id`)
   const { revision } = options
   if (revision !== undefined && (!REVISION.test(revision) || revision.includes('..'))) {
@@ -63,7 +71,7 @@ export async function snapshotDownload(id: string, options: HubOptions = {}): Pr
   }
   options.signal?.throwIfAborted()
   const name = options.hub ?? (flag('USE_HF') ? 'huggingface' : 'modelscope')
-  const hub = name === 'huggingface' ? new HuggingFace(id, options) : new ModelScope(id, options)
+  const hub = name === 'huggingface' ? new HuggingFace(id, options, kind) : new ModelScope(id, options, kind)
   const offline = options.localFilesOnly ?? (name === 'huggingface' && flag('HF_HUB_OFFLINE'))
   if (!offline) {
     try {
@@ -71,23 +79,23 @@ export async function snapshotDownload(id: string, options: HubOptions = {}): Pr
     } catch (error) {
       if (options.signal?.aborted) throw options.signal.reason
       if (!(error instanceof Unreachable)) throw ofFiles(id, error)
-      const folder = await cached(id, name, options)
+      const folder = await cached(id, name, options, kind)
       if (!folder) throw failed(error.message, error.cause)
       warn(`${error.message}; using what is in ${folder}`)
       return folder
     }
   }
-  const folder = await cached(id, name, options)
+  const folder = await cached(id, name, options, kind)
   if (folder) return folder
   throw failed(`${id}: not in the cache ${hub.root}, and nothing may be downloaded`)
 }
 
 /** The folder of an earlier download: the chosen hub's, or the other's when none was chosen. */
-async function cached(id: string, chosen: Hub, options: HubOptions): Promise<string | undefined> {
+async function cached(id: string, chosen: Hub, options: HubOptions, kind: Kind): Promise<string | undefined> {
   const hubs = [chosen]
   if (!options.hub && !options.cacheDirectory) hubs.push(chosen === 'huggingface' ? 'modelscope' : 'huggingface')
   for (const name of hubs) {
-    const hub = name === 'huggingface' ? new HuggingFace(id, options) : new ModelScope(id, options)
+    const hub = name === 'huggingface' ? new HuggingFace(id, options, kind) : new ModelScope(id, options, kind)
     const folder = await hub.cached()
     if (folder) return folder
   }

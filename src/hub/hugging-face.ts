@@ -4,11 +4,11 @@ import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { inside, type RemoteFile, writeWhole } from './files.js'
 import { failed, type HubOptions, REVISION } from './options.js'
-import { Repository } from './repository.js'
+import { type Kind, Repository } from './repository.js'
 
 const COMMIT = /^[0-9a-f]{40}$/
 
-/** `huggingface_hub`: `models--org--name/{blobs,refs,snapshots}`. */
+/** `huggingface_hub`: `models--org--name/{blobs,refs,snapshots}`, and `datasets--…`. */
 export class HuggingFace extends Repository {
   readonly root: string
   protected readonly base: string
@@ -16,13 +16,13 @@ export class HuggingFace extends Repository {
   readonly #folder: string
   readonly #revision: string
 
-  constructor(id: string, options: HubOptions) {
-    super(id, options)
+  constructor(id: string, options: HubOptions, kind?: Kind) {
+    super(id, options, kind)
     const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface')
     this.root = options.cacheDirectory ?? process.env.HF_HUB_CACHE ?? process.env.HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')
     this.base = (options.endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '')
     this.token = options.token ?? process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN ?? readToken(process.env.HF_TOKEN_PATH ?? join(home, 'token'))
-    this.#folder = join(this.root, `models--${id.replaceAll('/', '--')}`)
+    this.#folder = join(this.root, `${this.kind.type}s--${id.replaceAll('/', '--')}`)
     this.#revision = options.revision ?? 'main'
   }
 
@@ -39,7 +39,7 @@ export class HuggingFace extends Repository {
 
   async download(): Promise<string> {
     const revision = encodeURIComponent(this.#revision)
-    const info = await this.json(`${this.base}/api/models/${this.id}/revision/${revision}?blobs=true`)
+    const info = await this.json(`${this.base}/api/${this.kind.type}s/${this.id}/revision/${revision}?blobs=true`)
     const commit = info?.sha
     if (typeof commit !== 'string' || !COMMIT.test(commit) || !Array.isArray(info.siblings)) {
       throw failed(`${this.id}: the hub's description of the repository has no commit or no files`)
@@ -63,7 +63,7 @@ export class HuggingFace extends Repository {
   async #one(file: RemoteFile, commit: string, snapshot: string): Promise<void> {
     const place = inside(snapshot, file.path, this.id)
     if (existsSync(place)) return
-    const url = `${this.base}/${this.id}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`
+    const url = `${this.base}/${this.kind.type === 'model' ? '' : 'datasets/'}${this.id}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`
     // Blobs are called by their hash, as huggingface_hub calls them; without one the snapshot holds the file itself.
     const hash = file.sha256 ?? file.gitSha1
     if (!hash || !/^[0-9a-f]{40,64}$/.test(hash)) return this.fetchTo(file, url, place)

@@ -7,8 +7,34 @@ import { printable } from '../text.js'
 import { checkPath, lock, type RemoteFile, verify } from './files.js'
 import { failed, type HubOptions } from './options.js'
 
+/** What a repository holds, and which of its files are wanted. */
+export interface Kind {
+  readonly type: 'model' | 'dataset'
+  chosen(files: RemoteFile[]): RemoteFile[]
+}
+
 /** Weights of other frameworks and what no loader here reads. */
 const IGNORED = /(^|\/)(onnx|openvino|\.git)\/|\.(h5|msgpack|ot|onnx|tflite|gguf|ggml|pt|pth|ckpt|zip|tar|gz|mlmodel|pdf|png|jpe?g|gif|mp4)$|(^|\/)consolidated\.|(^|\/)\.gitattributes$/i
+
+/** What of a model's repository is worth having: no weights of other frameworks, no `.bin` beside safetensors. */
+export const MODEL: Kind = {
+  type: 'model',
+  chosen(files) {
+    const kept = files.filter(f => !IGNORED.test(f.path))
+    const safe = kept.some(f => /^(model|diffusion_pytorch_model|adapter_model)[^/]*\.safetensors$/.test(f.path))
+    return kept.filter(f => !(safe && /^[^/]*\.bin$/.test(f.path)))
+  },
+}
+
+/** A dataset's repository, of which those files are wanted that `choose` chooses by their paths. */
+export const datasetOf = (choose: (paths: string[]) => string[]): Kind => ({
+  type: 'dataset',
+  chosen(files) {
+    const chosen = new Set(choose(files.map(f => f.path)))
+    return files.filter(f => chosen.has(f.path))
+  },
+})
+
 const FILES_AT_ONCE = 4
 const ATTEMPTS = 5
 
@@ -34,7 +60,7 @@ export abstract class Repository {
   protected abstract readonly base: string
   protected abstract readonly token: string | undefined
 
-  constructor(protected readonly id: string, protected readonly options: HubOptions) {}
+  constructor(protected readonly id: string, protected readonly options: HubOptions, protected readonly kind: Kind = MODEL) {}
 
   abstract download(): Promise<string>
   abstract cached(): Promise<string | undefined>
@@ -132,12 +158,10 @@ export abstract class Repository {
     if (stopped) throw (stopped as { error: unknown }).error
   }
 
-  /** What of a repository is worth having: no weights of other frameworks, no `.bin` beside safetensors. */
+  /** The files that are wanted, of names that stay in their folder. */
   protected chosen(files: RemoteFile[]): RemoteFile[] {
     for (const { path } of files) checkPath(path, this.id)
-    const kept = files.filter(f => !IGNORED.test(f.path))
-    const safe = kept.some(f => /^(model|diffusion_pytorch_model|adapter_model)[^/]*\.safetensors$/.test(f.path))
-    return kept.filter(f => !(safe && /^[^/]*\.bin$/.test(f.path)))
+    return this.kind.chosen(files)
   }
 
   /** Downloads a file beside its place and moves it there once size and checksum are right. */

@@ -157,6 +157,8 @@ export declare class NativeModel {
    * only, comes back. A loss that is no number gives no gradients.
    */
   forwardBackward(inputs: NativeInputs, scale: number, thread: number, active: Array<string> | undefined | null, cancel: NativeCancelFlag): Promise<number>
+  /** `-log p` of each label by itself, `[batch, seq - 1]` for models that predict the next token. */
+  tokenLosses(inputs: NativeInputs, thread: number, active: Array<string> | undefined | null, grad: boolean, cancel?: NativeCancelFlag | undefined | null): Promise<NativeTensor>
   /** The most positions of a sequence, where there is a limit. */
   get contextLength(): number | null
   /** Over how many values a pass would take the mean that is its loss; null without labels or a target. */

@@ -54,7 +54,7 @@ export class Loop {
   /** Checks everything that can be checked before the first step, and goes back to where a run that is resumed was. */
   static async begin(o: TrainerOptions, run: RunOptions, passes: Passes): Promise<Loop> {
     const { model } = passes
-    const length = new Length(o, run)
+    const length = await Length.of(o, run)
     const rates = o.schedule && schedule(o.schedule, length.planned, o.optimizer.learningRate)
     const checkpoints = o.checkpointDirectory == null ? undefined : new Checkpoints(o.checkpointDirectory, model, o.optimizer, o.saveTotalLimit ?? 1)
     const seed = o.seed ?? 0

@@ -166,7 +166,7 @@ export interface RunOptions {
 const count = integer({ min: 1 })
 const batches = where('batches: an iterable, a function of the epoch, or a data set with forEpoch', givesBatches)
 
-const TRAINER: OptionTable<TrainerOptions> = {
+export const TRAINER: OptionTable<TrainerOptions> = {
   model: instance(Model, 'a Model'),
   train: batches,
   evaluate: batches,

@@ -91,6 +91,9 @@ export function checkSchedule(o: ScheduleOptions): void {
   }
 }
 
+/** Whether a schedule has to know how many steps there are, and was not told. */
+export const needsTotal = (o: ScheduleOptions): boolean => o.totalSteps == null && (!ENDLESS.includes(o.name) || o.warmupRatio != null)
+
 /** @internal The schedule of a run of `planned` steps, where their number is known, for an optimizer's learning rate. */
 export function schedule(o: ScheduleOptions, planned: number | undefined, learningRate: number): NativeSchedule {
   if (o.totalSteps != null && planned !== undefined && o.totalSteps < planned) {

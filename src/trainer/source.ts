@@ -18,6 +18,8 @@ export interface EpochSource {
   forEpoch(epoch: number, seed: number): Batches | Promise<Batches>
   /** Batches of an epoch, where it is known. */
   readonly length?: number
+  /** Counts them by reading them, for schedules that need the number. */
+  count?(): Promise<number>
 }
 
 /**

@@ -1,0 +1,56 @@
+/** Rows of different lengths as one batch. */
+import { SwiftTunersError } from '../errors.js'
+import type { ModelInputs } from '../inputs.js'
+import { boolean, checkArgument, checkOptions, integer, oneOf, type OptionTable, requireOptions } from '../options.js'
+import { type Encoded, encodedRows, IGNORE } from './encoded.js'
+import type { Packed } from './pack.js'
+
+/** How rows become equally long. */
+export interface CollateOptions {
+  /** What rows are filled up with (`tokenizer.padTokenId`); masked, so that any id does. */
+  padTokenId: number
+  /** Default right. */
+  paddingSide?: 'right' | 'left'
+  /** Rounds the length up. Default 1. */
+  padToMultipleOf?: number
+  /** Whether the batch has `positionIds`, which count from 0 in each row whatever stands before it. Default true. */
+  positionIds?: boolean
+}
+
+export const COLLATE: OptionTable<CollateOptions> = {
+  padTokenId: integer({ min: 0, max: 2 ** 32 - 1 }), paddingSide: oneOf('right', 'left'), padToMultipleOf: integer({ min: 1, max: 2 ** 20 }), positionIds: boolean,
+}
+
+/** A batch: `inputIds`, `attentionMask`, `labels` (-100 where nothing is) and `positionIds`, all `[rows, longest]`; `lossScale` where a row has it. */
+export function collate(rows: Encoded[], options: CollateOptions): ModelInputs {
+  checkArgument('collate', 'rows', rows, encodedRows)
+  const checked = checkOptions('collate', options, COLLATE)
+  requireOptions('collate', checked, 'padTokenId')
+  if (rows.length === 0) throw new SwiftTunersError('ERR_INVALID_ARGUMENT', 'collate: rows: there are none', { details: { option: 'rows' } })
+  return collated(rows, checked)
+}
+
+/** A batch of rows that are known to be some. */
+export function collated(rows: Encoded[], { padTokenId, paddingSide = 'right', padToMultipleOf = 1, positionIds = true }: CollateOptions): ModelInputs {
+  const width = padded(Math.max(...rows.map(({ inputIds }) => inputIds.length)), padToMultipleOf)
+  const filled = (values: number[], fill: number) => {
+    const rest = Array<number>(width - values.length).fill(fill)
+    return paddingSide === 'left' ? [...rest, ...values] : [...values, ...rest]
+  }
+  const batch: ModelInputs = {
+    inputIds: rows.map(({ inputIds }) => filled(inputIds, padTokenId)),
+    attentionMask: rows.map(({ inputIds }) => filled(inputIds.map(() => 1), 0)),
+    labels: rows.map(({ labels }) => filled(labels, IGNORE)),
+  }
+  if (positionIds) batch.positionIds = rows.map(({ inputIds }) => filled([...inputIds.keys()], 0))
+  if (rows.some(({ lossScale }) => lossScale)) batch.lossScale = rows.map(({ labels, lossScale }) => filled(lossScale ?? labels.map(() => 1), 0))
+  return batch
+}
+
+/** The length that rows get. */
+export const padded = (length: number, multiple: number): number => Math.ceil(length / multiple) * multiple
+
+/** A batch of one packed row. */
+export function packedInputs({ inputIds, labels, positionIds, seqLengths, lossScale }: Packed): ModelInputs {
+  return { inputIds: [inputIds], labels: [labels], positionIds: [positionIds], seqLengths: [seqLengths], ...(lossScale ? { lossScale: [lossScale] } : {}) }
+}

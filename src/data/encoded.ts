@@ -1,0 +1,56 @@
+/** Rows as token ids. */
+import { isObject, where } from '../options.js'
+
+/** A label that does not count. */
+export const IGNORE = -100
+
+/** A row as token ids, with what is trained. */
+export interface Encoded {
+  /** All tokens. */
+  inputIds: number[]
+  /** Of each token itself (the model shifts them); -100 does not count. */
+  labels: number[]
+  /** The weight of each token's loss, where messages have weights. */
+  lossScale?: number[]
+}
+
+/** Two answers to one prompt as token ids. */
+export interface EncodedPair {
+  /** What both begin with. */
+  promptIds: number[]
+  /** The better answer alone. */
+  chosenIds: number[]
+  /** The worse one. */
+  rejectedIds: number[]
+  /** How much better. */
+  margin?: number
+}
+
+/** An answer that is good or bad, as token ids. */
+export interface EncodedUnpaired {
+  /** What is answered. */
+  promptIds: number[]
+  /** The answer alone. */
+  completionIds: number[]
+  /** Whether it is good. */
+  label: boolean
+}
+
+/** A text with its class. */
+export interface EncodedClass {
+  /** All tokens. */
+  inputIds: number[]
+  /** The class's number. */
+  label: number
+}
+
+const ids = (value: unknown, length?: number) => Array.isArray(value) && (length === undefined || value.length === length)
+
+/** Rows with labels, for what takes them. */
+export const encodedRows = where('a list of rows with inputIds and labels', v => Array.isArray(v) && Array.from(v).every(isEncoded))
+
+export function isEncoded(value: unknown): value is Encoded {
+  if (!isObject(value)) return false
+  const { inputIds, labels, lossScale } = value as Encoded
+  return ids(inputIds) && ids(labels, inputIds.length) && (lossScale === undefined || ids(lossScale, inputIds.length))
+}
