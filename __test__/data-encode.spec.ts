@@ -17,7 +17,7 @@ const rowsOf = (name: string): ChatRow[] => {
 }
 
 /** A tokenizer that knows what one conversation becomes. */
-const knowing = (inputIds: number[], turns: Turn[], seen: (messages: object[], options?: object) => void = () => {}): RowTokenizer => ({
+const knowing = (inputIds: number[], turns: Turn[], seen: (messages: readonly object[], options?: object) => void = () => {}): RowTokenizer => ({
   encode: () => { throw new Error('no text is encoded') },
   decode: () => '',
   encodeChat(messages, options) {
@@ -136,7 +136,7 @@ test('classes and token ids', async t => {
 })
 
 test('what the template gets: tools as they stood, variables of row and options, and nothing of the loss', t => {
-  const calls: [object[], object?][] = []
+  const calls: [readonly object[], object?][] = []
   const tokenizer = knowing([1, 2], [{ message: 1, start: 1, end: 2 }], (...args) => calls.push(args))
   const messages: Message[] = [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a', loss: true, loss_scale: 0.5 }]
   const row: ChatRow = { messages, tools: '[{"default":21.0}]', chat_template_kwargs: { enable_thinking: false } }

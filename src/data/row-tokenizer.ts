@@ -30,13 +30,13 @@ export interface RowTokenizer {
   /** Token ids of texts that are cut, special tokens kept. */
   encodeBatch?(texts: string[], options?: { padding?: boolean; truncation?: number }): { inputIds: number[][] }
   /** A conversation as text. */
-  applyChatTemplate?(messages: object[], options?: object): string
+  applyChatTemplate?(messages: readonly object[], options?: object): string
   /** A conversation as token ids, with the places of the assistant's turns. */
-  encodeChat?(messages: object[], options?: object): ConversationIds
+  encodeChat?(messages: readonly object[], options?: object): ConversationIds
   /** The same of many, beside the event loop; each is the JSON text of `{ messages, tools?, chat_template_kwargs? }`. */
-  encodeChats?(rows: string[], options?: object): Promise<ConversationIds[]>
+  encodeChats?(rows: readonly string[], options?: object): Promise<ConversationIds[]>
   /** Token ids of many texts, beside the event loop. */
-  encodeMany?(texts: string[]): Promise<number[][]>
+  encodeMany?(texts: readonly string[]): Promise<number[][]>
   /** The token that ends a text. */
   readonly eosTokenId?: number
   /** A name for all that the tokenizer's files hold: two with the same give the same ids. Caches need it. */
