@@ -76,7 +76,7 @@ export type { FileOptions } from './src/data/files.js'
 export type { Format } from './src/data/normalize/form.js'
 export { concatenate, interleave, type InterleaveOptions } from './src/data/mix.js'
 export type {
-  ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, ToolCall, UnpairedRow,
+  ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, UnpairedRow,
 } from './src/data/rows.js'
 export { batches, type BatchesOptions, type GroupOptions, type PackingOptions } from './src/data/batches.js'
 export { collate, type CollateOptions } from './src/data/collate.js'
@@ -98,4 +98,4 @@ export { type EncodedOf, encodeRow } from './src/data/encode.js'
 export type { EncodeRowOptions } from './src/data/encode-options.js'
 export { encodeDataset, type EncodeDatasetOptions } from './src/data/encode-dataset.js'
 export type { Loss, Truncation } from './src/data/labels.js'
-export type { RowTokenizer, Turn } from './src/data/row-tokenizer.js'
+export type { ConversationIds, RowTokenizer, Turn } from './src/data/row-tokenizer.js'
