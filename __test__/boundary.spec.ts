@@ -135,7 +135,7 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     'SwiftModel#adapterKeys': ['a', options()],
     'PeftModel#savePretrained': ['saved', options()], 'PeftModel#addAdapter': ['new', config(), options()], 'PeftModel#loadAdapter': [adapter, 'new', options()],
     'PeftModel#setAdapter': ['default', options()], 'PeftModel#renameAdapter': ['nobody', 'new'], 'PeftModel#mergeAndUnload': [options()],
-    'PeftModel#mergeAdapter': [options()], 'TunedModel#withActiveAdapters': ['a', () => 1],
+    'PeftModel#mergeAdapter': [options()], 'PeftModel#setRequiresGrad': ['default', true], 'TunedModel#withActiveAdapters': ['a', () => 1],
     'TunedModel#addWeightedAdapter': [options({ adapters: ['default'], weights: [1], adapterName: 'w', combinationType: 'linear' })],
     'TunedModel#createOptimizerParamGroups': [options({ lr: 1, weightDecay: 0 })],
     'AutoTokenizer#encode': ['a', options()], 'AutoTokenizer#encodeBatch': [['a'], options()], 'AutoTokenizer#decode': [[1], options()],
@@ -150,6 +150,8 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     'AutoPeftModel.fromPretrained': [adapter, options()], snapshotDownload: ['org/name', options({ localFilesOnly: true })],
     AdamW: [[parameter()], options()], AdamW8bit: [[parameter()], options()], SGD: [[parameter()], options()], Adafactor: [[parameter()], options()],
     GaLoreAdamW: [[parameter()], options()], GaLoreAdafactor: [[parameter()], options()], QGaLoreAdamW: [[parameter()], options()], Muon: [[parameter()], options()],
+    // Nobody outside has the handle that its constructor takes.
+    AutoTokenizer: [{}, {}, 'a template'],
     LoraFA: [peft, options()], Parameter: ['p', t], Trainer: [options({ model: peft, train: batches, optimizer: new AdamW(peft.parameters()) })],
     createGaLoreParamGroups: [peft, options({ rank: 2 }), options({ lr: 1 })], readSafetensors: ['nowhere'], writeSafetensors: ['written', { t }, { a: 'b' }],
     getPeftModelStateDict: [peft, options()], setPeftModelStateDict: [peft, lib.getPeftModelStateDict(peft), options()],
@@ -214,6 +216,36 @@ test.serial('exports: functions, constructors and static methods', async t => {
   boundary.done(t)
 })
 
+/** How many arguments a function declares, those with defaults counted. */
+function arity(value: unknown): number {
+  const whole = String(value).replaceAll(/\/\*[^]*?\*\//g, '')
+  const source = isClass(value) ? /\n\s+constructor(\([^]*)/.exec(whole)?.[1] : whole
+  // A class without a constructor has its parent's.
+  if (source === undefined) return isClass(Object.getPrototypeOf(value)) ? arity(Object.getPrototypeOf(value)) : 0
+  let [depth, count, empty] = [0, 1, true]
+  for (const c of source.slice(source.indexOf('('))) {
+    if ('([{'.includes(c)) depth += 1
+    else if (')]}'.includes(c)) depth -= 1
+    else if (c === ',' && depth === 1) count += 1
+    else if (c.trim()) empty = false
+    if (depth === 0) break
+  }
+  return empty ? 0 : count
+}
+
+test('what takes several arguments is called with good ones, too', async t => {
+  t.deepEqual([(a: number, { b = [1, 2] } = {}) => [a, b], () => 1, class { x = 1 }, lib.AdamW].map(arity), [2, 0, 0, 2])
+  const good = await goodArguments(await base(), await tuned())
+  const members = (name: string, of: object, mark: string) => functions(of).map((method): [string, unknown] => [`${name}${mark}${method}`, (of as Record<string, unknown>)[method]])
+  const named = Object.entries<unknown>({ ...lib }).filter(([name]) => name !== 'SwiftTunersError').flatMap(([name, value]): [string, unknown][] => {
+    if (typeof value === 'object' && value !== null) return members(name, value, '.')
+    if (!isClass(value)) return [[name, value]]
+    return isConfig(value) ? [] : [[name, value], ...members(value.name, value, '.'), ...members(value.name, value.prototype, '#')]
+  })
+  t.true(named.length > 150)
+  t.deepEqual(named.filter(([name, value]) => arity(value) > 1 && !(name in good)).map(([name]) => name), [], 'each is in `goodArguments`')
+})
+
 test.serial('methods', async t => {
   const [model, peft] = [await base(), await tuned()]
   const good = await goodArguments(model, peft)
@@ -226,6 +258,9 @@ test.serial('methods', async t => {
   const objects: Record<string, () => object | Promise<object>> = {
     Tensor: () => Tensor.from([[1, 2], [3, 4]]), Model: base, SwiftModel: swift, PeftModel: tuned, Parameter: parameter, AutoTokenizer: () => tokenizer,
     DecodeStream: () => tokenizer.decodeStream(), AdamW: optimizer, Trainer: trainer, LoraConfig: config, Dataset: data,
+    // Not a promise here: whoever awaited it would get the run's end.
+    // eslint-disable-next-line unicorn/no-thenable
+    TrainingRun: async () => Object.defineProperty((await trainer()).run({ maxSteps: 1 }), 'then', { value: undefined }),
   }
   const changing = /unload|merge|delete|load|set|add|rename|step/i
   const boundary = new Boundary()
@@ -246,6 +281,9 @@ test.serial('methods', async t => {
     }
   }
   t.true(seen.has('Tensor#matmul') && seen.has('TunedModel#addWeightedAdapter') && seen.has('PeftModel#setAdapter'))
+  const classes = Object.values<unknown>({ ...lib }).filter(isClass).filter(value => !isConfig(value))
+  const all = new Set(classes.flatMap(value => functions(value.prototype).map(method => `${value.name}#${method}`)))
+  t.deepEqual([...all].filter(name => !seen.has(name)), [], 'an object of each exported class is in `objects`')
   boundary.done(t)
 })
 

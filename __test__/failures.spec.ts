@@ -257,6 +257,20 @@ test('broken models are refused with the reason', async t => {
   await failsWith(t, 'ERR_UNSAFE_FILE', () => AutoModel.fromPretrained(index))
 })
 
+const posix = process.platform === 'win32' ? test.skip : test
+posix('a pipe or a device in the place of a configuration is refused, and nobody waits for it', async t => {
+  for (const special of ['pipe', '/dev/zero', 'folder']) {
+    const dir = temp()
+    const file = join(dir, 'adapter_config.json')
+    if (special === 'pipe') spawnSync('mkfifo', [file])
+    else if (special === 'folder') mkdirSync(file)
+    else symlinkSync(special, file)
+    await failsWith(t, 'ERR_UNSAFE_FILE', () => PeftConfig.fromPretrained(dir))
+    await t.throwsAsync(() => AutoModel.fromPretrained(dir), { message: /config\.json|adapter/ })
+  }
+  await failsWith(t, 'ERR_IO', () => PeftConfig.fromPretrained(temp()))
+})
+
 test('a model reached through links, as in the hub cache, loads', async t => {
   const dir = temp()
   for (const file of ['config.json', 'model.safetensors']) symlinkSync(join(fixtures, 'models/llama', file), join(dir, file))

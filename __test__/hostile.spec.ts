@@ -6,8 +6,11 @@ import { corpus } from './hostile/corpus.js'
 import { pool } from './hostile/pool.js'
 import { fixtures } from './support.js'
 
-/** Families whose call is not there yet. */
-const LEFT_OUT = ['data-']
+/**
+ * Beginnings of the names of cases that wait for something: `loadDataset`, a tokenizer that reads its files through the native side, an addon that
+ * is built with what the last two are about.
+ */
+const LEFT_OUT = ['data-', 'near-tokenizer-', 'near-name-', 'near-width-']
 
 const [MOST_SECONDS, MOST_MEMORY] = [2, 256]
 
@@ -17,7 +20,8 @@ const posix = process.platform === 'win32' ? test.skip : test
 test('the corpus has all of its cases', t => {
   const names: string[] = []
   for (const one of corpus(new Base(model))) names.push(one.name)
-  t.is(names.length, 463)
+  t.is(names.filter(name => !name.startsWith('near-')).length, 463)
+  t.is(names.length, 463 + 139)
   t.is(new Set(names).size, names.length)
 })
 

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withSignal } from './abort.js'
 import { type DType, floats } from './dtype.js'
@@ -12,6 +11,7 @@ import { Model } from './model.js'
 import * as binding from './native/binding.js'
 import type { ContainerSpec } from './nn.js'
 import { checkOptions, isObject, type OptionTable, requireOptions, seed, where } from './options.js'
+import { readRegular } from './regular-file.js'
 import { printable } from './text.js'
 
 /** How a model with fresh weights is made. */
@@ -83,7 +83,7 @@ async function fresh(what: string, config: Record<string, unknown>, options: New
 async function refuseAdapters(directory: string): Promise<void> {
   const file = join(directory, 'adapter_config.json')
   if (existsSync(join(directory, 'config.json')) || !existsSync(file)) return
-  const swift = /"swift_type"/.test(await readFile(file, 'utf8').catch(() => ''))
+  const swift = /"swift_type"/.test(await readRegular(file).catch(() => ''))
   const how = swift ? 'Swift.fromPretrained(model, directory)' : 'PeftModel.fromPretrained(model, directory), or with its base by AutoPeftModel.fromPretrained(directory)'
   throw new SwiftTunersError('ERR_UNSUPPORTED_MODEL', `${printable(directory)}: this is an adapter and no model; load it with ${how}`, { details: { path: directory } })
 }

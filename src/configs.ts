@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { native, SwiftTunersError } from './errors.js'
 import { type HubOptions, resolveModel } from './hub.js'
@@ -8,6 +7,7 @@ import { printed } from './inspect/printed.js'
 import { jsonText } from './json.js'
 import { completeConfig } from './native/binding.js'
 import { checkArgument, checkOptions, invalid, isObject, where } from './options.js'
+import { readRegular } from './regular-file.js'
 import { printable } from './text.js'
 
 type Json = Record<string, unknown>
@@ -143,12 +143,7 @@ export abstract class PeftConfig extends Configuration {
   static async fromPretrained(modelId: string, options: HubOptions = {}): Promise<PeftConfig> {
     checkOptions('PeftConfig.fromPretrained', options, HUB)
     const file = join(await resolveModel('PeftConfig.fromPretrained', modelId, options), 'adapter_config.json')
-    let text: string
-    try {
-      text = await readFile(file, 'utf8')
-    } catch (cause) {
-      throw new SwiftTunersError('ERR_IO', `${file}: ${(cause as Error).message}`, { cause, details: { path: file } })
-    }
+    const text = await readRegular(file)
     try {
       return PeftConfig.fromJSON(JSON.parse(text))
     } catch (error) {

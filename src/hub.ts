@@ -2,7 +2,7 @@
  * Models by id: downloads from Hugging Face and ModelScope, kept in the layouts of `huggingface_hub` and `modelscope_hub`, so that
  * each side finds what the other has downloaded.
  */
-import { existsSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { SwiftTunersError, warn } from './errors.js'
 import { HuggingFace } from './hub/hugging-face.js'
 import { ModelScope } from './hub/model-scope.js'
@@ -22,10 +22,9 @@ const flag = (name: string) => /^(1|true|yes|on)$/i.test(process.env[name] ?? ''
 export async function resolveModel(call: string, directoryOrId: string, options: HubOptions = {}): Promise<string> {
   checkArgument(call, 'directory or hub id', directoryOrId, path)
   const name = printable(directoryOrId)
-  if (existsSync(directoryOrId)) {
-    if (!statSync(directoryOrId).isDirectory()) throw new SwiftTunersError('ERR_IO', `${name}: not a directory`, { details: { path: directoryOrId } })
-    return directoryOrId
-  }
+  const there = isDirectory(directoryOrId)
+  if (there === false) throw new SwiftTunersError('ERR_IO', `${name}: not a directory`, { details: { path: directoryOrId } })
+  if (there) return directoryOrId
   if (!ID.test(directoryOrId) || directoryOrId.includes('..')) {
     throw new SwiftTunersError('ERR_IO', `${name}: no such directory`, { details: { path: directoryOrId } })
   }
@@ -34,6 +33,17 @@ export async function resolveModel(call: string, directoryOrId: string, options:
   } catch (error) {
     if (!(error instanceof SwiftTunersError) || error.code !== 'ERR_HUB') throw error
     throw failed(`${name}: there is no such local folder (in ${process.cwd()}), and as a hub id: ${error.message}`, error.cause ?? error)
+  }
+}
+
+/** Whether it is a folder; undefined when nothing is there. What may not be looked at, or is a link to itself, is an error and no hub id. */
+function isDirectory(path: string): boolean | undefined {
+  try {
+    return statSync(path).isDirectory()
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw new SwiftTunersError('ERR_IO', `${printable(path)}: ${message}`, { cause, details: { path } })
   }
 }
 

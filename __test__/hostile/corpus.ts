@@ -9,12 +9,15 @@ import { gguf } from './families/gguf.js'
 import { index } from './families/index.js'
 import { model } from './families/model.js'
 import { names } from './families/names.js'
+import { neighbours } from './families/neighbours.js'
 import { pickle } from './families/pickle.js'
 import { safetensors } from './families/safetensors.js'
 import { tokenizer } from './families/tokenizer.js'
 import { weights } from './families/weights.js'
 
-export const FAMILIES: ((base: Base) => Generator<Case>)[] = [safetensors, index, config, companions, weights, pickle, names, folder, data, model, convert, tokenizer, gguf]
+export const FAMILIES: ((base: Base) => Generator<Case>)[] = [
+  safetensors, index, config, companions, weights, pickle, names, folder, data, model, convert, tokenizer, gguf, neighbours,
+]
 
 export function* corpus(base: Base): Generator<Case> {
   for (const family of FAMILIES) yield* family(base)

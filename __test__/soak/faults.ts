@@ -20,10 +20,12 @@ interface Counts {
   /** Leftovers behind a save that went well. */
   leftovers: number
   kills: number
+  /** After which what was there was not whole. */
+  torn: number
 }
 
 class Faults {
-  readonly counts: Counts = { injections: 0, refused: 0, late: 0, saved: 0, leftovers: 0, kills: 0 }
+  readonly counts: Counts = { injections: 0, refused: 0, late: 0, saved: 0, leftovers: 0, kills: 0, torn: 0 }
   #number = 0
   /** What is there. */
   #last = -1
@@ -69,6 +71,7 @@ class Faults {
     try {
       this.#last = await this.kind.check(this.folder)
     } catch (error) {
+      this.counts.torn += 1
       return must(false, `${where}: ${(error as Error).message}`)
     }
     if (injected.length === 0) return
@@ -97,6 +100,7 @@ class Faults {
         must([this.#last, this.#number].includes(found), `${this.name}, killed in ${call} ${at}: ${found} is there, which was ${this.#last}`)
         this.#last = found
       } catch (error) {
+        this.counts.torn += 1
         must(false, `${this.name}, killed in ${call} ${at}: ${(error as Error).message}`)
       }
       if (survived) break
@@ -114,7 +118,7 @@ program(async folder => {
     if (name === 'swift' && !short) for (const error of ['EIO', 'EACCES', 'EDQUOT', 'EINTR']) for (const call of CALLS) await faults.errors(call, error)
     for (const call of WRITING) await faults.kills(call)
     await faults.whole()
-    const { injections, refused, late, saved, leftovers, kills } = faults.counts
-    figure(name, `${injections} calls failed: ${refused} saves refused (${late} with the new one in place), ${saved} done, ${leftovers} with leftovers; ${kills} kills at a call; all whole`)
+    const { injections, refused, late, saved, leftovers, kills, torn } = faults.counts
+    figure(name, `${injections} calls failed: ${refused} saves refused (${late} with the new one in place), ${saved} done, ${leftovers} with leftovers; ${kills} kills at a call; ${torn} torn`)
   }
 })

@@ -32,7 +32,8 @@ export async function more(before: { files: number; threads: number }): Promise<
     const { files, threads } = held()
     return { files: files - before.files, threads: Math.max(0, threads - before.threads - availableParallelism()) }
   }
-  if (found().threads > 0) await new Promise(done => setTimeout(done, IDLE))
+  // A call whose thread was terminated may still have its file open.
+  for (const end = performance.now() + IDLE; performance.now() < end && (found().threads > 0 || found().files > 0);) await new Promise(done => setTimeout(done, 250))
   return found()
 }
 

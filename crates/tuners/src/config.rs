@@ -156,7 +156,8 @@ pub fn check_adapter_name(name: &str) -> Result<()> {
     if name.contains('.') {
         return refuse("contains a dot");
     }
-    if name == "extra_states" {
+    // Not every file system tells cases apart.
+    if name.eq_ignore_ascii_case("extra_states") {
         return refuse("is reserved for extra states");
     }
     if name == "__base__" {

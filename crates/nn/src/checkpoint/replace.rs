@@ -146,11 +146,13 @@ fn fill(staging: &Path, target: &Path) -> Result<()> {
         entries.push(entry.map_err(|e| Error::io(staging, e))?.path());
     }
     entries.sort_by_key(|path| path.extension().is_some_and(|e| e == "json"));
-    let old: Vec<PathBuf> =
-        fs::read_dir(target).map_err(|e| Error::io(target, e))?.flatten().map(|e| e.path()).collect();
-    for from in old.iter().filter(|path| path.is_file() && superseded(path, staging)) {
+    let mut old: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(target).map_err(|e| Error::io(target, e))? {
+        old.push(entry.map_err(|e| Error::io(target, e))?.path());
+    }
+    for from in &old {
         let name = from.file_name().unwrap_or_default();
-        if !staging.join(name).exists() {
+        if from.is_file() && superseded(from, staging)? && absent(&staging.join(name))? {
             fs::remove_file(from).map_err(|e| Error::io(from, e))?;
         }
     }
@@ -238,7 +240,7 @@ fn keep_others(old: &Path, new: &Path, gone: &[&str]) -> Result<()> {
         if kind.is_dir() {
             if !to.exists() {
                 fs::create_dir(&to).map_err(|e| Error::io(&to, e))?;
-            } else if has_weights(&to) {
+            } else if has_weights(&to)? {
                 if let Some(folder) = WEIGHTS.iter().map(|f| from.join(f)).find(|f| f.is_dir()) {
                     let exists = std::io::Error::other("a folder is where a file should go");
                     return Err(Error::io(&folder, exists));
@@ -247,7 +249,7 @@ fn keep_others(old: &Path, new: &Path, gone: &[&str]) -> Result<()> {
                 continue;
             }
             keep_others(&from, &to, &[])?;
-        } else if to.symlink_metadata().is_err() && !superseded(&from, new) && fs::hard_link(&from, &to).is_err() {
+        } else if absent(&to)? && !superseded(&from, new)? && fs::hard_link(&from, &to).is_err() {
             fs::copy(&from, &to).map_err(|e| Error::io(&from, e))?;
         }
     }
@@ -257,21 +259,43 @@ fn keep_others(old: &Path, new: &Path, gone: &[&str]) -> Result<()> {
 /// The files that make a folder an adapter's.
 const WEIGHTS: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
 
-fn has_weights(dir: &Path) -> bool {
-    WEIGHTS.iter().any(|f| dir.join(f).exists())
+fn has_weights(dir: &Path) -> Result<bool> {
+    for file in WEIGHTS {
+        if !absent(&dir.join(file))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether nothing is there, not even a link. What cannot be told is an error, or an old file would be copied over the new one.
+fn absent(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(false),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(Error::io(path, e)),
+    }
 }
 
 /// Weights of an older save that the new one replaces in another format or sharding.
-fn superseded(old: &Path, new: &Path) -> bool {
+fn superseded(old: &Path, new: &Path) -> Result<bool> {
     let name = old.file_name().and_then(|n| n.to_str()).unwrap_or("");
     let model = |n: &str| {
         n.starts_with("model") && n.contains(".safetensors") || n.starts_with("pytorch_model") && n.contains(".bin")
     };
     let adapter = |n: &str| n == "adapter_model.safetensors" || n == "adapter_model.bin";
-    let rewritten = |kind: &dyn Fn(&str) -> bool| {
-        fs::read_dir(new).is_ok_and(|d| d.flatten().any(|e| e.file_name().to_str().is_some_and(kind)))
+    let kind: &dyn Fn(&str) -> bool = match (model(name), adapter(name)) {
+        (true, _) => &model,
+        (_, true) => &adapter,
+        _ => return Ok(false),
     };
-    model(name) && rewritten(&model) || adapter(name) && rewritten(&adapter)
+    for entry in fs::read_dir(new).map_err(|e| Error::io(new, e))? {
+        let entry = entry.map_err(|e| Error::io(new, e))?;
+        if entry.file_name().to_str().is_some_and(kind) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(target_os = "linux")]

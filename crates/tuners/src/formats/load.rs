@@ -8,7 +8,7 @@ use crate::lifecycle::{Flavor, Format, PrepareOptions, Slot, TunedModel};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use swift_tuners_nn::error::printable;
-use swift_tuners_nn::module::{all_parameters, saved_nodes};
+use swift_tuners_nn::module::{all_parameters, own_parameters, saved_nodes};
 use swift_tuners_nn::ops::all_finite;
 use swift_tuners_nn::{Array, Error, Param, Result};
 
@@ -114,6 +114,19 @@ impl TunedModel {
         }
         // What a file holds counts until its sources are set.
         let made = slots.iter().zip(&filled).any(|(slot, filled)| slot.is_made() && *filled);
+        let lacking = slots.iter().zip(&filled).filter(|(_, filled)| !**filled).map(|(slot, _)| elements(&slot.param));
+        let lacking = lacking.fold(0usize, usize::saturating_add);
+        if lacking > SPARE
+            && lacking / 4 > own_parameters(&self.model.root).iter().map(|(_, p)| elements(p)).sum::<usize>()
+        {
+            return Err(Error::Mismatch {
+                path: found.file.clone(),
+                message: format!(
+                    "{lacking} values are missing of what {} describes, more than the model has",
+                    found.config_path.display()
+                ),
+            });
+        }
         let settles = |slot: &&Slot| !(slot.is_made() || made && slot.is_source());
         slots.iter().filter(settles).try_for_each(|slot| slot.param.settle())?;
         report.missing = slots
@@ -170,6 +183,13 @@ impl TunedModel {
         self.load_reports.push(report);
         Ok(())
     }
+}
+
+/// Values that a file may lack in any case. What it lacks is made, in sizes that a configuration of a few bytes claims.
+const SPARE: usize = 1 << 24;
+
+fn elements(param: &Param) -> usize {
+    param.shape().iter().fold(1, |n, &size| n.saturating_mul(size))
 }
 
 /// Fails where there is no directory.

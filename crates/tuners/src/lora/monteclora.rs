@@ -51,12 +51,13 @@ impl Sampler {
         let k = c.num_samples;
         let std_prior = init.param(&[r], move |g| g.rand(&[r]))?;
         let expert_weights_prior = init.param(&[k], move |g| g.rand(&[k]))?;
+        let gaussian_var_prior = init.derived(&[r, r], move || Ok(Array::eye(r, DType::F32, &Device::Cpu)?))?;
         let fixed =
             |x: Array| -> Result<Param> { Ok(Param::new(x.to_dtype(init.dtype)?.to_device(&init.device)?, false)) };
         Ok(Self {
             std_prior,
             expert_weights_prior,
-            gaussian_var_prior: fixed(Array::eye(r, DType::F32, &Device::Cpu)?)?,
+            gaussian_var_prior,
             expert_weights: fixed(Array::full(1f32 / k as f32, k, &Device::Cpu)?)?,
             config: c.clone(),
             place: None,

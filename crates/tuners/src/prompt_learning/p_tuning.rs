@@ -31,7 +31,7 @@ crate::config! {
         /// By default a token's width.
         encoder_hidden_size: Option<usize> = None;
         /// Of an LSTM; an MLP always has three.
-        encoder_num_layers: usize = 2, in 1..;
+        encoder_num_layers: usize = 2, in 1..=1024;
         /// Between the layers of an LSTM.
         encoder_dropout: Probability = Probability(0.);
     }

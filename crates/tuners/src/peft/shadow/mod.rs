@@ -71,6 +71,7 @@ impl ShadowConfig {
 }
 
 const MIRROR: &str = "mirror";
+const MOST_LAYERS: usize = 1024;
 
 /// The kind of tuner.
 pub struct Shadow;
@@ -92,6 +93,12 @@ impl Kind for Shadow {
             if size == Some(0) && name != "shadow_num_hidden_layers" {
                 return Err(Error::config(name, "expected a positive integer, found 0"));
             }
+        }
+        if let Some(layers) = c.shadow_num_hidden_layers.filter(|&n| n > MOST_LAYERS) {
+            return Err(Error::config(
+                "shadow_num_hidden_layers",
+                format!("expected at most {MOST_LAYERS}, found {layers}"),
+            ));
         }
         Ok(())
     }

@@ -1,0 +1,58 @@
+/** What lies beside the other families' cases: other files of the same folders, other names, other readers. */
+import type { Base } from '../base.js'
+import type { Case, Call, Expected } from '../case.js'
+import { type Content, type Files, folder, json, link, pipe, text } from '../contents.js'
+import { tokenizer } from './tokenizer.js'
+
+/** What is no file that one reads. */
+const SPECIAL: Record<string, (name: string) => Content> = { fifo: () => pipe, directory: () => folder, loop: name => link(name), zero: () => link('/dev/zero') }
+
+function one(name: string, what: Call, args: Record<string, unknown>, files: Files, why: string, more: Expected = {}): Case {
+  return { name: `near-${name}`, what, args, outcome: 'any', kind: '', mention: [], why, files, ...more }
+}
+
+/** A file of a folder is something else. */
+function instead(files: Files, path: string, content: Content): Files {
+  const others = Object.entries(files).filter(([name]) => name !== path && !name.startsWith(`${path}/`))
+  return { ...Object.fromEntries(others), [path]: content }
+}
+
+export function* neighbours(base: Base): Generator<Case> {
+  const swift = { ...base.swiftFolder(), 'adapter/extra_states/adapter_config.json': json({ extra_state_keys: [] }) }
+  for (const path of ['configuration.json', 'README.md', 'default', 'default/additional_config.json', 'extra_states', 'extra_states/adapter_config.json', 'extra_states/adapter_model.safetensors']) {
+    for (const [special, make] of Object.entries(SPECIAL)) {
+      const files = instead(swift, `adapter/${path}`, make(path.split('/').at(-1)!))
+      const name = `${path.replaceAll(/[/.]/g, '-')}-${special}`
+      yield one(`load-${name}`, 'load_adapter', { adapter: 'adapter' }, files, `${path} is a ${special}`)
+      yield one(`convert-${name}`, 'convert_to_peft', { adapter: 'adapter', save_to: 'out' }, files, `${path} is a ${special}`)
+      yield one(`save-${name}`, 'save_adapter', { adapter_name: 'default', save_to: 'adapter' }, files, `${path} is a ${special} where something is saved`)
+    }
+  }
+  for (const file of ['config.json', 'model.safetensors', 'model.safetensors.index.json', 'generation_config.json', 'adapter_config.json']) {
+    for (const [special, make] of Object.entries(SPECIAL)) {
+      yield one(`model-${file.replaceAll('.', '-')}-${special}`, 'load_model', { model: 'model' }, instead(base.modelFolder(), `model/${file}`, make(file)), `${file} is a ${special}`)
+    }
+  }
+  const [{ files }] = tokenizer()
+  const encode = { tokenizer: 'model/tokenizer.json', text: 'hi there' }
+  for (const file of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']) {
+    const contents: Record<string, Content> = {
+      ...Object.fromEntries(Object.entries(SPECIAL).map(([special, make]) => [special, make(file)])), array: text('[]'), deep: text('['.repeat(100_000)), '64mb-spaces': Buffer.alloc(2 ** 26, ' '),
+    }
+    for (const [name, content] of Object.entries(contents)) {
+      yield one(`tokenizer-${file.replaceAll(/[._]/g, '-')}-${name}`, 'load_tokenizer', encode, instead(files, `model/${file}`, content), `${file} is ${name}`)
+    }
+  }
+  const names: Record<string, string> = {
+    'console-in': 'CONIN$', 'console-out': 'CONOUT$', 'extra-states-upper': 'EXTRA_STATES', 'half-surrogate': '\ud800', 'zero-width-space': 'a\u200bb', 'line-separator': '\u2028', 'byte-order-mark': '\ufeffa',
+    superscript: 'COM¹', delete: 'a\x7fb', 'next-line': 'a\x85b', isolate: 'a\u2066b', 'long-bytes': 'é'.repeat(128),
+  }
+  for (const [name, value] of Object.entries(names)) {
+    yield one(`name-${name}`, 'save_adapter', { adapter_name: value, save_to: 'out' }, { out: folder }, 'no name of a folder, or not the same one everywhere', { outcome: 'error', kind: 'bad_name', mention: ['adapter name'] })
+  }
+  for (const [name, field] of [['r', 'r'], ['replication', 'layer_replication']] as const) {
+    const value = field === 'r' ? 1_000_000 : [[0, 1_000_000]]
+    const config = json(base.peftConfig({ [field]: value }))
+    yield one(`width-${name}`, 'load_adapter', { adapter: 'adapter' }, base.peftFolder({ config }), `${field} = ${JSON.stringify(value)}: a size is compared with the weights before memory is taken`, { outcome: 'error' })
+  }
+}
