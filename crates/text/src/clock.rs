@@ -13,7 +13,18 @@ pub struct Clock {
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
@@ -74,7 +85,11 @@ impl Date {
         let week = (self.yearday - monday + 10) / 7;
         let weeks = |year: i64| {
             let p = |y: i64| (y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400)).rem_euclid(7);
-            if p(year) == 4 || p(year - 1) == 3 { 53 } else { 52 }
+            if p(year) == 4 || p(year - 1) == 3 {
+                53
+            } else {
+                52
+            }
         };
         if week < 1 {
             return (self.year - 1, weeks(self.year - 1));
@@ -127,7 +142,7 @@ impl Clock {
             }
             while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
                 code.extend(chars.next());
-                width = (width * 10 + digit as usize).min(LONGEST);
+                width = (width * 10 + digit as usize).min(LONGEST + 1);
             }
             if let Some(&modifier) = chars.peek().filter(|c| matches!(c, 'E' | 'O')) {
                 code.push(modifier);

@@ -14,7 +14,8 @@ fn check(file: &str) {
     let text = std::fs::read_to_string(file).expect("the fixture");
     // Values go in as they stand in the file: through a JSON library `1.0` would become `1`.
     let all: Value = serde_json::from_str(&text).expect("JSON");
-    let values: Vec<_> = all["values"].as_object().expect("values").iter().map(|(k, v)| (k.clone(), v.to_string())).collect();
+    let values: Vec<_> =
+        all["values"].as_object().expect("values").iter().map(|(k, v)| (k.clone(), v.to_string())).collect();
     let mut wrong = Vec::new();
     let cases = all["cases"].as_array().expect("cases");
     assert!(cases.len() > 50);
@@ -41,4 +42,9 @@ fn check(file: &str) {
 #[test]
 fn expressions_give_what_jinja2_gives() {
     check(concat!(env!("CARGO_MANIFEST_DIR"), "/../../__test__/fixtures/chat-templates/expressions.json"));
+}
+
+#[test]
+fn rarer_expressions_give_what_jinja2_gives() {
+    check(concat!(env!("CARGO_MANIFEST_DIR"), "/../../__test__/fixtures/chat-templates/more-expressions.json"));
 }

@@ -30,7 +30,10 @@ fn missing(of: &Value, name: &Value) -> Result<Value> {
 fn own(of: &Value, name: &str) -> Result<Option<Value>> {
     if let Value::Object(object) = of {
         match &**object {
-            Object::Namespace(names) => return Ok(names.borrow().get(name).cloned()),
+            Object::Namespace(names) => {
+                let value = names.borrow().get(name).cloned();
+                return Ok(value.map(|v| if name.starts_with('_') { of.unsafe_attribute(name) } else { v }));
+            }
             Object::Loop(l) => {
                 if let Some(value) = loop_field(l, name)? {
                     return Ok(Some(value));
@@ -63,9 +66,28 @@ fn own(of: &Value, name: &str) -> Result<Option<Value>> {
 /// Whether Python has such an attribute on every object, or on these.
 fn dunder(of: &Value, name: &str) -> bool {
     const ALL: [&str; 22] = [
-        "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__", "__getstate__",
-        "__gt__", "__hash__", "__init__", "__init_subclass__", "__le__", "__lt__", "__ne__", "__new__", "__reduce__", "__reduce_ex__",
-        "__repr__", "__str__", "__subclasshook__",
+        "__class__",
+        "__delattr__",
+        "__dir__",
+        "__doc__",
+        "__eq__",
+        "__format__",
+        "__ge__",
+        "__getattribute__",
+        "__getstate__",
+        "__gt__",
+        "__hash__",
+        "__init__",
+        "__init_subclass__",
+        "__le__",
+        "__lt__",
+        "__ne__",
+        "__new__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__repr__",
+        "__str__",
+        "__subclasshook__",
     ];
     const HOLDERS: [&str; 4] = ["__len__", "__iter__", "__getitem__", "__contains__"];
     let holder = matches!(of, Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_));
@@ -189,8 +211,10 @@ pub fn slice(of: &Value, parts: [Value; 3]) -> Result<Value> {
         }
         Value::Object(o) => match &**o {
             Object::Range(r) => {
-                let items = places(r.length() as usize)?.into_iter().filter_map(|at| r.get(at as i128).map(Value::Int));
-                Value::list(items.collect())
+                let (from, to) = python::bounds(r.length() as usize, start, stop, step);
+                let (start, stop) = (r.start + from * r.step, r.start + to * r.step);
+                let step = r.step.checked_mul(step).ok_or_else(|| Error::value("slice step is too large"))?;
+                Ok(Value::object(Object::Range(super::object::Range { start, stop, step })))
             }
             _ => missing(of, &Value::str("slice")?),
         },

@@ -15,6 +15,11 @@ impl CallArgs {
         Self { positional, named: Vec::new() }
     }
 
+    /// The same arguments for another call.
+    pub fn again(&self) -> Self {
+        Self { positional: self.positional.clone(), named: self.named.clone() }
+    }
+
     /// Takes the argument of a name.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.named.iter().position(|(n, _)| &**n == name)?;
@@ -31,7 +36,8 @@ impl CallArgs {
         let mut bound: [Option<Value>; N] = std::array::from_fn(|_| given.next());
         for (name, value) in self.named.drain(..) {
             let at = names.iter().position(|n| *n == &*name);
-            let at = at.ok_or_else(|| Error::typed(format!("{function}() got an unexpected keyword argument '{name}'")))?;
+            let at =
+                at.ok_or_else(|| Error::typed(format!("{function}() got an unexpected keyword argument '{name}'")))?;
             if bound[at].is_some() {
                 return Err(Error::typed(format!("{function}() got multiple values for argument '{name}'")));
             }
@@ -52,7 +58,10 @@ pub fn whole(value: Option<Value>, function: &str) -> Result<Option<i128>> {
         None => Ok(None),
         Some(v) => match v.defined()?.int() {
             Some(i) => Ok(Some(i)),
-            None => Err(Error::typed(format!("{function}(): '{}' object cannot be interpreted as an integer", v.type_name()))),
+            None => Err(Error::typed(format!(
+                "{function}(): '{}' object cannot be interpreted as an integer",
+                v.type_name()
+            ))),
         },
     }
 }

@@ -86,11 +86,19 @@ impl Run {
             }
             ExprKind::And(a, b) => {
                 let a = self.eval(a, scope)?;
-                if a.truth() { self.eval(b, scope)? } else { a }
+                if a.truth() {
+                    self.eval(b, scope)?
+                } else {
+                    a
+                }
             }
             ExprKind::Or(a, b) => {
                 let a = self.eval(a, scope)?;
-                if a.truth() { a } else { self.eval(b, scope)? }
+                if a.truth() {
+                    a
+                } else {
+                    self.eval(b, scope)?
+                }
             }
             ExprKind::Compare(first, rest) => self.compare(first, rest, scope)?,
             ExprKind::Concat(parts) => {

@@ -6,7 +6,7 @@ use super::limits;
 use super::methods;
 use super::object::{Function, Object, Range};
 use super::print;
-use super::run::{check_name, Run};
+use super::run::Run;
 use super::value::{Key, Value};
 use crate::error::{Error, Kind, Result};
 use indexmap::IndexMap;
@@ -67,7 +67,6 @@ impl Run {
                 let mut names = IndexMap::new();
                 for (key, value) in pairs(args, "namespace")? {
                     let name = print::text(key.value())?;
-                    check_name(&name)?;
                     names.insert(name.text.clone(), value);
                 }
                 let value = Value::object(Object::Namespace(RefCell::new(names)));

@@ -158,7 +158,10 @@ impl Reader<'_> {
         let mut out = String::new();
         loop {
             let rest = &self.text[self.at..];
-            let n = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < 0x20).ok_or_else(|| self.error("a string has no end"))?;
+            let n = rest
+                .bytes()
+                .position(|b| b == b'"' || b == b'\\' || b < 0x20)
+                .ok_or_else(|| self.error("a string has no end"))?;
             out.push_str(&rest[..n]);
             self.at += n + 1;
             match rest.as_bytes()[n] {
@@ -171,7 +174,9 @@ impl Reader<'_> {
 
     fn hex(&mut self) -> Result<u32> {
         let code = self.text.get(self.at..self.at + 4).filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = code.and_then(|h| u32::from_str_radix(h, 16).ok()).ok_or_else(|| self.error("expected four hexadecimal digits"))?;
+        let code = code
+            .and_then(|h| u32::from_str_radix(h, 16).ok())
+            .ok_or_else(|| self.error("expected four hexadecimal digits"))?;
         self.at += 4;
         Ok(code)
     }
@@ -226,7 +231,9 @@ pub fn quoted(text: &str, ensure_ascii: bool, out: &mut Writer) -> Result<()> {
             '\t' => line.push_str("\\t"),
             '\x08' => line.push_str("\\b"),
             '\x0c' => line.push_str("\\f"),
-            c if (c as u32) < 0x20 || (ensure_ascii && (c as u32) == 0x7f) => line.push_str(&format!("\\u{:04x}", c as u32)),
+            c if (c as u32) < 0x20 || (ensure_ascii && (c as u32) == 0x7f) => {
+                line.push_str(&format!("\\u{:04x}", c as u32))
+            }
             c if ensure_ascii && !c.is_ascii() => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     line.push_str(&format!("\\u{unit:04x}"));
@@ -323,7 +330,10 @@ impl Style {
             Value::Int(i) => i.to_string(),
             Value::Float(f) => float(*f),
             other => {
-                return Err(Error::typed(format!("keys must be str, int, float, bool or None, not {}", other.type_name())))
+                return Err(Error::typed(format!(
+                    "keys must be str, int, float, bool or None, not {}",
+                    other.type_name()
+                )))
             }
         };
         quoted(&text, self.ensure_ascii, out)

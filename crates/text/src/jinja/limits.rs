@@ -24,9 +24,9 @@ thread_local! {
     static NESTED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A run begins.
-pub fn begin() {
-    LEFT.set(STEPS);
+/// Runs begin that share the steps of `runs` ones.
+pub fn begin(runs: u64) {
+    LEFT.set(STEPS * runs);
     ALIVE.set(0);
     NESTED.set(0);
 }

@@ -8,7 +8,11 @@ fn clean(text: &str) -> Option<String> {
     let text = text.trim_matches(python::is_space);
     let bytes = text.as_bytes();
     let valid = |at: usize| {
-        bytes[at] != b'_' || at > 0 && at + 1 < bytes.len() && bytes[at - 1].is_ascii_alphanumeric() && bytes[at + 1].is_ascii_alphanumeric()
+        bytes[at] != b'_'
+            || at > 0
+                && at + 1 < bytes.len()
+                && bytes[at - 1].is_ascii_alphanumeric()
+                && bytes[at + 1].is_ascii_alphanumeric()
     };
     (0..bytes.len()).all(valid).then(|| text.replace('_', ""))
 }
@@ -37,8 +41,13 @@ pub fn int(text: &str, base: u32) -> Option<i128> {
 pub fn float(text: &str) -> Option<f64> {
     let text = clean(text)?.to_ascii_lowercase();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(&text);
-    let known = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') || matches!(unsigned, "inf" | "infinity" | "nan");
-    if known { text.parse().ok() } else { None }
+    let known = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        || matches!(unsigned, "inf" | "infinity" | "nan");
+    if known {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// `int(number)`: towards zero.
@@ -118,9 +127,8 @@ impl Spec {
             rest = after;
         }
         if let Some(after) = rest.strip_prefix('0') {
-            if spec.align.is_none() {
-                (spec.fill, spec.align) = ('0', Some('='));
-            }
+            spec.fill = if spec.fill == ' ' { '0' } else { spec.fill };
+            spec.align = spec.align.or(Some('='));
             rest = after;
         }
         (spec.width, rest) = count(rest)?;
@@ -148,7 +156,7 @@ impl Spec {
         };
         let whole = match value {
             Value::Int(i) => Some(*i),
-            Value::Bool(b) if self.kind.is_some() => Some(i128::from(*b)),
+            Value::Bool(b) if self.kind != Some('s') => Some(i128::from(*b)),
             _ => None,
         };
         match (whole, value, self.kind) {

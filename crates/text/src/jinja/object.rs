@@ -4,9 +4,10 @@ use super::limits;
 use super::scope::Scope;
 use super::syntax::ast::{For, Macro};
 use super::value::{Dict, Value};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,9 +38,10 @@ pub struct Range {
     pub step: i128,
 }
 
-/// What a generator of Python gives: once.
+/// What a generator of Python gives: once. What went wrong in making it shows when somebody gets there.
 pub struct Iter {
-    items: RefCell<Vec<Value>>,
+    items: RefCell<VecDeque<Value>>,
+    failed: RefCell<Option<Error>>,
     name: &'static str,
     depth: u16,
 }
@@ -77,7 +79,8 @@ pub struct Loop {
 
 impl Range {
     pub fn length(&self) -> i128 {
-        let (from, to, step) = if self.step > 0 { (self.start, self.stop, self.step) } else { (self.stop, self.start, -self.step) };
+        let (from, to, step) =
+            if self.step > 0 { (self.start, self.stop, self.step) } else { (self.stop, self.start, -self.step) };
         if to <= from {
             return 0;
         }
@@ -93,19 +96,30 @@ impl Range {
 
 impl Iter {
     pub fn new(items: Vec<Value>, name: &'static str) -> Result<Value> {
-        let depth = Value::depth_over(&items)?;
-        Ok(Value::object(Object::Iterator(Self { items: RefCell::new(items), name, depth })))
+        Self::partial(items, None, name)
     }
 
-    /// All that is left.
-    pub fn drain(&self) -> Vec<Value> {
-        self.items.take()
+    /// What comes before an error.
+    pub fn partial(items: Vec<Value>, failed: Option<Error>, name: &'static str) -> Result<Value> {
+        if let Some(error) = failed.as_ref().filter(|e| e.kind == Kind::Limit) {
+            return Err(error.clone());
+        }
+        let depth = Value::depth_over(&items)?;
+        let iter = Self { items: RefCell::new(items.into()), failed: RefCell::new(failed), name, depth };
+        Ok(Value::object(Object::Iterator(iter)))
+    }
+
+    /// All that is left, and the error behind it.
+    pub fn drain(&self) -> (Vec<Value>, Option<Error>) {
+        (self.items.take().into(), self.failed.take())
     }
 
     /// The next one.
-    pub fn next(&self) -> Option<Value> {
-        let mut items = self.items.borrow_mut();
-        (!items.is_empty()).then(|| items.remove(0))
+    pub fn next(&self) -> Result<Option<Value>> {
+        match self.items.borrow_mut().pop_front() {
+            Some(value) => Ok(Some(value)),
+            None => self.failed.take().map_or(Ok(None), Err),
+        }
     }
 }
 
@@ -164,7 +178,10 @@ impl Object {
                 limits::step(r.length() as usize)?;
                 (0..r.length()).filter_map(|at| r.get(at).map(Value::Int)).collect()
             }
-            Object::Iterator(i) => i.drain(),
+            Object::Iterator(i) => match i.drain() {
+                (items, None) => items,
+                (_, Some(error)) => return Err(error),
+            },
             Object::View(view, dict) => view.items(dict)?,
             _ => return Ok(None),
         }))

@@ -98,7 +98,11 @@ fn repeated(seq: &Value, n: i128) -> Result<Value> {
             limits::step(total)?;
             drop(limits::Weight::new(total.saturating_mul(32))?);
             let all = items.items.iter().cycle().take(total).cloned().collect();
-            if matches!(seq, Value::List(_)) { Value::list(all) } else { Value::tuple(all) }
+            if matches!(seq, Value::List(_)) {
+                Value::list(all)
+            } else {
+                Value::tuple(all)
+            }
         }
         other => Ok(other.clone()),
     }
@@ -136,7 +140,11 @@ fn floats(op: Binary, a: f64, b: f64) -> Result<Value> {
         Binary::FloorDiv => (a / b).floor(),
         Binary::Mod => {
             let rest = a % b;
-            if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+            if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
+                rest + b
+            } else {
+                rest
+            }
         }
         Binary::Pow if a == 0.0 && b < 0.0 => return Err(Error::value("0.0 cannot be raised to a negative power")),
         Binary::Pow if a < 0.0 && b.fract() != 0.0 => return Err(Error::value("complex numbers are not supported")),

@@ -133,7 +133,8 @@ fn one(mut spec: Spec, kind: char, value: &Value) -> Result<String> {
         }
         'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
             let number = value.defined()?.number();
-            let number = number.ok_or_else(|| Error::typed(format!("must be real number, not {}", value.type_name())))?;
+            let number =
+                number.ok_or_else(|| Error::typed(format!("must be real number, not {}", value.type_name())))?;
             spec.kind = Some(kind);
             spec.apply(&Value::Float(number), "")
         }

@@ -30,6 +30,7 @@ pub struct Run {
     /// What may hold itself: it is taken apart in the end.
     held: Vec<Held>,
     weight: Weight,
+    loop_name: Arc<str>,
 }
 
 enum Held {
@@ -55,7 +56,8 @@ impl Drop for Run {
 
 /// Runs a template: its text and the places of the `generation` blocks, in bytes.
 pub fn run(body: &[Stmt], values: Vec<(Arc<str>, Value)>, clock: Clock) -> Result<(String, Vec<Span>)> {
-    let mut run = Run { clock, autoescape: false, outs: vec![Writer::new()?], held: Vec::new(), weight: Weight::new(0)? };
+    let (outs, weight) = (vec![Writer::new()?], Weight::new(0)?);
+    let mut run = Run { clock, autoescape: false, outs, held: Vec::new(), weight, loop_name: "loop".into() };
     let given = Scope::root();
     for (name, value) in values {
         given.set(&name, value);
@@ -202,7 +204,6 @@ impl Run {
             Target::Attr(space, name) => match scope.get(space)? {
                 Some(Value::Object(o)) => match &*o {
                     Object::Namespace(names) => {
-                        check_name(name)?;
                         names.borrow_mut().insert(name.to_string(), value);
                     }
                     _ => return Err(no_namespace()),
@@ -252,9 +253,10 @@ impl Run {
         let state = Rc::new(Object::Loop(state));
         let Object::Loop(l) = &*state else { unreachable!("made above") };
         for at in 0..l.items.len() {
+            limits::step(4)?;
             l.at.set(at);
             let inner = scope.inside();
-            inner.set(&"loop".into(), Value::Object(state.clone()));
+            inner.set(&self.loop_name, Value::Object(state.clone()));
             self.assign(&code.target, l.items[at].clone(), &inner).map_err(|e| e.at(code.line))?;
             if self.body(&code.body, &inner)? == Flow::Break {
                 break;
@@ -325,13 +327,4 @@ impl Run {
 
 fn no_namespace() -> Error {
     Error::new(Kind::Value, "cannot assign attribute on non-namespace object")
-}
-
-/// transformers keeps names that begin with an underscore out of namespaces.
-pub fn check_name(name: &str) -> Result<()> {
-    if name.starts_with('_') {
-        let message = format!("Chat templates cannot store underscore-prefixed attributes on a namespace, but got '{name}'.");
-        return Err(Error::new(Kind::Security, message));
-    }
-    Ok(())
 }

@@ -12,9 +12,45 @@ use crate::error::{Error, Result};
 use std::rc::Rc;
 
 const NAMES: [&str; 39] = [
-    "odd", "even", "divisibleby", "defined", "undefined", "filter", "test", "none", "boolean", "false", "true", "integer", "float", "lower",
-    "upper", "string", "mapping", "number", "sequence", "iterable", "callable", "sameas", "escaped", "in", "==", "eq", "equalto", "!=", "ne",
-    ">", "gt", "greaterthan", "ge", ">=", "<", "lt", "lessthan", "le", "<=",
+    "odd",
+    "even",
+    "divisibleby",
+    "defined",
+    "undefined",
+    "filter",
+    "test",
+    "none",
+    "boolean",
+    "false",
+    "true",
+    "integer",
+    "float",
+    "lower",
+    "upper",
+    "string",
+    "mapping",
+    "number",
+    "sequence",
+    "iterable",
+    "callable",
+    "sameas",
+    "escaped",
+    "in",
+    "==",
+    "eq",
+    "equalto",
+    "!=",
+    "ne",
+    ">",
+    "gt",
+    "greaterthan",
+    "ge",
+    ">=",
+    "<",
+    "lt",
+    "lessthan",
+    "le",
+    "<=",
 ];
 
 /// Whether there is such a test.
@@ -83,13 +119,22 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<bool> {
         },
         "iterable" => match value {
             Value::Undefined(_) | Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_) => true,
-            Value::Object(o) => matches!(&**o, Object::Range(_) | Object::Iterator(_) | Object::View(..) | Object::Loop(_)),
+            Value::Object(o) => {
+                matches!(&**o, Object::Range(_) | Object::Iterator(_) | Object::View(..) | Object::Loop(_))
+            }
             _ => false,
         },
         "callable" => match value {
             Value::Undefined(_) => true,
             Value::Object(o) => {
-                matches!(&**o, Object::Macro(_) | Object::Function(_) | Object::Method { .. } | Object::Joiner { .. } | Object::Loop(_))
+                matches!(
+                    &**o,
+                    Object::Macro(_)
+                        | Object::Function(_)
+                        | Object::Method { .. }
+                        | Object::Joiner { .. }
+                        | Object::Loop(_)
+                )
             }
             _ => false,
         },

@@ -281,4 +281,15 @@ impl Value {
             other => return Err(Error::typed(format!("'{}' object is not iterable", other.type_name()))),
         })
     }
+
+    /// The same, with what comes before an error of a generator.
+    pub fn iterate_partly(&self) -> Result<(Vec<Value>, Option<Error>)> {
+        match self {
+            Self::Object(o) => match &**o {
+                Object::Iterator(i) => Ok(i.drain()),
+                _ => Ok((self.iterate()?, None)),
+            },
+            _ => Ok((self.iterate()?, None)),
+        }
+    }
 }

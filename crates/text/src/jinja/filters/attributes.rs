@@ -35,7 +35,9 @@ impl Getter {
     /// One for each name of `a,b`.
     pub fn several(attribute: Option<&Value>, lower: bool) -> Result<Vec<Self>> {
         match attribute {
-            Some(Value::Str(text)) => text.split(',').map(|a| Ok(Self { parts: parts(a)?, default: None, lower })).collect(),
+            Some(Value::Str(text)) => {
+                text.split(',').map(|a| Ok(Self { parts: parts(a)?, default: None, lower })).collect()
+            }
             other => Ok(vec![Self::new(other, None, lower)?]),
         }
     }

@@ -15,10 +15,29 @@ fn name_of(value: Value, what: &str) -> Result<String> {
     }
 }
 
+/// What `make` gives of each item, up to the first error.
+fn each(
+    items: Vec<Value>,
+    mut failed: Option<Error>,
+    mut make: impl FnMut(Value) -> Result<Option<Value>>,
+) -> Result<Value> {
+    let mut made = Vec::with_capacity(items.len());
+    for item in items {
+        match make(item) {
+            Ok(value) => made.extend(value),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    Iter::partial(made, failed, "generator")
+}
+
 pub fn apply(run: &mut Run, name: &str, value: &Value, mut args: CallArgs) -> Result<Value> {
-    let items = if value.truth() { value.iterate()? } else { Vec::new() };
+    let (items, failed) = if value.truth() { value.iterate_partly()? } else { (Vec::new(), None) };
     if name == "map" {
-        return Iter::new(map(run, items, args)?, "generator");
+        return map(run, items, failed, args);
     }
     let getter = if name.ends_with("attr") {
         if args.positional.is_empty() {
@@ -33,21 +52,17 @@ pub fn apply(run: &mut Run, name: &str, value: &Value, mut args: CallArgs) -> Re
         return Err(Error::value(format!("No test named '{test}'.")));
     }
     let wanted = name.starts_with("select");
-    let mut kept = Vec::new();
-    for item in items {
+    each(items, failed, |item| {
         let looked = getter.as_ref().map_or_else(|| Ok(item.clone()), |g| g.get(&item))?;
         let holds = match &test {
-            Some(test) => tests::apply(test, &looked, CallArgs { positional: args.positional.clone(), named: args.named.clone() })?,
+            Some(test) => tests::apply(test, &looked, args.again())?,
             None => looked.truth(),
         };
-        if holds == wanted {
-            kept.push(item);
-        }
-    }
-    Iter::new(kept, "generator")
+        Ok((holds == wanted).then_some(item))
+    })
 }
 
-fn map(run: &mut Run, items: Vec<Value>, mut args: CallArgs) -> Result<Vec<Value>> {
+fn map(run: &mut Run, items: Vec<Value>, failed: Option<Error>, mut args: CallArgs) -> Result<Value> {
     if args.positional.is_empty() {
         if let Some(attribute) = args.take("attribute") {
             let default = args.take("default").filter(|d| !matches!(d, Value::None));
@@ -55,7 +70,7 @@ fn map(run: &mut Run, items: Vec<Value>, mut args: CallArgs) -> Result<Vec<Value
                 return Err(Error::value(format!("Unexpected keyword argument '{other}'")));
             }
             let getter = Getter::new(Some(&attribute), default, false)?;
-            return items.iter().map(|item| getter.get(item)).collect();
+            return each(items, failed, |item| getter.get(&item).map(Some));
         }
         return Err(Error::value("map requires a filter argument"));
     }
@@ -63,8 +78,5 @@ fn map(run: &mut Run, items: Vec<Value>, mut args: CallArgs) -> Result<Vec<Value
     if !super::exists(&name) {
         return Err(Error::value(format!("No filter named '{name}'.")));
     }
-    items
-        .into_iter()
-        .map(|item| super::apply(run, &name, item, CallArgs { positional: args.positional.clone(), named: args.named.clone() }))
-        .collect()
+    each(items, failed, |item| super::apply(run, &name, item, args.again()).map(Some))
 }

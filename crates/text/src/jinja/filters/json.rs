@@ -7,7 +7,8 @@ use super::super::value::Value;
 use crate::error::{Error, Result};
 
 pub fn tojson(value: &Value, args: CallArgs) -> Result<Value> {
-    let [ascii, indent, separators, sort] = args.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
+    let [ascii, indent, separators, sort] =
+        args.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
     let indent = match indent {
         None | Some(Value::None) => None,
         Some(Value::Str(text)) => Some(text.text.clone()),

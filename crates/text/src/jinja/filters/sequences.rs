@@ -28,10 +28,12 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             let [] = args.bind(name, [])?;
             let first = match value {
                 Value::Object(o) if matches!(&**o, Object::Iterator(_)) => match &**o {
-                    Object::Iterator(i) => i.next(),
+                    Object::Iterator(i) => i.next()?,
                     _ => None,
                 },
-                Value::Str(text) => text.chars().next().map(|c| text.part(0, c.len_utf8()).map(Value::Str)).transpose()?,
+                Value::Str(text) => {
+                    text.chars().next().map(|c| text.part(0, c.len_utf8()).map(Value::Str)).transpose()?
+                }
                 Value::List(s) | Value::Tuple(s) => s.items.first().cloned(),
                 other => other.iterate()?.into_iter().next(),
             };
@@ -40,9 +42,11 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
         "last" => {
             let [] = args.bind(name, [])?;
             let last = match value {
-                Value::Str(text) => {
-                    text.char_indices().next_back().map(|(at, _)| text.part(at, text.len()).map(Value::Str)).transpose()?
-                }
+                Value::Str(text) => text
+                    .char_indices()
+                    .next_back()
+                    .map(|(at, _)| text.part(at, text.len()).map(Value::Str))
+                    .transpose()?,
                 Value::List(s) | Value::Tuple(s) => s.items.last().cloned(),
                 Value::Object(o) if matches!(&**o, Object::Iterator(_)) => {
                     return Err(Error::typed(format!("'{}' object is not reversible", value.type_name())));
@@ -181,7 +185,11 @@ fn ordered(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
                 let better = match &best {
                     None => true,
                     Some((_, than)) => {
-                        let (op, wanted) = if name == "min" { ("<", std::cmp::Ordering::Less) } else { (">", std::cmp::Ordering::Greater) };
+                        let (op, wanted) = if name == "min" {
+                            ("<", std::cmp::Ordering::Less)
+                        } else {
+                            (">", std::cmp::Ordering::Greater)
+                        };
                         compare::order(&key, than, op)? == Some(wanted)
                     }
                 };

@@ -20,7 +20,11 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
         "d" | "default" => {
             let [default, boolean] = args.bind(name, ["default_value", "boolean"])?;
             let missing = value.is_undefined() || truth(&boolean) && !value.truth();
-            if missing { default.map_or_else(|| Value::str(""), Ok) } else { Ok(value.clone()) }
+            if missing {
+                default.map_or_else(|| Value::str(""), Ok)
+            } else {
+                Ok(value.clone())
+            }
         }
         "int" | "float" | "round" | "abs" => number(name, value, args),
         "e" | "escape" => escape::escape(value),
@@ -80,7 +84,7 @@ fn number(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             let found = match value {
                 Value::Str(text) => numbers::int(text, base).or_else(|| numbers::float(text).and_then(numbers::whole)),
                 Value::Float(f) => numbers::whole(*f),
-                other => other.int(),
+                other => other.defined()?.int(),
             };
             Ok(found.map_or_else(|| default.unwrap_or(Value::Int(0)), Value::Int))
         }
@@ -88,7 +92,7 @@ fn number(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             let [default] = args.bind(name, ["default"])?;
             let found = match value {
                 Value::Str(text) => numbers::float(text),
-                other => other.number(),
+                other => other.defined()?.number(),
             };
             Ok(found.map_or_else(|| default.unwrap_or(Value::Float(0.0)), Value::Float))
         }
@@ -97,9 +101,8 @@ fn number(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             let digits = whole(precision, name)?.unwrap_or(0);
             let method = method.map_or_else(|| Ok("common".to_owned()), |m| Ok(print::text(&m)?.text.clone()))?;
             let number = value.defined()?.number();
-            let number = number.ok_or_else(|| {
-                Error::typed(format!("type {} doesn't define __round__ method", value.type_name()))
-            })?;
+            let number = number
+                .ok_or_else(|| Error::typed(format!("type {} doesn't define __round__ method", value.type_name())))?;
             let unit = 10f64.powi(digits.clamp(-300, 300) as i32);
             match method.as_str() {
                 "common" => match value.int() {

@@ -68,7 +68,11 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             if bytes < base {
                 return Value::str(format!("{} Bytes", bytes.trunc()));
             }
-            let units = if binary { ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] } else { ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"] };
+            let units = if binary {
+                ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"]
+            } else {
+                ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
+            };
             let at = (0..7).find(|i| bytes < base.powi(*i + 2)).unwrap_or(7);
             Value::str(format!("{:.1} {}", bytes / base.powi(at + 1), units[at as usize]))
         }
@@ -86,7 +90,8 @@ fn stripped(text: &Text) -> String {
     let mut rest: &str = text;
     while let Some(at) = rest.find('<') {
         out.push_str(&rest[..at]);
-        let (end, skip) = if rest[at..].starts_with("<!--") { (rest[at..].find("-->"), 3) } else { (rest[at..].find('>'), 1) };
+        let (end, skip) =
+            if rest[at..].starts_with("<!--") { (rest[at..].find("-->"), 3) } else { (rest[at..].find('>'), 1) };
         match end {
             Some(end) => rest = &rest[at + end + skip..],
             None => {

@@ -30,9 +30,11 @@ pub fn truncate(text: &Text, args: CallArgs) -> Result<Value> {
 
 /// `textwrap.wrap` of each line, words broken where they are too long.
 pub fn wordwrap(text: &Text, args: CallArgs) -> Result<Value> {
-    let [width, long, wrap, hyphens] = args.bind("wordwrap", ["width", "break_long_words", "wrapstring", "break_on_hyphens"])?;
+    let [width, long, wrap, hyphens] =
+        args.bind("wordwrap", ["width", "break_long_words", "wrapstring", "break_on_hyphens"])?;
     let width = whole(width, "wordwrap")?.unwrap_or(79);
-    let width = usize::try_from(width).ok().filter(|w| *w > 0).ok_or_else(|| Error::value("invalid width (must be > 0)"))?;
+    let width =
+        usize::try_from(width).ok().filter(|w| *w > 0).ok_or_else(|| Error::value("invalid width (must be > 0)"))?;
     let wrap = match wrap.filter(|w| !matches!(w, Value::None)) {
         Some(w) => string::given(Some(w), "wordwrap", "wrapstring")?.text.clone(),
         None => "\n".to_owned(),

@@ -52,7 +52,8 @@ fn words(text: &str, most: usize, right: bool) -> Vec<(usize, usize)> {
             to = from + inside.len();
             let cut = inside.rfind(is_space).filter(|_| parts.len() < most);
             let begin = cut.map_or(0, |at| at + inside[at..].chars().next().map_or(0, char::len_utf8));
-            let begin = if parts.len() < most { begin } else { inside.len() - inside.trim_start_matches(is_space).len() };
+            let begin =
+                if parts.len() < most { begin } else { inside.len() - inside.trim_start_matches(is_space).len() };
             // What is left loses the white space before it, too.
             parts.push((from + if parts.len() < most { begin } else { 0 }, to));
             to = from + begin;
@@ -78,7 +79,9 @@ fn words(text: &str, most: usize, right: bool) -> Vec<(usize, usize)> {
 
 /// `text.splitlines(keepends)`: Python's line ends, of which there are more than two.
 pub fn lines(text: &str, keep: bool) -> Vec<String> {
-    let ends = |c: char| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c' | '\x1d' | '\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let ends = |c: char| {
+        matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c' | '\x1d' | '\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    };
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(ends) {
@@ -103,7 +106,10 @@ pub fn partition(text: &Text, sep: &Text, right: bool) -> Result<Value> {
     Value::tuple(match found {
         Some(at) => {
             let end = at + sep.len();
-            [(0, at), (at, end), (end, text.len())].map(|(a, b)| text.part(a, b).map(Value::Str)).into_iter().collect::<Result<_>>()?
+            [(0, at), (at, end), (end, text.len())]
+                .map(|(a, b)| text.part(a, b).map(Value::Str))
+                .into_iter()
+                .collect::<Result<_>>()?
         }
         None if right => vec![empty()?, empty()?, whole()?],
         None => vec![whole()?, empty()?, empty()?],

@@ -11,10 +11,51 @@ use crate::error::{Error, Result};
 use std::rc::Rc;
 
 pub const NAMES: [&str; 45] = [
-    "upper", "lower", "capitalize", "title", "swapcase", "casefold", "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "replace",
-    "startswith", "endswith", "find", "rfind", "index", "rindex", "count", "join", "partition", "rpartition", "zfill", "center", "ljust",
-    "rjust", "isdigit", "isdecimal", "isnumeric", "isalpha", "isalnum", "isspace", "isupper", "islower", "istitle", "isascii",
-    "isidentifier", "isprintable", "format", "format_map", "removeprefix", "removesuffix", "expandtabs", "translate",
+    "upper",
+    "lower",
+    "capitalize",
+    "title",
+    "swapcase",
+    "casefold",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "split",
+    "rsplit",
+    "splitlines",
+    "replace",
+    "startswith",
+    "endswith",
+    "find",
+    "rfind",
+    "index",
+    "rindex",
+    "count",
+    "join",
+    "partition",
+    "rpartition",
+    "zfill",
+    "center",
+    "ljust",
+    "rjust",
+    "isdigit",
+    "isdecimal",
+    "isnumeric",
+    "isalpha",
+    "isalnum",
+    "isspace",
+    "isupper",
+    "islower",
+    "istitle",
+    "isascii",
+    "isidentifier",
+    "isprintable",
+    "format",
+    "format_map",
+    "removeprefix",
+    "removesuffix",
+    "expandtabs",
+    "translate",
 ];
 
 fn cased(c: char) -> bool {
@@ -139,7 +180,11 @@ fn search(text: &Text, name: &str, args: CallArgs) -> Result<Value> {
     let found = window(text, start, stop).and_then(|(from, to)| {
         let inside = &text[from..to];
         if name == "count" {
-            return Some(if part.is_empty() { inside.chars().count() + 1 } else { inside.matches(&*part.text).count() });
+            return Some(if part.is_empty() {
+                inside.chars().count() + 1
+            } else {
+                inside.matches(&*part.text).count()
+            });
         }
         let at = if name.starts_with('r') { inside.rfind(&*part.text) } else { inside.find(&*part.text) };
         at.map(|at| text[..from + at].chars().count())
@@ -195,8 +240,8 @@ fn all(text: &str, holds: impl Fn(char) -> bool) -> Value {
 /// Digits of Unicode's category Nd, in runs of ten.
 fn decimal(c: char) -> bool {
     const ZEROS: [u32; 24] = [
-        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20, 0x1040,
-        0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xff10,
+        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
+        0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xff10,
     ];
     ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&(c as u32)))
 }
@@ -219,7 +264,13 @@ pub fn call(text: &Rc<Text>, name: &'static str, args: CallArgs) -> Result<Value
         "capitalize" => plain(args, &capitalize),
         "title" => plain(args, &title),
         "swapcase" => plain(args, &|t| {
-            let swap = |c: char| if c.is_uppercase() { c.to_lowercase().collect::<String>() } else { c.to_uppercase().collect() };
+            let swap = |c: char| {
+                if c.is_uppercase() {
+                    c.to_lowercase().collect::<String>()
+                } else {
+                    c.to_uppercase().collect()
+                }
+            };
             t.chars().map(swap).collect()
         }),
         "strip" | "lstrip" | "rstrip" => {
@@ -269,7 +320,7 @@ pub fn call(text: &Rc<Text>, name: &'static str, args: CallArgs) -> Result<Value
         }
         "expandtabs" => {
             let [size] = args.bind(name, ["tabsize"])?;
-            expanded(text, usize::try_from(whole(size, name)?.unwrap_or(8)).unwrap_or(0).min(limits::TEXT))
+            expanded(text, usize::try_from(whole(size, name)?.unwrap_or(8)).unwrap_or(0).min(limits::TEXT + 1))
         }
         "format" => format::format(text, args),
         "format_map" => {
@@ -293,7 +344,9 @@ pub fn call(text: &Rc<Text>, name: &'static str, args: CallArgs) -> Result<Value
                 "isprintable" => Value::Bool(text.chars().all(print::printable)),
                 _ => {
                     let first = |c: char| c.is_alphabetic() || c == '_';
-                    Value::Bool(text.chars().next().is_some_and(first) && text.chars().all(|c| c.is_alphanumeric() || c == '_'))
+                    Value::Bool(
+                        text.chars().next().is_some_and(first) && text.chars().all(|c| c.is_alphanumeric() || c == '_'),
+                    )
                 }
             })
         }

@@ -38,7 +38,11 @@ pub enum ExprKind {
     Or(Box<Expr>, Box<Expr>),
     Compare(Box<Expr>, Vec<(Comparison, Expr)>),
     Concat(Vec<Expr>),
-    If { test: Box<Expr>, yes: Box<Expr>, no: Option<Box<Expr>> },
+    If {
+        test: Box<Expr>,
+        yes: Box<Expr>,
+        no: Option<Box<Expr>>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +91,36 @@ pub enum Target {
 pub enum Stmt {
     Text(Name),
     Print(Expr),
-    If { arms: Vec<(Expr, Vec<Stmt>)>, otherwise: Vec<Stmt> },
+    If {
+        arms: Vec<(Expr, Vec<Stmt>)>,
+        otherwise: Vec<Stmt>,
+    },
     For(Arc<For>),
     Set(Target, Expr),
-    SetBlock { target: Target, filter: Option<Expr>, body: Vec<Stmt> },
+    SetBlock {
+        target: Target,
+        filter: Option<Expr>,
+        body: Vec<Stmt>,
+    },
     Macro(Arc<Macro>),
-    CallBlock { call: Expr, caller: Arc<Macro> },
-    FilterBlock { filter: Expr, body: Vec<Stmt> },
-    With { pairs: Vec<(Target, Expr)>, body: Vec<Stmt> },
+    CallBlock {
+        call: Expr,
+        caller: Arc<Macro>,
+    },
+    FilterBlock {
+        filter: Expr,
+        body: Vec<Stmt>,
+    },
+    With {
+        pairs: Vec<(Target, Expr)>,
+        body: Vec<Stmt>,
+    },
     /// What the assistant says.
     Generation(Vec<Stmt>),
-    AutoEscape { on: Expr, body: Vec<Stmt> },
+    AutoEscape {
+        on: Expr,
+        body: Vec<Stmt>,
+    },
     /// A named block; without inheritance it is its content.
     Block(Vec<Stmt>),
     Break,

@@ -266,7 +266,9 @@ impl Parser {
                     self.next();
                     let kind = match self.now().clone() {
                         Token::Name(name) => ExprKind::Attr(boxed(value), name.into()),
-                        Token::Int(index) => ExprKind::Item(boxed(value), boxed(self.expr(ExprKind::Int(index), line)?)),
+                        Token::Int(index) => {
+                            ExprKind::Item(boxed(value), boxed(self.expr(ExprKind::Int(index), line)?))
+                        }
                         _ => return Err(self.error("expected name or number")),
                     };
                     self.next();
@@ -451,7 +453,9 @@ impl Parser {
         let mut items = Vec::new();
         let mut is_tuple = false;
         loop {
-            let over = matches!(self.now(), Token::BlockEnd) || self.now().is_op(")") || (until == Until::In && self.now().is_name("in"));
+            let over = matches!(self.now(), Token::BlockEnd)
+                || self.now().is_op(")")
+                || (until == Until::In && self.now().is_name("in"));
             if over {
                 break;
             }

@@ -7,8 +7,8 @@ use crate::jinja::python::is_space;
 
 /// Longest first, as one may begin like another.
 const OPERATORS: [&str; 26] = [
-    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|",
-    ",", ";",
+    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
+    ":", "|", ",", ";",
 ];
 
 struct Lexer<'a> {
@@ -177,7 +177,9 @@ impl<'a> Lexer<'a> {
                 }
             }
             let rest = self.rest();
-            let Some(first) = rest.chars().next() else { return Err(self.error("unexpected end of template in a tag")) };
+            let Some(first) = rest.chars().next() else {
+                return Err(self.error("unexpected end of template in a tag"));
+            };
             let (token, n) = if is_space(first) {
                 (None, first.len_utf8())
             } else if first.is_ascii_digit() {
@@ -188,7 +190,8 @@ impl<'a> Lexer<'a> {
                 let n = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 (Some(Token::Name(rest[..n].to_owned())), n)
             } else if first == '\'' || first == '"' {
-                let n = literals::string_length(rest).ok_or_else(|| self.error(format!("unexpected char {first:?}")))?;
+                let n =
+                    literals::string_length(rest).ok_or_else(|| self.error(format!("unexpected char {first:?}")))?;
                 let text = literals::unescape(&rest[1..n - 1]).map_err(|m| self.error(m))?;
                 (Some(Token::Str(text)), n)
             } else {
@@ -211,7 +214,9 @@ impl<'a> Lexer<'a> {
             "[" => open.push("]"),
             "}" | ")" | "]" => match open.pop() {
                 None => return Err(self.error(format!("unexpected '{op}'"))),
-                Some(wanted) if wanted != op => return Err(self.error(format!("unexpected '{op}', expected '{wanted}'"))),
+                Some(wanted) if wanted != op => {
+                    return Err(self.error(format!("unexpected '{op}', expected '{wanted}'")))
+                }
                 Some(_) => {}
             },
             _ => {}
@@ -221,7 +226,9 @@ impl<'a> Lexer<'a> {
 }
 
 fn next_tag(text: &str) -> Option<usize> {
-    text.match_indices('{').map(|(at, _)| at).find(|&at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
+    text.match_indices('{')
+        .map(|(at, _)| at)
+        .find(|&at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
 /// Length of `raw %}` behind the begin of a block.

@@ -8,4 +8,4 @@ mod parser;
 mod statements;
 mod token;
 
-pub use parser::parse;
+pub use parser::{parse, Parsed};

@@ -19,15 +19,26 @@ pub struct Parser {
     pub names: Vec<Name>,
     /// Loops around this place.
     pub loops: usize,
+    /// Whether there was a `generation` block.
+    pub generation: bool,
+}
+
+/// A template's tree, and what it speaks of.
+pub struct Parsed {
+    pub body: Vec<Stmt>,
+    pub names: Vec<Name>,
+    pub generation: bool,
 }
 
 /// Reads a template's text.
-pub fn parse(source: &str) -> Result<Vec<Stmt>> {
+pub fn parse(source: &str) -> Result<Parsed> {
     if source.len() > SOURCE {
         return Err(Error::new(Kind::Limit, format!("a template of {} bytes; {SOURCE} are allowed", source.len())));
     }
-    let mut parser = Parser { tokens: tokens(source)?, at: 0, nested: 0, names: Vec::new(), loops: 0 };
-    parser.body(&[])
+    let tokens = tokens(source)?;
+    let mut parser = Parser { tokens, at: 0, nested: 0, names: Vec::new(), loops: 0, generation: false };
+    let body = parser.body(&[])?;
+    Ok(Parsed { body, names: parser.names, generation: parser.generation })
 }
 
 impl Parser {

@@ -30,7 +30,9 @@ impl Parser {
                     Token::End if ends.is_empty() => return Ok(out),
                     _ => {
                         let wanted = ends.join("' or '");
-                        return Err(p.error(format!("Unexpected end of template. Jinja was looking for the following tags: '{wanted}'.")));
+                        return Err(p.error(format!(
+                            "Unexpected end of template. Jinja was looking for the following tags: '{wanted}'."
+                        )));
                     }
                 }
             }
@@ -68,6 +70,7 @@ impl Parser {
             "with" => self.parse_with(),
             "generation" => {
                 let loops = std::mem::take(&mut self.loops);
+                self.generation = true;
                 let body = self.closed("endgeneration")?;
                 self.loops = loops;
                 Ok(Stmt::Generation(body))
@@ -84,7 +87,9 @@ impl Parser {
             "break" | "continue" if self.loops == 0 => Err(self.error(format!("'{tag}' outside of a loop"))),
             "break" => Ok(Stmt::Break),
             "continue" => Ok(Stmt::Continue),
-            "extends" | "include" | "import" | "from" => Err(self.error(format!("'{tag}': a chat template has no other templates"))),
+            "extends" | "include" | "import" | "from" => {
+                Err(self.error(format!("'{tag}': a chat template has no other templates")))
+            }
             _ if ends.is_empty() => Err(self.error(format!("Encountered unknown tag '{tag}'."))),
             _ => Err(self.error(format!(
                 "Encountered unknown tag '{tag}'. Jinja was looking for the following tags: '{}'.",
@@ -171,7 +176,9 @@ impl Parser {
         let loops = std::mem::take(&mut self.loops);
         let body = self.closed(end)?;
         self.loops = loops;
-        let uses = |wanted: &str| self.names[from..].iter().any(|n| &**n == wanted) && params.iter().all(|(n, _)| &**n != wanted);
+        let uses = |wanted: &str| {
+            self.names[from..].iter().any(|n| &**n == wanted) && params.iter().all(|(n, _)| &**n != wanted)
+        };
         let (varargs, kwargs, caller) = (uses("varargs"), uses("kwargs"), uses("caller"));
         Ok(Macro { name, params, varargs, kwargs, caller, body })
     }
