@@ -143,6 +143,8 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     'TunedModel#createOptimizerParamGroups': [options({ lr: 1, weightDecay: 0 })],
     'AutoTokenizer#encode': ['a', options()], 'AutoTokenizer#encodeBatch': [['a'], options()], 'AutoTokenizer#decode': [[1], options()],
     'AutoTokenizer#decodeStream': [options()], 'AutoTokenizer#applyChatTemplate': [[{ role: 'user', content: 'a' }], options()],
+    'AutoTokenizer#encodeMany': [['a'], options()], 'AutoTokenizer#encodeChat': [[{ role: 'user', content: 'a' }], options()],
+    'AutoTokenizer#encodeChats': [['{"messages":[{"role":"user","content":"a"}]}'], options()],
     'NativeBacked#stepWith': [options()], 'Trainer#run': [options({ maxSteps: 1 })],
     'AutoModel.fromPretrained': [llama, options()], 'AutoModel.fromConfig': [{ ...model.config, num_hidden_layers: 1 }, options()],
     'AutoModel.fromModules': [lib.nn.sequential([lib.nn.linear(2, 2)]), options()], 'AutoTokenizer.fromPretrained': [join(demo, 'base-model'), options()],
