@@ -18,8 +18,10 @@ export {
 export { Parameter } from './src/parameter.js'
 export { getNumThreads, setNumThreads } from './src/threads.js'
 export {
-  AutoTokenizer, type ChatTemplateOptions, type DecodeOptions, DecodeStream, type EncodeBatchOptions, type EncodeOptions, type ChatMessage,
+  AutoTokenizer, type ChatTurn, type DecodeOptions, DecodeStream, type EncodeBatchOptions, type EncodedChat, type EncodeManyOptions, type EncodeOptions,
 } from './src/tokenizer.js'
+export type { ChatMessage, ContentPart, ToolCall } from './src/chat/messages.js'
+export type { ChatTemplateOptions, EncodeChatsOptions, TemplateOptions, TemplateVariables } from './src/chat/options.js'
 export {
   type ModelKeyMapping, PeftConfig, type ResTunerBlock, type ResTunerOptions, type ResTunerSpec, SwiftConfig,
 } from './src/configs.js'
@@ -76,7 +78,7 @@ export type { FileOptions } from './src/data/files.js'
 export type { Format } from './src/data/normalize/form.js'
 export { concatenate, interleave, type InterleaveOptions } from './src/data/mix.js'
 export type {
-  ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, ToolCall, UnpairedRow,
+  ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, UnpairedRow,
 } from './src/data/rows.js'
 export { batches, type BatchesOptions, type GroupOptions, type PackingOptions } from './src/data/batches.js'
 export { collate, type CollateOptions } from './src/data/collate.js'
@@ -98,4 +100,6 @@ export { type EncodedOf, encodeRow } from './src/data/encode.js'
 export type { EncodeRowOptions } from './src/data/encode-options.js'
 export { encodeDataset, type EncodeDatasetOptions } from './src/data/encode-dataset.js'
 export type { Loss, Truncation } from './src/data/labels.js'
-export type { RowTokenizer, Turn } from './src/data/row-tokenizer.js'
+export type { ConversationIds, RowTokenizer, Turn } from './src/data/row-tokenizer.js'
+export { infoNCELoss, type InfoNCELossOptions } from './src/losses/info-nce.js'
+export { meanPooling } from './src/pooling.js'

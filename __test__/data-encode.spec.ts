@@ -3,9 +3,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import {
-  AutoTokenizer, batches, type ChatRow, type ClassRow, encodeDataset, encodeRow, type EncodeRowOptions, loadDataset, type Message, type PairRow, type Row, type RowTokenizer,
+  AutoTokenizer, batches, type ChatRow, type ClassRow, encodeDataset, encodeRow, type EncodeRowOptions, loadDataset, type Message, type PairRow, parseJson, type Row, type RowTokenizer,
   type TextRow, type Turn, type UnpairedRow,
 } from '../index.js'
+import { jsonText } from '../src/data/json-source.js'
 import { failsWith, fixtures, readJson, temp } from './support.js'
 
 const labels = (...path: string[]) => readJson(join(fixtures, 'labels', ...path))
@@ -16,7 +17,7 @@ const rowsOf = (name: string): ChatRow[] => {
 }
 
 /** A tokenizer that knows what one conversation becomes. */
-const knowing = (inputIds: number[], turns: Turn[], seen: (messages: object[], options?: object) => void = () => {}): RowTokenizer => ({
+const knowing = (inputIds: number[], turns: Turn[], seen: (messages: readonly object[], options?: object) => void = () => {}): RowTokenizer => ({
   encode: () => { throw new Error('no text is encoded') },
   decode: () => '',
   encodeChat(messages, options) {
@@ -135,13 +136,13 @@ test('classes and token ids', async t => {
 })
 
 test('what the template gets: tools as they stood, variables of row and options, and nothing of the loss', t => {
-  const calls: [object[], object?][] = []
+  const calls: [readonly object[], object?][] = []
   const tokenizer = knowing([1, 2], [{ message: 1, start: 1, end: 2 }], (...args) => calls.push(args))
   const messages: Message[] = [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a', loss: true, loss_scale: 0.5 }]
   const row: ChatRow = { messages, tools: '[{"default":21.0}]', chat_template_kwargs: { enable_thinking: false } }
   t.deepEqual(encodeRow(tokenizer, row, { templateKwargs: { enable_thinking: true, date_string: 'x' }, chatTemplate: 'tool_use' }), [{ inputIds: [1, 2], labels: [-100, 2], lossScale: [0, 0.5] }])
-  t.deepEqual(calls, [[[messages[0], { role: 'assistant', content: 'a' }], { enable_thinking: false, date_string: 'x', tools: row.tools, chatTemplate: 'tool_use' }]])
-  t.throws(() => encodeRow(tokenizer, { messages, chat_template_kwargs: { chatTemplate: '{{ 1 }}' } }), { code: 'ERR_INVALID_CONFIG' })
+  t.deepEqual(calls, [[[messages[0], { role: 'assistant', content: 'a' }], { templateKwargs: { enable_thinking: false, date_string: 'x' }, tools: [{ default: 21 }], chatTemplate: 'tool_use' }]])
+  t.is(jsonText((calls[0][1] as { tools: unknown }).tools), row.tools as string)
 })
 
 test('what cannot be encoded is said', async t => {
@@ -237,6 +238,48 @@ test('a cache gives what was encoded, by the content of rows, tokenizer and opti
   await failsWith(t, 'ERR_INVALID_CONFIG', () => encodeDataset(nameless, texts('a'), { cache }))
   writeFileSync(join(cache, 'file'), '')
   await failsWith(t, 'ERR_IO', () => run({ cache: join(cache, 'file') }))
+})
+
+test('a tokenizer that encodes many rows at once gives what it gives one by one', async t => {
+  const one: RowTokenizer = {
+    ...counting(),
+    encodeChat(messages, options) {
+      const text = jsonText([messages, options])
+      if (text.includes('refused')) encodeRow(counting(), {} as Row)
+      return { inputIds: Array.from(text, c => c.charCodeAt(0)), turns: [{ message: 1, start: 3, end: 9 }], skipped: [] }
+    },
+  }
+  let [calls, asked] = [0, 0]
+  const many: RowTokenizer = {
+    ...one,
+    encodeChat: (...args) => { asked++; return one.encodeChat!(...args) },
+    encode: (...args) => { asked++; return one.encode(...args) },
+    async encodeChats(rows, options) {
+      calls++
+      return rows.map(row => {
+        const { messages, tools, chat_template_kwargs: own } = parseJson(row) as ChatRow
+        const { templateKwargs, ...rest } = options as { templateKwargs?: object }
+        return one.encodeChat!(messages, { ...(templateKwargs || own ? { templateKwargs: { ...templateKwargs, ...own } } : {}), ...rest, ...(tools ? { tools } : {}) })
+      })
+    },
+    async encodeMany(all) {
+      calls++
+      return all.map(text => one.encode(text))
+    },
+  }
+  const chat = (content: string, more: object = {}) => ({ messages: [{ role: 'user', content }, { role: 'assistant', content: 'a', loss: true, loss_scale: 0.5 }], ...more })
+  const rows = [
+    ...Array.from({ length: 300 }, (_, i) => chat(`q ${i}`)), chat('t', { tools: '[{"default": 21.0}]' }), chat('k', { chat_template_kwargs: { a: 1 } }), { text: 'x' }, { prompt: 'p', completion: 'c' },
+    { messages: [{ role: 'assistant', content: 'only' }] }, { input_ids: [1, 2] }, { prompt: 'p', chosen: 'c', rejected: 'r' }, { text: 'y', label: 1 },
+  ] as Row[]
+  const run = (tokenizer: RowTokenizer, of: Row[], options: EncodeRowOptions = {}) => encodeDataset(tokenizer, loadDataset(of, { format: 'raw' }), options).toArray()
+  for (const options of [{}, { templateKwargs: { b: 2 }, chatTemplate: 'x', addEos: false }]) {
+    ;[calls, asked] = [0, 0]
+    t.deepEqual(await run(many, rows, options), await run(one, rows, options))
+    t.deepEqual([calls, asked], [3, 2], 'chats twice, texts once; the rejected answer and the text with a class one by one')
+  }
+  const refused = rows.toSpliced(5, 0, chat('refused') as Row)
+  t.deepEqual(await run(many, refused), await run(one, refused))
 })
 
 test('the event loop runs while rows are encoded', async t => {

@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { loadDataset, type LoadDatasetOptions, parseJson } from '../index.js'
 import { jsonText } from '../src/data/json-source.js'
-import { failsWith, fixtures, rng, temp } from './support.js'
+import { failsWith, fixtures, rng, root, temp } from './support.js'
 
 type Fields = Record<string, unknown>
 
@@ -134,6 +134,16 @@ test('no more is read than rows are asked for', async t => {
   const endless = { *[Symbol.iterator]() { for (;;) yield { text: `${given++}` } } }
   t.is((await loadDataset(endless, { format: 'text' }).take(5).toArray()).length, 5)
   t.true(given <= 256)
+})
+
+test('a file that is larger than the heap is read, in any form', t => {
+  const line = JSON.stringify({ text: 'x'.repeat(10_000) })
+  const lines = 12_000
+  const script = (path: string) => `
+    const { loadDataset } = require(${JSON.stringify(join(root, 'dist/index.js'))});
+    (async () => { let n = 0; for await (const row of loadDataset(${JSON.stringify(path)}, { format: 'text', strict: true })) n += row.text.length; console.log(n) })()`
+  const files = [['a.jsonl', `${line}\n`.repeat(lines)], ['a.json', `[${`${line},\n`.repeat(lines - 1)}${line}]`], ['a.csv', `text\n${`${'x'.repeat(10_000)}\n`.repeat(lines)}`]]
+  for (const [name, text] of files) t.is(execFileSync(process.execPath, ['--max-old-space-size=64', '-e', script(file(name, text))], { encoding: 'utf8' }).trim(), String(lines * 10_000), name)
 })
 
 test('rows of a program: as often as the source gives them', async t => {

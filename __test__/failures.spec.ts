@@ -81,7 +81,7 @@ test('an error carries its facts beside its text', async t => {
 })
 
 test('both sides know the same error codes', t => {
-  t.deepEqual([...errorCodes(), 'ERR_HUB'], [...ERROR_CODES])
+  t.deepEqual([...errorCodes(), 'ERR_HUB', 'ERR_DATASET'], [...ERROR_CODES])
 })
 
 test('a failed merge, weighted adapter or activation changes nothing', async t => {

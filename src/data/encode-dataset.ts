@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { SwiftTunersError, warn } from '../errors.js'
 import { checkArgument, checkOptions, instance, invalid, type OptionTable, path } from '../options.js'
 import { Dataset, nameOf, type Pass } from './dataset.js'
-import { type AnyEncoded, type EncodedOf, Encoder } from './encode.js'
+import { type AnyEncoded, type EncodedOf, Encoder, type Wanted } from './encode.js'
 import { ENCODE_HINTS, ENCODE_ROW, type EncodeRowOptions } from './encode-options.js'
 import { Cache } from './encode-cache.js'
 import { jsonText } from './json-source.js'
@@ -26,7 +26,7 @@ export interface EncodeDatasetOptions extends EncodeRowOptions {
 
 const ENCODE_DATASET: OptionTable<EncodeDatasetOptions> = { ...ENCODE_ROW, cache: path }
 
-/** Rows that are kept in one file. */
+/** Rows that are kept in one file, and that are encoded at once where the tokenizer can. */
 const CHUNK = 256
 /** Milliseconds after which other work gets its turn. */
 const SLICE = 10
@@ -34,8 +34,8 @@ const SLICE = 10
 const HOPELESS = 32
 
 /**
- * The rows of a dataset as token ids (see `encodeRow`), for `batches`. Rows are encoded as they are asked for, in slices between which the
- * event loop runs.
+ * The rows of a dataset as token ids (see `encodeRow`), for `batches`. Rows are encoded as they are asked for: by an `AutoTokenizer` some hundred at
+ * once beside the event loop, else in slices between which it runs.
  *
  * Rows that were too long, and rows without a label that counts, are dropped: their mean loss would be 0/0. `skipped` counts them, and there is one
  * warning.
@@ -94,7 +94,7 @@ class Run {
     }
     try {
       for await (const row of dataset.forEpoch(epoch, seed)) {
-        if (waiting.push(row) >= (this.#cache ? CHUNK : 1)) yield *await encode()
+        if (waiting.push(row) >= (this.#cache || this.#tokenizer.encodeChats || this.#tokenizer.encodeMany ? CHUNK : 1)) yield *await encode()
       }
       if (waiting.length > 0) yield *await encode()
       if (seen > 0 && given === 0) throw new SwiftTunersError('ERR_INVALID_CONFIG', `encodeDataset: none of ${seen} rows gave anything${this.tally.reason ? `: ${this.tally.reason}` : ''}`)
@@ -114,6 +114,7 @@ class Run {
       chunk.reason ??= reason
     }
     const encoder = new Encoder(this.#tokenizer, this.#options)
+    await this.#prepare(encoder, rows)
     for (const row of rows) {
       if (performance.now() - this.#since > SLICE) {
         await turn()
@@ -133,6 +134,38 @@ class Run {
     }
     chunk.skipped = encoder.skipped
     return chunk
+  }
+
+  /** Has the tokenizer encode beside the event loop what it can. */
+  async #prepare(encoder: Encoder, rows: Row[]): Promise<void> {
+    const { encodeChats, encodeMany } = this.#tokenizer
+    if (!encodeChats && !encodeMany) return
+    const wanted = rows.map(row => {
+      try {
+        return encoder.wanted(row)
+      } catch (error) {
+        if (error instanceof SwiftTunersError) return { texts: [] } satisfies Wanted as Wanted
+        throw error
+      }
+    })
+    const chats = rows.flatMap((row, i) => (wanted[i].chat === undefined ? [] : [{ row, text: wanted[i].chat }]))
+    const texts = [...new Set(wanted.flatMap(one => one.texts))]
+    const [conversations, ids] = await Promise.all([
+      together(encodeChats && chats.length > 0 ? () => encodeChats.call(this.#tokenizer, chats.map(({ text }) => text), encoder.forAll()) : undefined),
+      together(encodeMany && texts.length > 0 ? () => encodeMany.call(this.#tokenizer, texts) : undefined),
+    ])
+    for (const [i, one] of conversations.entries()) encoder.chats.set(chats[i].row, one)
+    for (const [i, one] of ids.entries()) encoder.texts.set(texts[i], one)
+  }
+}
+
+/** What a call for many rows gives; nothing where one of them is at fault, which shows when each is encoded by itself. */
+async function together<T>(call: (() => Promise<T[]>) | undefined): Promise<T[]> {
+  try {
+    return await call?.() ?? []
+  } catch (error) {
+    if (error instanceof SwiftTunersError) return []
+    throw error
   }
 }
 

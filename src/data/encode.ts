@@ -5,8 +5,9 @@ import { printable } from '../text.js'
 import { type Encoded, type EncodedClass, type EncodedPair, type EncodedUnpaired, IGNORE } from './encoded.js'
 import { ENCODE_HINTS, ENCODE_ROW, type EncodeRowOptions } from './encode-options.js'
 import { common, encodePair, encodeUnpaired, type Renderer } from './encode-pair.js'
+import { jsonText, parseJson } from './json-source.js'
 import { labelled, truncated } from './labels.js'
-import { rowTokenizer, type RowTokenizer } from './row-tokenizer.js'
+import { type ConversationIds, rowTokenizer, type RowTokenizer } from './row-tokenizer.js'
 import type { ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextRow, TokenRow, UnpairedRow } from './rows.js'
 
 /** What rows of a form become; rows of an unknown one count as rows with labels. */
@@ -35,10 +36,13 @@ export function encodeRow<R extends Row>(tokenizer: RowTokenizer, row: R, option
   return encoder.encode(row) as EncodedOf<R>[]
 }
 
-/** Options of the template that are not a row's to give. */
-const OWN = [
-  'tools', 'documents', 'addGenerationPrompt', 'continueFinalMessage', 'chatTemplate', 'now', 'messages', 'add_generation_prompt', 'continue_final_message', 'chat_template',
-]
+/** What of a row a tokenizer can encode beside the event loop. */
+export interface Wanted {
+  /** A conversation, as JSON. */
+  chat?: string
+  /** Texts without a template. */
+  texts: string[]
+}
 
 /** Encodes rows with the same tokenizer and options. */
 export class Encoder implements Renderer {
@@ -46,6 +50,10 @@ export class Encoder implements Renderer {
   skipped = 0
   readonly tokenizer: RowTokenizer
   readonly options: EncodeRowOptions
+  /** Conversations that are encoded already. */
+  readonly chats = new Map<Row, ConversationIds>()
+  /** Texts that are. */
+  readonly texts = new Map<string, number[]>()
   #end: string | undefined
 
   constructor(tokenizer: RowTokenizer, options: EncodeRowOptions) {
@@ -59,7 +67,7 @@ export class Encoder implements Renderer {
     if ('input_ids' in row) return this.#cut(this.#tokens(row))
     if ('chosen' in row && 'rejected' in row) return encodePair(this, row)
     if ('messages' in row) {
-      if (!Array.isArray(row.messages) || row.messages.length === 0 || !row.messages.every(isObject)) throw this.#noRow(row)
+      if (!isConversation(row)) throw this.#noRow(row)
       if (typeof label === 'boolean') return encodeUnpaired(this, row as UnpairedRow)
       if (typeof label === 'number') return this.#class(this.#chat(row).inputIds, label)
       return this.#cut(this.#conversation(row))
@@ -69,9 +77,22 @@ export class Encoder implements Renderer {
     return typeof label === 'number' ? this.#class(this.#cutText(row.text), label) : this.#cut(this.#text(row))
   }
 
+  /** What `encode` will ask of the tokenizer for a row; nothing of one that it will refuse. */
+  wanted(row: Row): Wanted {
+    if (!isObject(row)) return { texts: [] }
+    if (isText(row)) return { texts: [this.ended(textOf(row))] }
+    if ('messages' in row) {
+      if (!isConversation(row) || typeof (row as { label?: unknown }).label === 'boolean') return { texts: [] }
+      const { tools, chat_template_kwargs } = row
+      return { chat: jsonText({ messages: row.messages.map(bare), tools: listed(tools), chat_template_kwargs }), texts: [] }
+    }
+    if ('prompt' in row && 'completion' in row && typeof row.prompt === 'string' && typeof row.completion === 'string') return { texts: [row.prompt, this.ended(row.prompt + row.completion)] }
+    return { texts: [] }
+  }
+
   /** Ids of a text without a template, special tokens included. */
   plain(text: string): number[] {
-    return this.tokenizer.encode(text)
+    return this.texts.get(text) ?? this.tokenizer.encode(text)
   }
 
   /** A text with the end token, unless it ends so. */
@@ -94,9 +115,9 @@ export class Encoder implements Renderer {
   }
 
   #conversation(row: ChatRow): Encoded {
-    const [first, ...others] = row.messages
-    if (others.length === 0 && first.role === 'assistant' && typeof first.content === 'string' && !first.tool_calls) {
-      const text = this.#text({ text: first.content })
+    if (isText(row)) {
+      const [first] = row.messages
+      const text = this.#text({ text: textOf(row) })
       const end = text.inputIds.length
       return first.loss === undefined && first.loss_scale === undefined ? text : labelled(text.inputIds, [{ message: 0, start: 0, end }], row.messages, 'all')
     }
@@ -104,9 +125,9 @@ export class Encoder implements Renderer {
     return labelled(inputIds, turns, row.messages, this.options.loss ?? 'assistant')
   }
 
-  #chat(row: ChatRow) {
+  #chat(row: ChatRow): ConversationIds {
     if (!this.tokenizer.encodeChat) throw noTemplate()
-    const encoded = this.tokenizer.encodeChat(row.messages.map(bare), this.#template(row))
+    const encoded = this.chats.get(row) ?? this.tokenizer.encodeChat(row.messages.map(bare), this.#template(row))
     this.skipped += encoded.skipped.length
     if (this.options.strict && encoded.skipped.length > 0) {
       throw new SwiftTunersError('ERR_INVALID_CONFIG', `messages[${encoded.skipped[0]}]: the chat template lays it out differently once others follow, so it cannot be trained; use a template with {% generation %}`)
@@ -114,11 +135,15 @@ export class Encoder implements Renderer {
     return encoded
   }
 
-  #template({ tools, chat_template_kwargs: own = {} }: ChatFields): Record<string, unknown> {
-    const odd = Object.keys(own).find(name => OWN.includes(name))
-    if (odd !== undefined) throw new SwiftTunersError('ERR_INVALID_CONFIG', `chat_template_kwargs: ${odd} is no variable of a template`)
+  #template({ tools, chat_template_kwargs: own }: ChatFields): object {
+    const list = listed(tools)
+    return { ...this.forAll(own), ...(list === undefined ? {} : { tools: list }) }
+  }
+
+  /** Options of the template, and its variables with a row's own. */
+  forAll(own?: Record<string, unknown>): object {
     const { chatTemplate, templateKwargs } = this.options
-    return { ...templateKwargs, ...own, ...(tools === undefined ? {} : { tools }), ...(chatTemplate === undefined ? {} : { chatTemplate }) }
+    return { ...(templateKwargs || own ? { templateKwargs: { ...templateKwargs, ...own } } : {}), ...(chatTemplate === undefined ? {} : { chatTemplate }) }
   }
 
   #text({ text }: TextRow): Encoded {
@@ -160,6 +185,25 @@ export class Encoder implements Renderer {
     const what = isObject(row) ? `fields ${Object.keys(row).slice(0, 8).map(printable).join(', ') || '(none)'}` : shown(row)
     return new SwiftTunersError('ERR_INVALID_CONFIG', `encodeRow: row: expected messages, text, prompt and completion, chosen and rejected, or input_ids, found ${what}`)
   }
+}
+
+const isConversation = (row: Row): row is ChatRow => 'messages' in row && Array.isArray(row.messages) && row.messages.length > 0 && row.messages.every(isObject)
+
+/** Whether a conversation is ms-swift's form of a text, or a text is one. */
+function isText(row: Row): boolean {
+  if ('text' in row) return typeof row.text === 'string' && !('label' in row)
+  if (!isConversation(row) || row.messages.length > 1 || 'label' in row) return false
+  const [{ role, content, tool_calls }] = row.messages
+  return role === 'assistant' && typeof content === 'string' && !tool_calls
+}
+
+const textOf = (row: Row): string => ('text' in row ? row.text : (row as ChatRow).messages[0].content as string)
+
+/** Tools as a list, also where they are its text. */
+function listed(tools: ChatRow['tools']): unknown[] | undefined {
+  const list = typeof tools === 'string' ? parseJson(tools) : tools
+  if (list === undefined || list === null) return undefined
+  return Array.isArray(list) ? list : [list]
 }
 
 const noTemplate = () => new SwiftTunersError('ERR_INVALID_CONFIG', 'encodeRow: tokenizer: conversations need its encodeChat and applyChatTemplate')

@@ -11,6 +11,16 @@ export interface Turn {
   end: number
 }
 
+/** A conversation as token ids. */
+export interface ConversationIds {
+  /** All tokens; the template wrote the special ones. */
+  inputIds: number[]
+  /** What the assistant said. */
+  turns: Turn[]
+  /** Messages of the assistant that have no place of their own. */
+  skipped: number[]
+}
+
 /** A tokenizer with a chat template. */
 export interface RowTokenizer {
   /** Token ids of a text. */
@@ -20,9 +30,13 @@ export interface RowTokenizer {
   /** Token ids of texts that are cut, special tokens kept. */
   encodeBatch?(texts: string[], options?: { padding?: boolean; truncation?: number }): { inputIds: number[][] }
   /** A conversation as text. */
-  applyChatTemplate?(messages: object[], options?: object): string
-  /** A conversation as token ids, with the places of the assistant's turns; `skipped` are messages that have none. */
-  encodeChat?(messages: object[], options?: object): { inputIds: number[]; turns: Turn[]; skipped: number[] }
+  applyChatTemplate?(messages: readonly object[], options?: object): string
+  /** A conversation as token ids, with the places of the assistant's turns. */
+  encodeChat?(messages: readonly object[], options?: object): ConversationIds
+  /** The same of many, beside the event loop; each is the JSON text of `{ messages, tools?, chat_template_kwargs? }`. */
+  encodeChats?(rows: readonly string[], options?: object): Promise<ConversationIds[]>
+  /** Token ids of many texts, beside the event loop. */
+  encodeMany?(texts: readonly string[]): Promise<number[][]>
   /** The token that ends a text. */
   readonly eosTokenId?: number
   /** A name for all that the tokenizer's files hold: two with the same give the same ids. Caches need it. */

@@ -1,9 +1,16 @@
 /** What losses over log-probabilities are made of. They are computed in f64: a few numbers per row, of which differences are taken. */
-import { invalidArgument, shown } from '../options.js'
+import { checkArgument, invalidArgument, isObject, shown, where } from '../options.js'
 import { Tensor } from '../tensor.js'
 
 /** Numbers, one for each row: a tensor, or what it is made of. */
 export type Numbers = Tensor | number[]
+
+const OBJECT = where('an object of tensors and numbers by name', isObject)
+
+/** Refuses what is no object of arguments. */
+export function checkGiven(call: string, name: string, given: unknown): void {
+  checkArgument(call, name, given, OBJECT)
+}
 
 /** In f64. `name` is the argument's, `rows` how many there must be. */
 export function precise(call: string, name: string, values: Numbers | undefined, rows?: number): Tensor {
@@ -19,11 +26,16 @@ export function precise(call: string, name: string, values: Numbers | undefined,
 export const orZeros = (call: string, name: string, values: Numbers | undefined, rows: number): Tensor =>
   values === undefined ? Tensor.zeros([rows], { dtype: 'f64' }) : precise(call, name, values, rows)
 
-/** `log(1 + e^x)`, for large values, too. */
-const softplus = (x: Tensor): Tensor => x.relu().add(x.abs().neg().exp().add(1).log())
+/** Below it `σ` has no value in f64 that has a logarithm, and `log σ(x)` is `x`. */
+const STEEP = -700
 
-/** `log σ(x)`. */
-export const logSigmoid = (x: Tensor): Tensor => softplus(x.neg()).neg()
+/**
+ * `log σ(x)`. Not by way of `|x|`, which has no gradient at 0: where a fresh adapter, which is its own reference, begins.
+ */
+export const logSigmoid = (x: Tensor): Tensor => {
+  const inside = atLeast(x, STEEP)
+  return inside.sigmoid().log().add(x.sub(inside))
+}
 
 /** `max(x, least)`; where they are equal the gradient is none. */
 export const atLeast = (x: Tensor, least: number): Tensor => x.sub(least).relu().add(least)

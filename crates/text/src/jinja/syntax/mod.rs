@@ -1,0 +1,11 @@
+//! From a template's text to its tree.
+
+pub mod ast;
+mod expressions;
+mod lexer;
+mod literals;
+mod parser;
+mod statements;
+mod token;
+
+pub use parser::{parse, Parsed};
