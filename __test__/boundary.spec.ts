@@ -156,7 +156,7 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     AdamW: [[parameter()], options()], AdamW8bit: [[parameter()], options()], SGD: [[parameter()], options()], Adafactor: [[parameter()], options()],
     GaLoreAdamW: [[parameter()], options()], GaLoreAdafactor: [[parameter()], options()], QGaLoreAdamW: [[parameter()], options()], Muon: [[parameter()], options()],
     // Nobody outside has the handle that its constructor takes.
-    AutoTokenizer: [{}, {}, 'a template'],
+    AutoTokenizer: [{}, {}, 'a template', 'a name'],
     LoraFA: [peft, options()], Parameter: ['p', t], Trainer: [options({ model: peft, train: batches, optimizer: new AdamW(peft.parameters()) })],
     createGaLoreParamGroups: [peft, options({ rank: 2 }), options({ lr: 1 })], readSafetensors: ['nowhere'], writeSafetensors: ['written', { t }, { a: 'b' }],
     getPeftModelStateDict: [peft, options()], setPeftModelStateDict: [peft, lib.getPeftModelStateDict(peft), options()],

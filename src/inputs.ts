@@ -50,10 +50,6 @@ export interface ModelInputs {
   startPositions?: NestedNumbers | Tensor
   /** Where each ends, its last token. */
   endPositions?: NestedNumbers | Tensor
-  /** The weight of each label in the loss, `[batch, seq]`. */
-  lossScale?: NestedNumbers | Tensor
-  /** Packed rows: the lengths of the sequences that each row holds, of which none sees another. */
-  seqLengths?: number[][]
   /** What the output should be; present → the output's `loss` is the mean squared error. */
   target?: Tensor
   /**

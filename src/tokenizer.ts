@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withSignal } from './abort.js'
 import { CHAT_MESSAGES, type ChatMessage } from './chat/messages.js'
@@ -100,13 +102,16 @@ export class AutoTokenizer {
   readonly #special: Record<string, string>
   /** Which side `encodeBatch` pads. */
   readonly paddingSide: 'left' | 'right'
+  /** A name for all that its files hold: two with the same give the same ids. */
+  readonly fingerprint: string
 
-  private constructor(handle: NativeTokenizer, config: Record<string, unknown>, templates: ChatTemplates) {
+  private constructor(handle: NativeTokenizer, config: Record<string, unknown>, templates: ChatTemplates, fingerprint: string) {
     checkHandle('AutoTokenizer', handle, NativeTokenizer, 'AutoTokenizer.fromPretrained loads one')
     this.#native = handle
     this.#templates = templates
     this.paddingSide = config.padding_side === 'left' ? 'left' : 'right'
     this.#special = specialTokens(config)
+    this.fingerprint = fingerprint
   }
 
   /** Loads the tokenizer of a local folder or of a hub; of the options those of hubs count. */
@@ -114,11 +119,13 @@ export class AutoTokenizer {
     const { signal, ...rest } = checkOptions('AutoTokenizer.fromPretrained', options, LOAD, LOAD_HINTS)
     const directory = await resolveModel('AutoTokenizer.fromPretrained', directoryOrId, { signal, ...rest })
     signal?.throwIfAborted()
-    const handle = await nativeAsync(() => loadTokenizer(join(directory, 'tokenizer.json')))
+    const file = join(directory, 'tokenizer.json')
+    const handle = await nativeAsync(() => loadTokenizer(file))
     const config = { ...readJson(join(directory, 'special_tokens_map.json')), ...readJson(join(directory, 'tokenizer_config.json')) }
     const templates = ChatTemplates.of(directory, config)
     templates.check()
-    return new AutoTokenizer(handle, config, templates)
+    const fingerprint = createHash('sha256').update(await readFile(file)).update(JSON.stringify(config)).update(templates.text).digest('hex')
+    return new AutoTokenizer(handle, config, templates, fingerprint)
   }
 
   /** How many tokens there are, the added ones counted. */

@@ -41,6 +41,11 @@ export class ChatTemplates {
     return new ChatTemplates(directory, sources)
   }
 
+  /** All of them, by which one can tell them from others. */
+  get text(): string {
+    return JSON.stringify([...this.#sources])
+  }
+
   /** Reads the template that is used when none is named, so that a broken one shows at once. */
   check(): void {
     if (this.#sources.has('default')) this.#named('default')

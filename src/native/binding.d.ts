@@ -106,7 +106,8 @@ export declare class NativeModel {
   restoreScalings(former: Array<number>): Promise<void>
   deleteAdapter(name: string): void
   renameAdapter(from: string, to: string): void
-  merge(names: Array<string> | undefined | null, thread: number): Promise<void>
+  /** Whether a weight holds adapters afterwards: of some kinds there is nothing to merge. */
+  merge(names: Array<string> | undefined | null, thread: number): Promise<boolean>
   unmerge(): Promise<void>
   mergeAndUnload(names: Array<string> | undefined | null, thread: number): Promise<void>
   mergeAndUnloadPeft(names: Array<string> | undefined | null, safe: boolean, thread: number): Promise<void>
