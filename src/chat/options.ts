@@ -56,6 +56,7 @@ const TAKEN: Record<string, string> = {
 const camel = (name: string) => name.replace(/_+([a-zA-Z0-9])/g, (_, c: string) => c.toUpperCase())
 
 /**
+ * @internal
  * Checks the options of a call and finds its template. An option that the table does not have is a variable, if the template speaks of it
  * and it is no other spelling of an option; else it is refused like any slip.
  */
@@ -79,18 +80,18 @@ export function templateCall<T extends TemplateOptions>(
   return { options, template, variables: { ...thinking, ...options.templateKwargs, ...Object.fromEntries(others) } }
 }
 
-/** Variables as the JSON of an object; a name without a value is not there. */
+/** @internal Variables as the JSON of an object; a name without a value is not there. */
 export function variablesJson(call: string, variables: TemplateVariables): string {
   const given = Object.entries(variables).filter(([, value]) => value !== undefined)
   return `{${given.map(([name, value]) => `${JSON.stringify(name)}:${templateJson(`${call}: ${name}`, value)}`).join(',')}}`
 }
 
-/** The clock of a call: milliseconds since 1970, and the minutes that the zone adds. */
+/** @internal The clock of a call: milliseconds since 1970, and the minutes that the zone adds. */
 export function clock(now = new Date()): { epoch: number; offset: number } {
   return { epoch: now.getTime(), offset: -now.getTimezoneOffset() }
 }
 
-/** A conversation for the native side. */
+/** @internal A conversation for the native side. */
 export function chat(call: string, messages: unknown, special: TemplateVariables, options: ChatTemplateOptions, variables: TemplateVariables): NativeChat {
   const { continueFinalMessage: field = false, addGenerationPrompt: generationPrompt = false, tools, documents, now } = options
   if (field && generationPrompt) {

@@ -11,7 +11,7 @@ const LONGEST = 4 * 2 ** 20
 /** Templates of the caller's own that are kept. */
 const KEPT = 8
 
-/** Templates by name, read when they are first used. A tokenizer that has one calls it `default`. */
+/** @internal Templates by name, read when they are first used. A tokenizer that has one calls it `default`. */
 export class ChatTemplates {
   readonly #sources: ReadonlyMap<string, string>
   readonly #read = new Map<string, NativeChatTemplate>()

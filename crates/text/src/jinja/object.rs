@@ -95,7 +95,8 @@ impl Range {
 }
 
 impl Iter {
-    pub fn new(items: Vec<Value>, name: &'static str) -> Result<Value> {
+    /// A generator of values that are there.
+    pub fn of(items: Vec<Value>, name: &'static str) -> Result<Value> {
         Self::partial(items, None, name)
     }
 

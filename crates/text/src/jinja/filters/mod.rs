@@ -13,7 +13,7 @@ use super::run::Run;
 use super::value::Value;
 use crate::error::{Error, Result};
 
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 54] = [
     "abs",
     "attr",
     "batch",
@@ -68,12 +68,11 @@ const NAMES: [&str; 55] = [
     "wordwrap",
     "xmlattr",
     "random",
-    "unsafe",
 ];
 
 /// Whether there is such a filter.
 pub fn exists(name: &str) -> bool {
-    NAMES.contains(&name) && name != "unsafe"
+    NAMES.contains(&name)
 }
 
 /// `value | name(args)`.

@@ -12,7 +12,7 @@ use super::super::text::Text;
 use super::super::value::{Key, Value};
 use super::attributes::Getter;
 use crate::error::{Error, Result};
-use std::collections::HashSet;
+use indexmap::IndexSet;
 
 pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
     match name {
@@ -62,7 +62,7 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
                 Value::Dict(dict) => super::super::object::View::Items.items(dict)?,
                 _ => return Err(Error::typed("Can only get item pairs from a mapping.")),
             };
-            Iter::new(pairs, "generator")
+            Iter::of(pairs, "generator")
         }
         "reverse" => {
             let [] = args.bind(name, [])?;
@@ -73,7 +73,7 @@ pub fn apply(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             items.reverse();
             match value {
                 Value::Object(o) if matches!(&**o, Object::Iterator(_)) => Value::list(items),
-                _ => Iter::new(items, "list_reverseiterator"),
+                _ => Iter::of(items, "list_reverseiterator"),
             }
         }
         "join" => {
@@ -118,7 +118,7 @@ fn pieces_of(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
             }
             out.push(Value::list(part)?);
         }
-        return Iter::new(out, "generator");
+        return Iter::of(out, "generator");
     }
     let (each, more) = (items.len() / n, items.len() % n);
     let mut from = 0;
@@ -131,7 +131,7 @@ fn pieces_of(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
         out.push(Value::list(part)?);
         from = to;
     }
-    Iter::new(out, "generator")
+    Iter::of(out, "generator")
 }
 
 /// Items and the keys they are ordered by.
@@ -167,14 +167,14 @@ fn ordered(name: &str, value: &Value, args: CallArgs) -> Result<Value> {
         "unique" => {
             let [case, attribute] = args.bind(name, ["case_sensitive", "attribute"])?;
             let getter = Getter::new(attribute.as_ref(), None, !truth(&case))?;
-            let mut seen = HashSet::new();
+            let mut seen = IndexSet::new();
             let mut kept = Vec::new();
             for item in value.iterate()? {
                 if seen.insert(Key::new(getter.get(&item)?)?) {
                     kept.push(item);
                 }
             }
-            Iter::new(kept, "generator")
+            Iter::of(kept, "generator")
         }
         "min" | "max" => {
             let [case, attribute] = args.bind(name, ["case_sensitive", "attribute"])?;
