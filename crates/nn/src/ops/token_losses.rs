@@ -123,7 +123,7 @@ fn loss_and_gradient<T: Real>(row: &mut [T], target: usize, gradient: bool) -> T
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, check_gradients, values};
+    use super::super::testing::{assert_close, check_gradients, leaf, values};
     use super::super::{cross_entropy, lora_linear};
     use super::*;
 
@@ -143,10 +143,12 @@ mod tests {
         });
         check_gradients(&[x.clone(), w.clone()], |t| {
             let weight = Weight::Dense(t[1].clone());
-            assert!(linear_token_losses(&t[0], &weight, &TARGETS)?.is_none());
             weighed(&token_losses(&lora_linear(&t[0], Some((&weight, None, WeightLayout::OutIn)), &[])?, &TARGETS)?)
         });
+        // A weight that is trained needs a gradient of its own.
+        let trained = Weight::Dense(leaf(&w).0);
         let x: Tensor = x.into();
+        assert!(linear_token_losses(&x, &trained, &TARGETS).unwrap().is_none());
         let logits = lora_linear(&x, Some((&dense, None, WeightLayout::OutIn)), &[]).unwrap();
         let one = linear_token_losses(&x, &dense, &TARGETS).unwrap().unwrap();
         assert_close(one.data(), token_losses(&logits, &TARGETS).unwrap().data(), 1e-12);
