@@ -18,8 +18,10 @@ export {
 export { Parameter } from './src/parameter.js'
 export { getNumThreads, setNumThreads } from './src/threads.js'
 export {
-  AutoTokenizer, type ChatTemplateOptions, type DecodeOptions, DecodeStream, type EncodeBatchOptions, type EncodeOptions, type ChatMessage,
+  AutoTokenizer, type ChatTurn, type DecodeOptions, DecodeStream, type EncodeBatchOptions, type EncodedChat, type EncodeManyOptions, type EncodeOptions,
 } from './src/tokenizer.js'
+export type { ChatMessage, ContentPart, ToolCall } from './src/chat/messages.js'
+export type { ChatTemplateOptions, EncodeChatsOptions, TemplateOptions, TemplateVariables } from './src/chat/options.js'
 export {
   type ModelKeyMapping, PeftConfig, type ResTunerBlock, type ResTunerOptions, type ResTunerSpec, SwiftConfig,
 } from './src/configs.js'
@@ -99,3 +101,5 @@ export type { EncodeRowOptions } from './src/data/encode-options.js'
 export { encodeDataset, type EncodeDatasetOptions } from './src/data/encode-dataset.js'
 export type { Loss, Truncation } from './src/data/labels.js'
 export type { ConversationIds, RowTokenizer, Turn } from './src/data/row-tokenizer.js'
+export { infoNCELoss, type InfoNCELossOptions } from './src/losses/info-nce.js'
+export { meanPooling } from './src/pooling.js'

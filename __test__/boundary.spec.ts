@@ -119,6 +119,9 @@ const encoded = [{ inputIds: [1, 2], labels: [-100, 2] }]
 const characters: lib.RowTokenizer = { encode: text => Array.from(text, c => c.charCodeAt(0)), decode: () => '.', eosTokenId: 1, fingerprint: 'x' }
 const data = () => lib.loadDataset(rows)
 
+const sums = () => Tensor.from([-1, -2])
+const pairs = () => ({ chosen: sums(), rejected: sums(), chosenTokens: [1, 2], rejectedTokens: [1, 2], chosenNll: Tensor.from([1]).sum() })
+
 /** Names of what is called with good values beside the bad one. */
 async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Record<string, unknown[]>> {
   const t = Tensor.from([[1, 2], [3, 4]])
@@ -140,6 +143,8 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     'TunedModel#createOptimizerParamGroups': [options({ lr: 1, weightDecay: 0 })],
     'AutoTokenizer#encode': ['a', options()], 'AutoTokenizer#encodeBatch': [['a'], options()], 'AutoTokenizer#decode': [[1], options()],
     'AutoTokenizer#decodeStream': [options()], 'AutoTokenizer#applyChatTemplate': [[{ role: 'user', content: 'a' }], options()],
+    'AutoTokenizer#encodeMany': [['a'], options()], 'AutoTokenizer#encodeChat': [[{ role: 'user', content: 'a' }], options()],
+    'AutoTokenizer#encodeChats': [['{"messages":[{"role":"user","content":"a"}]}'], options()],
     'NativeBacked#stepWith': [options()], 'Trainer#run': [options({ maxSteps: 1 })],
     'AutoModel.fromPretrained': [llama, options()], 'AutoModel.fromConfig': [{ ...model.config, num_hidden_layers: 1 }, options()],
     'AutoModel.fromModules': [lib.nn.sequential([lib.nn.linear(2, 2)]), options()], 'AutoTokenizer.fromPretrained': [join(demo, 'base-model'), options()],
@@ -151,7 +156,7 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     AdamW: [[parameter()], options()], AdamW8bit: [[parameter()], options()], SGD: [[parameter()], options()], Adafactor: [[parameter()], options()],
     GaLoreAdamW: [[parameter()], options()], GaLoreAdafactor: [[parameter()], options()], QGaLoreAdamW: [[parameter()], options()], Muon: [[parameter()], options()],
     // Nobody outside has the handle that its constructor takes.
-    AutoTokenizer: [{}, {}, 'a template'],
+    AutoTokenizer: [{}, {}, 'a template', 'a name'],
     LoraFA: [peft, options()], Parameter: ['p', t], Trainer: [options({ model: peft, train: batches, optimizer: new AdamW(peft.parameters()) })],
     createGaLoreParamGroups: [peft, options({ rank: 2 }), options({ lr: 1 })], readSafetensors: ['nowhere'], writeSafetensors: ['written', { t }, { a: 'b' }],
     getPeftModelStateDict: [peft, options()], setPeftModelStateDict: [peft, lib.getPeftModelStateDict(peft), options()],
@@ -161,6 +166,13 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     loadDataset: [rows, options()], interleave: [[data(), data()], options()], concatenate: [data(), data()], parseJson: ['{}'],
     packRows: [encoded, options({ size: 8 })], collate: [encoded, options({ padTokenId: 0 })], batches: [encoded, options({ padTokenId: 0, batchSize: 1 })],
     encodeRow: [characters, { text: 'a' }, options()], encodeDataset: [characters, data(), options()],
+    sequenceLogps: [peft, { inputIds: IDS, labels: IDS }, options()], withReference: [peft, () => 1],
+    dpoLoss: [pairs(), options()], orpoLoss: [pairs(), options()], simpoLoss: [pairs(), options()], cpoLoss: [pairs(), options()],
+    ktoLoss: [{ logps: sums(), refLogps: [0, 0], labels: [true, false], klLogps: [0, 0], refKlLogps: [0, 0] }, options()], rewardLoss: [pairs(), options()],
+    groupAdvantages: [[1, 2], options({ numGenerations: 2 })], grpoLoss: [{ logps: t, mask: t, advantages: [1, 2] }, options()],
+    infoNCELoss: [t, t, options()], meanPooling: [Tensor.zeros([1, 2, 2]), [[1, 1]]],
+    ...Object.fromEntries(['DPOTrainer', 'ORPOTrainer', 'SimPOTrainer', 'CPOTrainer', 'KTOTrainer', 'RewardTrainer', 'GRPOTrainer', 'SFTTrainer'].map(name =>
+      [name, [options({ model: peft, train: [], optimizer: new AdamW(peft.parameters()) })]])),
     'Dataset#map': [(row: unknown) => row], 'Dataset#filter': [() => true], 'Dataset#shuffle': [options()], 'Dataset#take': [1], 'Dataset#skip': [1],
     'Dataset#batch': [1], 'Dataset#split': [0.5, options()], 'Dataset#forEpoch': [0, 0],
     'nn.linear': [2, 2, options()], 'nn.embedding': [2, 2], 'nn.transposedLinear': [2, 2], 'nn.conv1d': [2, 2, 1, options()], 'nn.conv2d': [2, 2, 1, options()],

@@ -80,7 +80,7 @@ test('packed batches hold each token once', async t => {
   const tokens = packed.flatMap(batch => idsOf(batch)[0])
   t.deepEqual(tokens.toSorted((a, b) => a - b), many.flatMap(({ inputIds }) => inputIds))
   for (const batch of packed) {
-    t.is(batch.seqLengths![0].reduce((a, b) => a + b, 0), idsOf(batch)[0].length)
+    t.is((batch.seqLengths as number[][])[0].reduce((a, b) => a + b, 0), idsOf(batch)[0].length)
     t.deepEqual(Object.keys(batch).toSorted(), ['inputIds', 'labels', 'positionIds', 'seqLengths'])
   }
 })

@@ -30,12 +30,18 @@ interface Row3 { input_ids: number[]; turns: [number, number, number][]; labels:
 const turnsOf = (turns: Row3['turns']): Turn[] => turns.map(([message, start, end]) => ({ message, start, end }))
 
 for (const file of readdirSync(join(fixtures, 'labels/chat'))) {
-  const expected = labels('chat', file) as Record<string, Row3[]> & { thinking_rows?: ChatRow[] }
+  const expected = labels('chat', file) as Record<string, Row3[]> & { thinking_rows?: ChatRow[]; kwargs: Record<string, unknown> }
   for (const dataset of ['openai-messages', 'openai-tools', 'thinking'].filter(name => expected[name]?.some(row => row.raises === undefined))) {
-    test(`labels of ${dataset} with ${file.replace('.json', '')}`, t => {
+    test(`labels of ${dataset} with ${file.replace('.json', '')}`, async t => {
       const rows = dataset === 'thinking' ? expected.thinking_rows! : rowsOf(dataset)
+      const real = await tokenizerOf(file.replace('.json', ''))
       for (const [n, { input_ids: inputIds, turns, labels: wanted, raises }] of expected[dataset].entries()) {
-        if (raises !== undefined) continue
+        if (raises !== undefined) {
+          t.throws(() => encodeRow(real, rows[n]), { code: 'ERR_INVALID_CONFIG' })
+          continue
+        }
+        const options = { templateKwargs: expected.kwargs }
+        for (const loss of ['assistant', 'last'] as const) t.deepEqual(encodeRow(real, rows[n], { loss, ...options }), [{ inputIds, labels: wanted[loss] }], `row ${n}, ${loss}`)
         const tokenizer = knowing(inputIds, turnsOf(turns))
         for (const loss of ['assistant', 'last'] as const) t.deepEqual(encodeRow(tokenizer, rows[n], { loss }), [{ inputIds, labels: wanted[loss] }])
         t.deepEqual(encodeRow(tokenizer, rows[n], { loss: 'all' }), [{ inputIds, labels: [-100, ...inputIds.slice(1)] }])
@@ -51,28 +57,33 @@ test('a message\'s own loss beats the strategy, and its weight is that of its to
   interface Labelled { labels: number[]; weights?: number[] }
   const rows = await loadDataset<ChatRow>(join(fixtures, 'datasets/swift-loss/data.jsonl')).toArray()
   const dialogues = rowsOf('openai-messages')
+  const real = await tokenizerOf('chatml')
   const spoken = ({ messages }: ChatRow) => JSON.stringify(messages.map(({ role, content }) => [role, content]))
   for (const { row, input_ids: inputIds, ...expected } of (labels('message-loss.json') as { cases: Case[] }).cases) {
     // The same conversations stand, without losses, in another dataset.
     const turns = turnsOf(chatml['openai-messages'][dialogues.findIndex(one => spoken(one) === spoken(rows[row]))].turns)
     for (const loss of ['assistant', 'last', 'all'] as const) {
       const { labels: wanted, weights } = expected[loss]
-      t.deepEqual(encodeRow(knowing(inputIds, turns), rows[row], { loss }), [{ inputIds, labels: wanted, ...(weights ? { lossScale: weights } : {}) }])
+      for (const tokenizer of [knowing(inputIds, turns), real]) {
+        t.deepEqual(encodeRow(tokenizer, rows[row], { loss }), [{ inputIds, labels: wanted, ...(weights ? { lossScale: weights } : {}) }])
+      }
     }
   }
 })
 
-test('rows that are too long', t => {
+test('rows that are too long', async t => {
   interface Case { row: number; max_length: number; raise: null; left: Cut[]; right: Cut[]; split: Cut[] }
   interface Cut { input_ids: number[]; labels: number[] }
   const rows = rowsOf('openai-messages')
   const { cases } = labels('truncation.json') as { cases: Case[] }
+  const real = await tokenizerOf('chatml')
   for (const { row, max_length: maxLength, ...expected } of cases) {
     const { input_ids: ids, turns } = chatml['openai-messages'][row]
-    const tokenizer = knowing(ids, turnsOf(turns))
-    t.deepEqual(encodeRow(tokenizer, rows[row], { maxLength }), [])
-    for (const truncation of ['left', 'right', 'split'] as const) {
-      t.deepEqual(encodeRow(tokenizer, rows[row], { maxLength, truncation }), expected[truncation].map(({ input_ids, labels }) => ({ inputIds: input_ids, labels })))
+    for (const tokenizer of [knowing(ids, turnsOf(turns)), real]) {
+      t.deepEqual(encodeRow(tokenizer, rows[row], { maxLength }), [])
+      for (const truncation of ['left', 'right', 'split'] as const) {
+        t.deepEqual(encodeRow(tokenizer, rows[row], { maxLength, truncation }), expected[truncation].map(({ input_ids, labels }) => ({ inputIds: input_ids, labels })))
+      }
     }
   }
   t.is(cases.length, 14)

@@ -7,10 +7,10 @@ import { pool } from './hostile/pool.js'
 import { fixtures } from './support.js'
 
 /**
- * Beginnings of the names of cases that wait for something: `loadDataset`, a tokenizer that reads its files through the native side, an addon that
- * is built with what the last two are about.
+ * Beginnings of the names of cases that do not hold yet: rows that `loadDataset` takes; a tokenizer's files, which wait for being read through the native
+ * side; and what an addon that is built anew refuses.
  */
-const LEFT_OUT = ['data-', 'near-tokenizer-', 'near-name-', 'near-width-']
+const LEFT_OUT = ['data-empty', 'data-only-blank', 'data-line-content-number', 'data-gzip', 'near-tokenizer-', 'near-name-', 'near-width-']
 
 const [MOST_SECONDS, MOST_MEMORY] = [2, 256]
 
@@ -21,7 +21,7 @@ test('the corpus has all of its cases', t => {
   const names: string[] = []
   for (const one of corpus(new Base(model))) names.push(one.name)
   t.is(names.filter(name => !name.startsWith('near-')).length, 463)
-  t.is(names.length, 463 + 139)
+  t.is(names.length, 463 + 142)
   t.is(new Set(names).size, names.length)
 })
 

@@ -1,6 +1,6 @@
 /** The README's snippets, run as they stand, each in a process of its own over the demo model. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { demo, root, temp } from './support.js'
@@ -9,7 +9,12 @@ const blocks = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```ts
 
 /** What the text around each snippet takes for given. */
 const GIVEN: [string, string][] = [
-  ['new Trainer({ model, train: batches', 'const batches = [{ inputIds: [[5, 9, 2, 7]], labels: [[5, 9, 2, 7]] }]'],
+  ["train: 'chats.jsonl'", ''],
+  ['loadDataset', `
+    const tokenizer = await AutoTokenizer.fromPretrained('path/to/model')
+    const model = await Swift.prepareModel(await AutoModel.fromPretrained('path/to/model'), { a: new LoRAConfig({ targetModules: ['q_proj'] }) })
+    const optimizer = new AdamW(model.parameters(), { lr: 1e-3 })
+    const prompts = [{ prompt: 'Turn on' }, { prompt: 'Play' }]`],
   ['model.withActiveAdapters', "const base = await AutoModel.fromPretrained('path/to/model'); const inputs = { inputIds: [[5, 9, 2]] }"],
   ['Swift.mergeFiles', `
     const dir = 'path/to/model', inputIds = [[5, 9, 2], [4, 4, 8], [1, 2, 3]]
@@ -34,11 +39,17 @@ for (const [part, given] of GIVEN) {
     const cwd = temp()
     mkdirSync(join(cwd, 'path/to'), { recursive: true })
     symlinkSync(join(demo, 'base-model'), join(cwd, 'path/to/model'))
+    const said = (role: string, content: string) => ({ role, content })
+    const lines = (of: (i: number) => object) => Array.from({ length: 20 }, (_, i) => JSON.stringify(of(i))).join('\n')
+    const chats = lines(i => ({ messages: [said('user', `Light ${i}?`), said('assistant', `{"on": ${i}}`)] }))
+    mkdirSync(join(cwd, 'chats'))
+    for (const file of ['chats.jsonl', 'chats/a.jsonl']) writeFileSync(join(cwd, file), chats)
+    writeFileSync(join(cwd, 'pairs.jsonl'), lines(i => ({ prompt: [said('user', `Light ${i}?`)], chosen: [said('assistant', 'on')], rejected: [said('assistant', 'off')] })))
     const script = `
-      const { AdamW, AdapterConfig, AutoModel, AutoTokenizer, LoRAConfig, LoraConfig, Swift, Trainer } = require(${JSON.stringify(join(root, 'dist/index.js'))})
+      const { AdamW, AdapterConfig, AutoModel, AutoTokenizer, batches, DPOTrainer, encodeDataset, GRPOTrainer, loadDataset, LoRAConfig, LoraConfig, SFTTrainer, Swift, Trainer } = require(${JSON.stringify(join(root, 'dist/index.js'))})
       ;(async () => { ${given}\n{ ${code} } })().catch(error => { console.error(error); process.exitCode = 1 })`
     const { status, stderr } = spawnSync(process.execPath, ['-e', script], { cwd, encoding: 'utf8' })
     t.is(status, 0, stderr)
-    if (part.includes('train: batches')) t.true(existsSync(join(cwd, 'for-peft/mine/adapter_model.safetensors')))
+    if (part.includes('chats.jsonl')) t.true(existsSync(join(cwd, 'for-peft/mine/adapter_model.safetensors')))
   })
 }

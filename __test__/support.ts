@@ -14,6 +14,8 @@ export const readJson = (file: string) => JSON.parse(readFileSync(file, 'utf8'))
 let device: Device = 'cpu'
 /** Puts the models of later calls on another device. */
 export const onDevice = (d: Device) => { device = d }
+/** The folder of a model of the fixtures. */
+export const modelFolder = (name: string) => join(fixtures, 'models', name)
 export const base = (name = 'llama') => AutoModel.fromPretrained(join(fixtures, 'models', name), { dtype: 'f32', device })
 export const numbers = (t: Tensor) => Array.from(t.dataSync() as Float32Array, Number)
 export const lora = (fields: Record<string, unknown> = {}) =>

@@ -120,6 +120,10 @@ test('a damaged checkpoint is passed over for an older one, and no run begins an
       const file = join(dir, 'trainable.safetensors')
       await writeSafetensors(file, Object.fromEntries(Object.entries(await readSafetensors(file)).slice(3)))
     },
+    'an optimizer\'s state of which some lacks': async dir => {
+      const file = join(dir, 'optimizer.safetensors')
+      await writeSafetensors(file, Object.fromEntries(Object.entries(await readSafetensors(file)).slice(3)))
+    },
     'an optimizer\'s state that is cut off': dir => truncateSync(join(dir, 'optimizer.safetensors'), 200),
   }
   for (const [name, harm] of Object.entries(damage)) {

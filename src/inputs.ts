@@ -2,7 +2,7 @@
 import { native, SwiftTunersError } from './errors.js'
 import { integerInputs, NativeInputs, type NativeOutput, type NativeTensor } from './native/binding.js'
 import { allIntegers, type NestedNumbers } from './numbers.js'
-import { boolean, checkArgument, invalidArgument, isObject, list, type OptionTable, shown, signal, string, where } from './options.js'
+import { boolean, checkArgument, integer, invalidArgument, isObject, list, type OptionTable, shown, signal, string, where } from './options.js'
 import { Tensor } from './tensor.js'
 
 /** What a model is called with; which fields apply depends on the architecture. Arrays or tensors. */
@@ -17,6 +17,11 @@ export interface ModelInputs {
   tokenTypeIds?: NestedNumbers | Tensor
   /** The position of each token. Default: counted from 0. */
   positionIds?: NestedNumbers | Tensor
+  /**
+   * Rows that are packed of several sequences: the lengths of each row's, in order. Attention keeps the sequences apart, positions begin again
+   * in each, and the first label of each counts nothing. `positionIds` that begin again say the same.
+   */
+  seqLengths?: number[][] | Tensor
   /** Images, `[batch, channels, height, width]`. */
   pixelValues?: Tensor
   /** Encoder-decoder models; made from `labels` when absent. */
@@ -39,14 +44,12 @@ export interface ModelInputs {
   inputTypeMask?: NestedNumbers | Tensor
   /** Class ids, or token ids where -100 is ignored (floats for regression); present → the output has a `loss`. */
   labels?: NestedNumbers | Tensor
+  /** How much each label of a causal model counts, `[batch, seq]`: the loss is the weighted sum over the number of labels. */
+  lossScale?: NestedNumbers | Tensor
   /** Answers to questions: where each begins, `[batch]`; places that are not in the sequence count nothing. With both → the output has a `loss`. */
   startPositions?: NestedNumbers | Tensor
   /** Where each ends, its last token. */
   endPositions?: NestedNumbers | Tensor
-  /** The weight of each label in the loss, `[batch, seq]`. */
-  lossScale?: NestedNumbers | Tensor
-  /** Packed rows: the lengths of the sequences that each row holds, of which none sees another. */
-  seqLengths?: number[][]
   /** What the output should be; present → the output's `loss` is the mean squared error. */
   target?: Tensor
   /**
@@ -124,11 +127,18 @@ function inputTensor(name: string, value: unknown): NativeTensor {
   const integers = INTEGERS.has(name) || (name === 'labels' && allIntegers(value))
   try {
     if (ArrayBuffer.isView(value)) return Tensor.from(value as Float32Array).native
-    return Tensor.from(value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
+    return Tensor.from(name === 'seqLengths' ? filled(value) : value as NestedNumbers, undefined, { dtype: integers ? 'i64' : 'f32' }).native
   } catch (error) {
     if (error instanceof SwiftTunersError) throw new SwiftTunersError(error.code, `${name}: ${error.message}`, { details: error.details })
     throw error
   }
+}
+
+/** Lists of lengths as rows of one length, with zeros. */
+function filled(rows: unknown): NestedNumbers {
+  if (!list(list(integer({ min: 0 }))).accepts(rows)) throw invalidArgument('seqLengths', `seqLengths: expected a list of lengths per row, found ${shown(rows)}`)
+  const most = Math.max(1, ...(rows as number[][]).map(row => row.length))
+  return (rows as number[][]).map(row => [...row, ...Array<number>(most - row.length).fill(0)])
 }
 
 const maybe = (t: NativeTensor | null | undefined) => (t ? new Tensor(t) : undefined)

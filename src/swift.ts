@@ -129,7 +129,8 @@ export class Swift {
   static async merge(model: SwiftModel | PeftModel, options: MergeOptions = {}): Promise<void> {
     checkArgument('merge', 'model', model, TUNED)
     const { adapterNames } = checkOptions('merge', options, MERGE)
-    await nativeAsync(() => model.native.merge(adapterNames, threadId))
+    const merged = await nativeAsync(() => model.native.merge(adapterNames, threadId))
+    if (!merged) warn('merge: none of the active adapters changes weights, and nothing was merged')
   }
 
   /** Takes merged LoRAs out of the weights again, bit for bit. */

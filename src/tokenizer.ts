@@ -1,21 +1,19 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { withSignal } from './abort.js'
+import { CHAT_MESSAGES, type ChatMessage } from './chat/messages.js'
+import {
+  chat, CHAT, type ChatTemplateOptions, clock, ENCODE_CHATS, type EncodeChatsOptions, templateCall, type TemplateVariables, variablesJson,
+} from './chat/options.js'
+import { ChatTemplates } from './chat/templates.js'
 import { native, nativeAsync, SwiftTunersError } from './errors.js'
 import { resolveModel } from './hub.js'
 import { printed } from './inspect/printed.js'
 import { LOAD, LOAD_HINTS, type LoadOptions } from './load-options.js'
-import { loadTokenizer, NativeDecodeStream, NativeTokenizer } from './native/binding.js'
-import { boolean, checkArgument, checkHandle, checkOptions, integer, isObject, list, oneOf, type OptionTable, string, where } from './options.js'
+import { loadTokenizer, NativeDecodeStream, type NativeEncodedChat, NativeTokenizer, readText } from './native/binding.js'
+import { boolean, checkArgument, checkHandle, checkOptions, integer, isObject, list, oneOf, type OptionTable, signal, string } from './options.js'
 import { printable } from './text.js'
-
-interface SpecialToken {
-  content: string
-}
-
-/** A compiled chat template. */
-interface ChatTemplate {
-  render(values: Record<string, unknown>): string
-}
 
 /** What is put around a text. */
 export interface EncodeOptions {
@@ -39,28 +37,40 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean
 }
 
-/** How a conversation ends. */
-export interface ChatTemplateOptions {
-  /** Ends with what the assistant's answer begins with. Default false. */
-  addGenerationPrompt?: boolean
+/** How many texts are encoded. */
+export interface EncodeManyOptions extends EncodeOptions {
+  /** Stops the work; the promise rejects with its reason. */
+  signal?: AbortSignal
+}
+
+/** The tokens of one message of the assistant: from `start` up to `end`, which is not among them. */
+export interface ChatTurn {
+  /** Index of the message. */
+  message: number
+  /** Index of the first token. */
+  start: number
+  /** Index behind the last token. */
+  end: number
+}
+
+/** A conversation as ids. */
+export interface EncodedChat {
+  /** The ids, without tokens that the tokenizer would add: the template writes them. */
+  inputIds: number[]
+  /** What the assistant said. */
+  turns: ChatTurn[]
+  /** Messages of the assistant whose tokens cannot be told: the template lays them out otherwise once others follow. */
+  skipped: number[]
 }
 
 const ENCODE: OptionTable<EncodeOptions> = { addSpecialTokens: boolean }
 const ENCODE_BATCH: OptionTable<EncodeBatchOptions> = { padding: boolean, truncation: integer({ min: 0, max: 2 ** 32 - 1 }), paddingSide: oneOf('left', 'right') }
 const DECODE: OptionTable<DecodeOptions> = { skipSpecialTokens: boolean }
-const CHAT: OptionTable<ChatTemplateOptions> = { addGenerationPrompt: boolean }
+const ENCODE_MANY: OptionTable<EncodeManyOptions> = { ...ENCODE, signal }
+const CONFIG_BYTES = 16 * 2 ** 20
 
 const tokenIds = { ...list(integer({ min: 0, max: 2 ** 32 - 1 })), expected: 'token ids' }
-const CHAT_MESSAGES = where('a list of { role, content }, both texts', v => Array.isArray(v) && Array.from(v).every(m =>
-  isObject(m) && typeof (m as ChatMessage).role === 'string' && ['string', 'undefined'].includes(typeof ((m as ChatMessage).content ?? undefined))))
-
-/** One turn of a conversation. */
-export interface ChatMessage {
-  /** Such as 'system', 'user' or 'assistant'. */
-  role: string
-  /** What was said. */
-  content: string
-}
+const strings = { ...list(string), expected: 'a list of strings' }
 
 /** Token ids that come one by one, as text. */
 export class DecodeStream {
@@ -88,22 +98,20 @@ export class DecodeStream {
 /** tokenizer.json and tokenizer_config.json of a model directory or hub id. */
 export class AutoTokenizer {
   readonly #native: NativeTokenizer
-  readonly #template: ChatTemplate | undefined
+  readonly #templates: ChatTemplates
   readonly #special: Record<string, string>
   /** Which side `encodeBatch` pads. */
   readonly paddingSide: 'left' | 'right'
+  /** A name for all that its files hold: two with the same give the same ids. */
+  readonly fingerprint: string
 
-  private constructor(handle: NativeTokenizer, config: Record<string, unknown>, template: ChatTemplate | undefined) {
+  private constructor(handle: NativeTokenizer, config: Record<string, unknown>, templates: ChatTemplates, fingerprint: string) {
     checkHandle('AutoTokenizer', handle, NativeTokenizer, 'AutoTokenizer.fromPretrained loads one')
     this.#native = handle
-    this.#template = template
+    this.#templates = templates
     this.paddingSide = config.padding_side === 'left' ? 'left' : 'right'
-    this.#special = {}
-    for (const name of ['bos_token', 'eos_token', 'pad_token', 'unk_token', 'sep_token', 'cls_token', 'mask_token']) {
-      const value = config[name] as string | SpecialToken | null | undefined
-      const text = typeof value === 'string' ? value : value?.content
-      if (typeof text === 'string') this.#special[name] = text
-    }
+    this.#special = specialTokens(config)
+    this.fingerprint = fingerprint
   }
 
   /** Loads the tokenizer of a local folder or of a hub; of the options those of hubs count. */
@@ -111,16 +119,13 @@ export class AutoTokenizer {
     const { signal, ...rest } = checkOptions('AutoTokenizer.fromPretrained', options, LOAD, LOAD_HINTS)
     const directory = await resolveModel('AutoTokenizer.fromPretrained', directoryOrId, { signal, ...rest })
     signal?.throwIfAborted()
-    const handle = await nativeAsync(() => loadTokenizer(join(directory, 'tokenizer.json')))
-    const config = readJson(join(directory, 'tokenizer_config.json'))
-    const file = join(directory, 'chat_template.jinja')
-    const named = config.chat_template
-    const template = existsSync(file)
-      ? readFileSync(file, 'utf8')
-      : Array.isArray(named)
-        ? (named as { name: string; template: string }[]).find(t => t.name === 'default')?.template
-        : typeof named === 'string' ? named : undefined
-    return new AutoTokenizer(handle, config, template === undefined ? undefined : await compile(template, directory))
+    const file = join(directory, 'tokenizer.json')
+    const handle = await nativeAsync(() => loadTokenizer(file))
+    const config = { ...readJson(join(directory, 'special_tokens_map.json')), ...readJson(join(directory, 'tokenizer_config.json')) }
+    const templates = ChatTemplates.of(directory, config)
+    templates.check()
+    const fingerprint = createHash('sha256').update(await readFile(file)).update(JSON.stringify(config)).update(templates.text).digest('hex')
+    return new AutoTokenizer(handle, config, templates, fingerprint)
   }
 
   /** How many tokens there are, the added ones counted. */
@@ -159,7 +164,7 @@ export class AutoTokenizer {
 
   /** Encodes several texts; `padding` fills them up to the longest, on `paddingSide`. */
   encodeBatch(texts: string[], options: EncodeBatchOptions = {}): { inputIds: number[][]; attentionMask: number[][] } {
-    checkArgument('encodeBatch', 'texts', texts, { ...list(string), expected: 'a list of strings' })
+    checkArgument('encodeBatch', 'texts', texts, strings)
     const { padding = true, truncation, paddingSide = this.paddingSide } = checkOptions('encodeBatch', options, ENCODE_BATCH)
     const rows = truncation === undefined
       ? native(() => this.#native.encodeBatch(texts, true))
@@ -172,6 +177,13 @@ export class AutoTokenizer {
       return paddingSide === 'left' ? [...rest, ...row] : [...row, ...rest]
     }
     return { inputIds: rows.map(r => fill(r, pad)), attentionMask: rows.map(r => fill(r.map(() => 1), 0)) }
+  }
+
+  /** Token ids of many texts, in their order, off the event loop. */
+  async encodeMany(texts: readonly string[], options: EncodeManyOptions = {}): Promise<number[][]> {
+    checkArgument('encodeMany', 'texts', texts, strings)
+    const { addSpecialTokens = true, signal } = checkOptions('encodeMany', options, ENCODE_MANY)
+    return withSignal(signal, flag => this.#native.encodeMany([...texts], addSpecialTokens, flag))
   }
 
   /** Text of ids; those that the tokenizer does not have (models often have some to spare) are nothing. */
@@ -188,40 +200,68 @@ export class AutoTokenizer {
     return new DecodeStream(native(() => new NativeDecodeStream(this.#native, skipSpecialTokens)))
   }
 
-  /** The conversation as the model's chat template lays it out. */
-  applyChatTemplate(messages: ChatMessage[], options: ChatTemplateOptions = {}): string {
+  /**
+   * The conversation as the model's chat template lays it out, as transformers does. Variables of the template that are no options, such as
+   * `date_string`, may stand beside them.
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions & TemplateVariables = {}): string {
+    const call = templateCall<ChatTemplateOptions>('applyChatTemplate', options, CHAT, (...of) => this.#templates.find('applyChatTemplate', ...of))
     checkArgument('applyChatTemplate', 'messages', messages, CHAT_MESSAGES)
-    const { addGenerationPrompt = false } = checkOptions('applyChatTemplate', options, CHAT)
-    if (this.#template === undefined) {
-      throw new SwiftTunersError('ERR_INVALID_CONFIG', 'tokenizer_config.json: this tokenizer has no chat_template')
-    }
-    try {
-      return this.#template.render({ messages, add_generation_prompt: addGenerationPrompt, ...this.#special })
-    } catch (error) {
-      throw new SwiftTunersError('ERR_INVALID_CONFIG', `chat_template: ${printable(String((error as Error)?.message ?? error))}`, { cause: error })
-    }
+    return native(() => call.template.render(chat('applyChatTemplate', messages, this.#special, call.options, call.variables)))
+  }
+
+  /**
+   * The conversation as ids, and which of them the assistant said: what the template's `{% generation %}` blocks hold, or, without any,
+   * what a message adds to the conversation before it where later ones leave it as it is. A message that is to be continued has no turns.
+   */
+  encodeChat(messages: readonly ChatMessage[], options: ChatTemplateOptions & TemplateVariables = {}): EncodedChat {
+    const call = templateCall<ChatTemplateOptions>('encodeChat', options, CHAT, (...of) => this.#templates.find('encodeChat', ...of))
+    checkArgument('encodeChat', 'messages', messages, CHAT_MESSAGES)
+    return encoded(native(() => call.template.encode(this.#native, chat('encodeChat', messages, this.#special, call.options, call.variables))))
+  }
+
+  /**
+   * `encodeChat` of many conversations, off the event loop and in parallel. A row is the JSON text of
+   * `{ messages, tools?, documents?, chat_template_kwargs? }`; its own variables win over the call's.
+   */
+  async encodeChats(rows: readonly string[], options: EncodeChatsOptions & TemplateVariables = {}): Promise<EncodedChat[]> {
+    const { options: { chatTemplate, now, addGenerationPrompt = false, signal }, template, variables } = templateCall<EncodeChatsOptions>(
+      'encodeChats', options, ENCODE_CHATS, name => this.#templates.find('encodeChats', name, false))
+    checkArgument('encodeChats', 'rows', rows, { ...strings, expected: 'a list of JSON texts' })
+    const withTools = chatTemplate === undefined ? this.#templates.withTools : undefined
+    const { epoch, offset } = clock(now)
+    const json = variablesJson('encodeChats', { ...this.#special, ...variables })
+    const all = await withSignal(signal, flag => template.encodeRows(this.#native, withTools, [...rows], json, epoch, offset, addGenerationPrompt, flag))
+    return all.map(encoded)
   }
 }
 
 printed(AutoTokenizer as { prototype: AutoTokenizer }, t => `AutoTokenizer(${t.vocabSize} tokens, padding on the ${t.paddingSide})`)
 
-async function compile(template: string, directory: string): Promise<ChatTemplate> {
-  const { Template } = await import('@huggingface/jinja')
-  try {
-    return new Template(template)
-  } catch (error) {
-    throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${directory}: chat_template: ${printable(String((error as Error)?.message ?? error))}`, { cause: error })
+function encoded({ ids, turns, skipped }: NativeEncodedChat): EncodedChat {
+  const each = Array.from({ length: turns.length / 3 }, (_, i) => ({ message: turns[3 * i], start: turns[3 * i + 1], end: turns[3 * i + 2] }))
+  return { inputIds: ids, turns: each, skipped }
+}
+
+/** Texts of the special tokens, by the names that templates have for them. */
+function specialTokens(config: Record<string, unknown>): Record<string, string> {
+  const special: Record<string, string> = {}
+  for (const [name, value] of Object.entries(config)) {
+    const text = isObject(value) ? (value as { content?: unknown }).content : value
+    if (name.endsWith('_token') && typeof text === 'string') special[name] = text
   }
+  return special
 }
 
 function readJson(path: string): Record<string, unknown> {
-  if (!existsSync(path)) return {}
+  const text = native(() => readText(path, CONFIG_BYTES))
+  if (typeof text !== 'string') return {}
   let value: unknown
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'))
+    value = JSON.parse(text)
   } catch (error) {
     throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${path}: ${printable(String((error as Error).message))}`, { cause: error })
   }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${path}: expected an object`)
+  if (!isObject(value)) throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${path}: expected an object`)
   return value as Record<string, unknown>
 }

@@ -1,6 +1,6 @@
 import { boolean, checkOptions, integer, invalid, invalidArgument, list, number, oneOf, type OptionTable, shown } from '../options.js'
 import { Tensor } from '../tensor.js'
-import { atLeast, atMost, type Numbers, precise, smaller } from './terms.js'
+import { atLeast, atMost, checkGiven, type Numbers, precise, smaller } from './terms.js'
 
 /** Log-probabilities of sampled answers token by token, `[rows, tokens]`. */
 export interface SampledLogps {
@@ -61,6 +61,7 @@ export const GRPO: OptionTable<GRPOLossOptions> = {
 export function grpoLoss(sampled: SampledLogps, options: GRPOLossOptions = {}): GRPOLoss {
   const call = 'grpoLoss'
   const { beta = 0, epsilon = 0.2, epsilonHigh = epsilon, delta, lossType = 'dapo', importanceSamplingLevel = 'token', useBiasCorrectionKl = false, maxCompletionLength } = checkOptions(call, options, GRPO)
+  checkGiven(call, 'sampled', sampled)
   const logps = precise(call, 'logps', sampled.logps)
   const [rows, width] = logps.shape
   const likewise = (name: string, value: Tensor | undefined) => {

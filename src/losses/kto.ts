@@ -1,6 +1,6 @@
 import { checkOptions, invalidArgument, list, boolean as bool, number, oneOf, type OptionTable, shown } from '../options.js'
 import { Tensor } from '../tensor.js'
-import { type Numbers, precise } from './terms.js'
+import { checkGiven, type Numbers, precise } from './terms.js'
 
 /** Log-probabilities of answers that are each good or bad by themselves, summed over their tokens. */
 export interface UnpairedLogps {
@@ -51,6 +51,7 @@ export const KTO: OptionTable<KTOLossOptions> = {
 export function ktoLoss(given: UnpairedLogps, options: KTOLossOptions = {}): KTOLoss {
   const call = 'ktoLoss'
   const { beta = 0.1, lossType = 'kto', desirableWeight = 1, undesirableWeight = 1 } = checkOptions(call, options, KTO)
+  checkGiven(call, 'given', given)
   const own = precise(call, 'logps', given.logps)
   const rows = own.shape[0] ?? 0
   if (!list(bool).accepts(given.labels) || given.labels.length !== rows) throw invalidArgument('labels', `${call}: labels: expected ${rows} times true or false, found ${shown(given.labels)}`)

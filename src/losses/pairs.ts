@@ -1,6 +1,6 @@
 /** What all losses over pairs take and give. */
 import type { Tensor } from '../tensor.js'
-import { type Numbers, precise } from './terms.js'
+import { checkGiven, type Numbers, precise } from './terms.js'
 
 /** Log-probabilities of answers: summed over their tokens, one for each pair. */
 export interface PairLogps {
@@ -37,7 +37,9 @@ export interface PairLoss {
 }
 
 /** Both sides of pairs in f64, of which there are equally many. */
-export function sides(call: string, { chosen, rejected }: PairLogps): { c: Tensor; r: Tensor; pairs: number } {
+export function sides(call: string, logps: PairLogps): { c: Tensor; r: Tensor; pairs: number } {
+  checkGiven(call, 'logps', logps)
+  const { chosen, rejected } = logps
   const c = precise(call, 'chosen', chosen)
   const pairs = c.shape[0] ?? 0
   return { c: precise(call, 'chosen', c, pairs), r: precise(call, 'rejected', rejected, pairs), pairs }

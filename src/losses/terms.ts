@@ -1,9 +1,16 @@
 /** What losses over log-probabilities are made of. They are computed in f64: a few numbers per row, of which differences are taken. */
-import { invalidArgument, shown } from '../options.js'
+import { checkArgument, invalidArgument, isObject, shown, where } from '../options.js'
 import { Tensor } from '../tensor.js'
 
 /** Numbers, one for each row: a tensor, or what it is made of. */
 export type Numbers = Tensor | number[]
+
+const OBJECT = where('an object of tensors and numbers by name', isObject)
+
+/** Refuses what is no object of arguments. */
+export function checkGiven(call: string, name: string, given: unknown): void {
+  checkArgument(call, name, given, OBJECT)
+}
 
 /** In f64. `name` is the argument's, `rows` how many there must be. */
 export function precise(call: string, name: string, values: Numbers | undefined, rows?: number): Tensor {

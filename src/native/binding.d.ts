@@ -14,6 +14,19 @@ export declare class NativeCancelFlag {
   cancel(): void
 }
 
+/** A chat template that was read. */
+export declare class NativeChatTemplate {
+  constructor(source: string)
+  /** Whether the template speaks of a variable. */
+  uses(name: string): boolean
+  /** The conversation as text. */
+  render(chat: NativeChat): string
+  /** The conversation as ids. */
+  encode(tokenizer: NativeTokenizer, chat: NativeChat): NativeEncodedChat
+  /** Rows as JSON texts, each a conversation; `with_tools` is the template of those that have some. */
+  encodeRows(tokenizer: NativeTokenizer, withTools: NativeChatTemplate | undefined | null, rows: Array<string>, variables: string, epoch: number, offset: number, generationPrompt: boolean, cancel?: NativeCancelFlag | undefined | null): Promise<Array<NativeEncodedChat>>
+}
+
 /**
  * Text of token ids that come one by one: what is not a whole character yet waits for the ids that complete it.
  *
@@ -93,7 +106,8 @@ export declare class NativeModel {
   restoreScalings(former: Array<number>): Promise<void>
   deleteAdapter(name: string): void
   renameAdapter(from: string, to: string): void
-  merge(names: Array<string> | undefined | null, thread: number): Promise<void>
+  /** Whether a weight holds adapters afterwards: of some kinds there is nothing to merge. */
+  merge(names: Array<string> | undefined | null, thread: number): Promise<boolean>
   unmerge(): Promise<void>
   mergeAndUnload(names: Array<string> | undefined | null, thread: number): Promise<void>
   mergeAndUnloadPeft(names: Array<string> | undefined | null, safe: boolean, thread: number): Promise<void>
@@ -293,6 +307,8 @@ export declare class NativeTensorList {
 export declare class NativeTokenizer {
   encode(text: string, addSpecialTokens: boolean): Array<number>
   encodeBatch(texts: Array<string>, addSpecialTokens: boolean): Array<Array<number>>
+  /** Encodes several texts elsewhere. */
+  encodeMany(texts: Array<string>, addSpecialTokens: boolean, cancel?: NativeCancelFlag | undefined | null): Promise<Array<Array<number>>>
   decode(ids: Array<number>, skipSpecialTokens: boolean): string
   tokenToId(token: string): number | null
   /** Encodes at most `max` tokens, the special ones kept. */
@@ -340,9 +356,30 @@ export interface NativeAdapterStatus {
   devices: Array<string>
 }
 
+/** A conversation and what goes with it. */
+export interface NativeChat {
+  /** JSON: a list of objects. */
+  messages: string
+  /** JSON: an object of the template's variables. */
+  variables: string
+  /** Milliseconds since 1970, and minutes that the zone adds. */
+  epoch: number
+  offset: number
+  generationPrompt: boolean
+  continued?: string
+}
+
 export interface NativeCount {
   trainable: number
   all: number
+}
+
+/** A conversation as ids. */
+export interface NativeEncodedChat {
+  ids: Array<number>
+  /** Message, start and end of each turn, one after the other. */
+  turns: Array<number>
+  skipped: Array<number>
 }
 
 export interface NativeFromPretrainedOptions {
@@ -520,6 +557,9 @@ export interface NativeWeightedOptions {
 export declare function newModel(config: string, dtype: string, device: string, uniqueThread: boolean, seed: number): Promise<NativeModel>
 
 export declare function readSafetensors(path: string): Promise<NativeStateDict>
+
+/** A small text file of a tokenizer's folder; nothing where there is none. What is no regular file is refused. */
+export declare function readText(file: string, max: number): string | null
 
 export declare function saveToPeftFormat(ckpt: string, output: string): Promise<void>
 

@@ -9,6 +9,6 @@ export interface CPOTrainerOptions extends PairTrainerOptions, CPOLossOptions {}
 export class CPOTrainer extends Trainer {
   /** Fails with ERR_INVALID_CONFIG for an option that there is not, or that cannot be. */
   constructor(options: CPOTrainerOptions) {
-    super(pairTrainer<CPOLossOptions>(options, { call: 'CPOTrainer', table: CPO, loss: cpoLoss, refers: () => false }))
+    super(pairTrainer<CPOLossOptions>(options, { call: 'CPOTrainer', table: CPO, loss: cpoLoss }))
   }
 }

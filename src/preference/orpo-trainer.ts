@@ -9,6 +9,6 @@ export interface ORPOTrainerOptions extends PairTrainerOptions, ORPOLossOptions 
 export class ORPOTrainer extends Trainer {
   /** Fails with ERR_INVALID_CONFIG for an option that there is not, or that cannot be. */
   constructor(options: ORPOTrainerOptions) {
-    super(pairTrainer<ORPOLossOptions>(options, { call: 'ORPOTrainer', table: ORPO, loss: orpoLoss, refers: () => false }))
+    super(pairTrainer<ORPOLossOptions>(options, { call: 'ORPOTrainer', table: ORPO, loss: orpoLoss }))
   }
 }

@@ -40,14 +40,14 @@ export interface PairMethod<L> {
   /** The options of the loss. */
   table: OptionTable<L>
   loss: (logps: ReferredPairLogps, options: L) => PairLoss
-  /** Whether it compares with a reference. */
-  refers: (options: L) => boolean
+  /** Whether it compares with a reference, and may be told with which; undefined for methods that never do. */
+  refers?: (options: L) => boolean
 }
 
 /** The options of the Trainer that a method over pairs stands on. */
 export function pairTrainer<L extends object>(options: PairTrainerOptions & ReferenceOptions & L, method: PairMethod<L>): TrainerOptions {
   const { call, table } = method
-  const tables = { ...RUNNING_OPTIONS, ...ROWS, ...PAIRS, ...(method.refers(options) ? REFERENCE : {}), ...table } as OptionTable<PairTrainerOptions & ReferenceOptions & L>
+  const tables = { ...RUNNING_OPTIONS, ...ROWS, ...PAIRS, ...(method.refers ? REFERENCE : {}), ...table } as OptionTable<PairTrainerOptions & ReferenceOptions & L>
   const checked = checkOptions(call, options, tables)
   requireOptions(call, checked, 'model', 'train', 'optimizer')
   const [loss, rows] = [only<L>(checked, table), only<RowOptions>(checked, ROWS)]
@@ -56,7 +56,7 @@ export function pairTrainer<L extends object>(options: PairTrainerOptions & Refe
   const batches = (name: string, data: Rows<PairRow | EncodedPair>, shuffle?: boolean) =>
     encodedBatches<PairRow, EncodedPair, PairBatch>(call, name, data, { ...rows, ...(shuffle === undefined ? {} : { shuffle }) }, isPair, pairs => pairBatch(pairs, pad))
   const computeLoss = async (model: Model, batch: PairBatch, context: LossContext): Promise<ComputedLoss> => {
-    const reference = method.refers(loss) ? checked.reference ?? 'disabled' : undefined
+    const reference = method.refers?.(loss) ? checked.reference ?? 'disabled' : undefined
     const compute = async () => method.loss(await pairLogps(model, batch, context, reference), loss)
     return told(checked.disableDropout === false ? await compute() : await answeringMode(model, compute))
   }

@@ -9,6 +9,6 @@ export interface SimPOTrainerOptions extends PairTrainerOptions, SimPOLossOption
 export class SimPOTrainer extends Trainer {
   /** Fails with ERR_INVALID_CONFIG for an option that there is not, or that cannot be. */
   constructor(options: SimPOTrainerOptions) {
-    super(pairTrainer<SimPOLossOptions>(options, { call: 'SimPOTrainer', table: SIMPO, loss: simpoLoss, refers: () => false }))
+    super(pairTrainer<SimPOLossOptions>(options, { call: 'SimPOTrainer', table: SIMPO, loss: simpoLoss }))
   }
 }

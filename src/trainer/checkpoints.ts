@@ -70,9 +70,13 @@ export class Checkpoints {
     const { model, optimizer } = this
     const dir = this.directory(step)
     const file = join(dir, MARK)
-    const position = parsePosition(file, await readFile(file, 'utf8'), otherwise)
+    const text = await readFile(file, 'utf8')
+    const position = parsePosition(file, text, otherwise)
     if (position.step !== step) throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${file}: is of step ${position.step}`)
     const [weights, state] = [await this.#weights(step), await readSafetensors(join(dir, STATE))]
+    const { states } = JSON.parse(text) as { states?: unknown }
+    const found = Object.keys(state).length
+    if (typeof states === 'number' && states !== found) throw new SwiftTunersError('ERR_CHECKPOINT_CORRUPT', `${join(dir, STATE)}: holds ${found} tensors, and the run wrote ${states}`, { details: { path: join(dir, STATE) } })
     const steps = model instanceof TunedModel && existsSync(join(dir, STEPS)) ? await readSafetensors(join(dir, STEPS)) : undefined
     optimizer.loadStateDict(state)
     model.loadStateDict(weights, { strict: false })
@@ -122,10 +126,11 @@ export class Checkpoints {
     if (model instanceof TunedModel) await model.savePretrained(dir)
     else await mkdir(dir, { recursive: true })
     await writeSafetensors(join(dir, WEIGHTS), this.#trainable())
-    await writeSafetensors(join(dir, STATE), optimizer.stateDict())
+    const state = optimizer.stateDict()
+    await writeSafetensors(join(dir, STATE), state)
     const steps = model instanceof TunedModel ? model.stepState() : {}
     if (Object.keys(steps).length > 0) await writeSafetensors(join(dir, STEPS), steps)
-    await mark(dir, JSON.stringify(at))
+    await mark(dir, JSON.stringify({ ...at, states: Object.keys(state).length }))
     await flush(this.root)
     this.#own.add(at.step)
     this.#damaged.delete(at.step)

@@ -2,6 +2,7 @@
 import type { Base } from '../base.js'
 import type { Case, Call, Expected } from '../case.js'
 import { type Content, type Files, folder, json, link, pipe, text } from '../contents.js'
+import { written } from '../safetensors.js'
 import { tokenizer } from './tokenizer.js'
 
 /** What is no file that one reads. */
@@ -50,9 +51,21 @@ export function* neighbours(base: Base): Generator<Case> {
   for (const [name, value] of Object.entries(names)) {
     yield one(`name-${name}`, 'save_adapter', { adapter_name: value, save_to: 'out' }, { out: folder }, 'no name of a folder, or not the same one everywhere', { outcome: 'error', kind: 'bad_name', mention: ['adapter name'] })
   }
-  for (const [name, field] of [['r', 'r'], ['replication', 'layer_replication']] as const) {
-    const value = field === 'r' ? 1_000_000 : [[0, 1_000_000]]
-    const config = json(base.peftConfig({ [field]: value }))
-    yield one(`width-${name}`, 'load_adapter', { adapter: 'adapter' }, base.peftFolder({ config }), `${field} = ${JSON.stringify(value)}: a size is compared with the weights before memory is taken`, { outcome: 'error' })
+  yield* widths(base)
+}
+
+/** Sizes that a configuration of a few bytes claims: compared with the weights, or bounded, before memory is taken. */
+function* widths(base: Base): Generator<Case> {
+  const refused: Expected = { outcome: 'error' }
+  const claims: Record<string, Record<string, unknown>> = {
+    r: base.peftConfig({ r: 1_000_000 }), replication: base.peftConfig({ layer_replication: [[0, 1_000_000]] }),
+    'encoder-layers': { peft_type: 'P_TUNING', task_type: 'CAUSAL_LM', num_virtual_tokens: 4, encoder_reparameterization_type: 'LSTM', encoder_num_layers: 1_000_000 },
+    'shadow-layers': base.peftConfig({ peft_type: 'SHADOW', shadow_num_hidden_layers: 1_000_000 }),
   }
+  for (const [name, config] of Object.entries(claims)) {
+    yield one(`width-${name}`, 'load_adapter', { adapter: 'adapter' }, base.peftFolder({ config: json(config) }), `${name} of a million`, refused)
+  }
+  const weights = written(new Map([...base.lora()].filter(([name]) => name.includes('q_proj'))))
+  const config = json(base.peftConfig({ r: 1_000_000, rank_pattern: { q_proj: 4 } }))
+  yield one('width-lacking', 'load_adapter', { adapter: 'adapter' }, base.peftFolder({ config, weights }), 'what the file lacks would take 1.5 GB', refused)
 }

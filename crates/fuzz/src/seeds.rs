@@ -140,6 +140,22 @@ pub fn tokenizers() -> Vec<Vec<u8>> {
     vec![words.to_string().into_bytes(), bytes.to_string().into_bytes()]
 }
 
+/// What templates are given.
+pub const MESSAGES: &str = r#"[{"role":"system","content":"S"},{"role":"user","content":" u\n"},{"role":"assistant","content":"a","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"x":21.0}}}]}]"#;
+pub const TOOLS: &str = r#"[{"name":"f","parameters":{}}]"#;
+
+pub fn chat_templates() -> Vec<Vec<u8>> {
+    [
+        "{{ bos_token }}{% for message in messages %}{{ '<|' + message.role + '|>' + message['content'] | trim }}{% if not loop.last %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+        "{%- set ns = namespace(x=1) -%}{%- for i in range(3) -%}{%- set ns.x = ns.x + i -%}{%- if loop.index == 2 %}{% continue %}{% endif -%}{%- endfor -%}{{ ns.x }}",
+        "{% macro f(a, b='x') %}[{{ a }}{{ b }}]{% endmacro %}{{ f(1) }}{{ f(tools | tojson(indent=2), b=3) }}{{ messages[::-1][0].content.split('a')[0] ~ '%d' % 3 }}",
+        "{% for m in messages if m.role != 'system' %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}{{ strftime_now('%d %b %Y') }}{{ messages | map(attribute='role') | join(', ') }}",
+        "{% if messages[0].role != 'user' %}{{ raise_exception('First must be user') }}{% endif %}\0[{\"role\":\"user\"}]",
+    ]
+    .map(|t| t.as_bytes().to_vec())
+    .to_vec()
+}
+
 pub fn patterns() -> Vec<Vec<u8>> {
     [
         r".*\.(?!k_proj)[qv]_proj",

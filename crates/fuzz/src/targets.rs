@@ -6,6 +6,7 @@ use candle_core::{DType, Device};
 use swift_tuners_nn::checkpoint::{self, json, safetensors, torch_bin};
 use swift_tuners_nn::models::Blank;
 use swift_tuners_nn::Model;
+use swift_tuners_text::{on_stack, Clock, Template};
 use swift_tuners_tuners::registry::{self, Unknown};
 use swift_tuners_tuners::target;
 
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "adapter_config", run: adapter_config, seeds: seeds::adapter_configs },
     Target { name: "model_config", run: model_config, seeds: seeds::model_configs },
     Target { name: "tokenizer", run: tokenizer, seeds: seeds::tokenizers },
+    Target { name: "chat_template", run: chat_template, seeds: seeds::chat_templates },
     Target { name: "pattern", run: pattern, seeds: seeds::patterns },
     Target { name: "name", run: name, seeds: seeds::names },
 ];
@@ -83,6 +85,17 @@ fn tokenizer(bytes: &[u8]) {
             let _ = tokenizer.decode(encoding.get_ids(), false);
         }
     }
+}
+
+/// A template over a conversation with tools; what stands behind a NUL takes the place of the conversation's JSON.
+fn chat_template(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (source, messages) = text.split_once('\0').unwrap_or((&text, seeds::MESSAGES));
+    let Ok(template) = Template::new(source) else { return };
+    let values =
+        [("messages", messages), ("tools", seeds::TOOLS), ("bos_token", "\"<s>\""), ("add_generation_prompt", "true")];
+    let values = values.map(|(name, json)| (name.to_owned(), json.to_owned()));
+    let _ = on_stack(|| template.render(&values, Clock { epoch: 1_773_043_507_000, offset: 0 }));
 }
 
 fn pattern(bytes: &[u8]) {

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod cancel;
+mod chat;
 mod error;
 mod eva;
 mod files;

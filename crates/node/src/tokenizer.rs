@@ -1,5 +1,6 @@
 //! `tokenizer.json` through the `tokenizers` crate.
 
+use crate::cancel::{flag, NativeCancelFlag};
 use crate::error::guard;
 use crate::job::job;
 use napi::bindgen_prelude::*;
@@ -14,6 +15,8 @@ use swift_tuners_nn::Error;
 use tokenizers::{PostProcessor, Tokenizer};
 
 const MAX_BYTES: u64 = 256 << 20;
+/// Texts that are encoded at once.
+const TEXTS: usize = 1024;
 
 #[napi]
 pub struct NativeTokenizer(Arc<Tokenizer>);
@@ -29,8 +32,53 @@ pub fn load_tokenizer(env: &Env, file: String) -> napi::Result<Object<'_>> {
         // Padding and truncation are the caller's choice, not the file's.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
+        with_whole_offsets(&mut tokenizer).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
         Ok(NativeTokenizer(Arc::new(tokenizer)))
     })
+}
+
+impl NativeTokenizer {
+    pub fn inner(&self) -> &Arc<Tokenizer> {
+        &self.0
+    }
+}
+
+/// A small text file of a tokenizer's folder; nothing where there is none. What is no regular file is refused.
+#[napi]
+pub fn read_text(file: String, max: f64) -> napi::Result<Option<String>> {
+    guard(|| {
+        let path = PathBuf::from(file);
+        // A link that leads nowhere is an error, and not an absence.
+        if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let text = String::from_utf8(read_bounded(&path, max as u64)?);
+        Ok(Some(text.map_err(|_| Error::corrupt(&path, "the file is no UTF-8"))?))
+    })
+}
+
+/// Lets a tokenizer tell the places of white space, too: a token of it belongs to a turn as others do.
+fn with_whole_offsets(tokenizer: &mut Tokenizer) -> std::result::Result<(), serde_json::Error> {
+    fn untrimmed(value: &mut serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Object(map) => {
+                let trims = map.get("trim_offsets") == Some(&true.into());
+                if trims {
+                    map.insert("trim_offsets".into(), false.into());
+                }
+                map.values_mut().fold(trims, |any, inner| untrimmed(inner) || any)
+            }
+            serde_json::Value::Array(items) => items.iter_mut().fold(false, |any, inner| untrimmed(inner) || any),
+            _ => false,
+        }
+    }
+    let Some(processor) = tokenizer.get_post_processor() else { return Ok(()) };
+    let mut value = serde_json::to_value(processor)?;
+    if untrimmed(&mut value) {
+        let processor: tokenizers::PostProcessorWrapper = serde_json::from_value(value)?;
+        tokenizer.with_post_processor(Some(processor));
+    }
+    Ok(())
 }
 
 /// Text of token ids that come one by one: what is not a whole character yet waits for the ids that complete it.
@@ -117,6 +165,28 @@ impl NativeTokenizer {
         guard(|| {
             let all = self.0.encode_batch(texts, add_special_tokens).map_err(failed)?;
             Ok(all.iter().map(|e| e.get_ids().to_vec()).collect())
+        })
+    }
+
+    /// Encodes several texts elsewhere.
+    #[napi(ts_return_type = "Promise<Array<Array<number>>>")]
+    pub fn encode_many<'env>(
+        &self,
+        env: &'env Env,
+        texts: Vec<String>,
+        add_special_tokens: bool,
+        cancel: Option<&NativeCancelFlag>,
+    ) -> napi::Result<Object<'env>> {
+        let (tokenizer, cancelled) = (self.0.clone(), flag(cancel));
+        job(env, move || {
+            let mut ids = Vec::with_capacity(texts.len());
+            // In parts, so that an abort need not wait for all of them.
+            for part in texts.chunks(TEXTS) {
+                cancelled.check()?;
+                let all = tokenizer.encode_batch_fast(part.to_vec(), add_special_tokens).map_err(failed)?;
+                ids.extend(all.iter().map(|e| e.get_ids().to_vec()));
+            }
+            Ok(ids)
         })
     }
 

@@ -1,6 +1,6 @@
 //! What the heads of models give.
 
-use super::loss::{check_labels, shifted, token_loss};
+use super::loss::{check_labels, shifted, shifted_weights, token_loss};
 use crate::context::Context;
 use crate::module::{Args, Ints, Node, Value, Weights};
 use crate::ops::WeightLayout;
@@ -23,7 +23,12 @@ pub(super) fn decoder_output(cx: &Context, head: &Node, hidden: &Tensor, args: &
                     let losses = losses.reshape(labels.shape.as_slice())?;
                     return Ok(Value::Map(vec![(TOKEN_LOSSES, losses.into())]));
                 }
-            } else if let Some(loss) = crate::ops::linear_cross_entropy(hidden, &weight, &shifted(labels))? {
+                return Ok(logits_output(head.apply(cx, hidden)?));
+            }
+            let weights = shifted_weights(labels, args.optional_tensor("loss_scale"))?;
+            let loss =
+                crate::ops::weighted_linear_cross_entropy(hidden, &weight, &shifted(labels), weights.as_deref())?;
+            if let Some(loss) = loss {
                 return Ok(Value::Map(vec![("loss", loss.into())]));
             }
         }
@@ -37,7 +42,7 @@ pub fn head_loss(cx: &Context, head: &Node, hidden: &Tensor, labels: &Ints) -> R
     match decoder_output(cx, head, hidden, &args)? {
         Value::Map(fields) => match fields.into_iter().next() {
             Some(("loss", Value::Tensor(loss))) => Ok(loss),
-            Some((_, Value::Tensor(logits))) => token_loss(&logits, labels, true),
+            Some((_, Value::Tensor(logits))) => token_loss(&logits, labels, None, true),
             _ => Err(Error::Argument("this head gives no logits".into())),
         },
         _ => Err(Error::Argument("this head gives no logits".into())),

@@ -103,6 +103,8 @@ inputs! {
     attention_mask "attentionMask": Ints, Model, Mask, Stays;
     token_type_ids "tokenTypeIds": Ints, Model, Repeats, Refused;
     position_ids "positionIds": Ints, Model, Counts, Refused;
+    /// Lengths of the sequences that each row is packed of, `[batch, sequences]`; zeros fill up.
+    seq_lengths "seqLengths": Ints, Model, Refused, Refused;
     pixel_values "pixelValues": Tensor, Model, Refused, Refused;
     decoder_input_ids "decoderInputIds": Ints, Model, Refused, Tokens;
     decoder_attention_mask "decoderAttentionMask": Ints, Model, Refused, Mask;
@@ -121,6 +123,8 @@ inputs! {
     input_type_mask "inputTypeMask": Ints, Tuners, Stays, Stays;
     /// Class ids or token ids.
     labels "labels": Ints, Loss, Refused, Refused;
+    /// How much each label counts, `[batch, seq]`.
+    loss_scale "lossScale": Tensor, Loss, Refused, Refused;
     /// Values for regression.
     float_labels "labels": Tensor, Loss, Refused, Refused;
     /// Where answers begin, `[batch]`.

@@ -3,7 +3,7 @@
 use crate::module::Ints;
 use crate::tensor::{Array, Tensor};
 use crate::{layers, Error, Result};
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 /// The loss of classification heads by `problem_type`: mean cross-entropy, mean squared error or binary cross-entropy.
 pub fn classification_loss(
@@ -46,11 +46,13 @@ pub fn classification_loss(
     })
 }
 
-/// Mean cross-entropy over tokens. `shift`: position i predicts label i + 1, as causal language models do.
-pub(super) fn token_loss(logits: &Tensor, labels: &Ints, shift: bool) -> Result<Tensor> {
+/// Mean cross-entropy over tokens. `shift`: position i predicts label i + 1, as causal language models do; then `scale` may weight
+/// each label.
+pub(super) fn token_loss(logits: &Tensor, labels: &Ints, scale: Option<&Tensor>, shift: bool) -> Result<Tensor> {
     check_labels(logits, labels)?;
     if shift {
-        crate::ops::cross_entropy(logits, &shifted(labels))
+        let weights = shifted_weights(labels, scale)?;
+        crate::ops::weighted_cross_entropy(logits, &shifted(labels), weights.as_deref())
     } else {
         crate::ops::cross_entropy(logits, &labels.data)
     }
@@ -99,6 +101,20 @@ pub(super) fn check_labels(x: &Tensor, labels: &Ints) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// How much each position's label counts, `[batch, seq]`.
+pub(super) fn shifted_weights(labels: &Ints, scale: Option<&Tensor>) -> Result<Option<Vec<f64>>> {
+    let Some(scale) = scale else { return Ok(None) };
+    if scale.dims() != labels.shape {
+        let (expected, actual) = (labels.shape.clone(), scale.dims().to_vec());
+        return Err(Error::Shape { path: "lossScale".into(), expected, actual });
+    }
+    let all: Vec<f64> = scale.data().to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    if let Some(odd) = all.iter().find(|weight| !weight.is_finite()) {
+        return Err(Error::Argument(format!("lossScale: {odd} is no finite number")));
+    }
+    Ok(Some(all.chunks(labels.shape[1].max(1)).flat_map(|row| row[1..].iter().copied().chain([0.])).collect()))
 }
 
 pub(super) fn shifted(labels: &Ints) -> Vec<i64> {

@@ -30,6 +30,7 @@ impl Model {
             // The pass says what is wrong with them.
             return Ok(Some(labels.data.len()));
         }
+        let inputs = &self.placed(inputs)?;
         let labels = &self.apart(inputs, labels)?;
         let cx = &Context { inputs: Arc::new(inputs.named(To::Tuners)), ..cx.clone() };
         if let Some(count) = tuners_count(&self.root, cx, labels, causal)? {

@@ -19,6 +19,7 @@ mod loss;
 mod loss_items;
 mod model;
 mod output;
+mod packing;
 mod quantization;
 mod rope_config;
 mod source;

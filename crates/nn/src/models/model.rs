@@ -90,13 +90,16 @@ impl Model {
                 return Err(Error::Argument(format!("adapterNames: {} names for a batch of {batch}", rows.len())));
             }
         }
+        let mut inputs = self.placed(inputs)?;
         inputs.check(self.keys.model_type)?;
-        let mut inputs = inputs.clone();
         if let Some(labels) = inputs.labels.take() {
             inputs.labels = Some(self.apart(&inputs, &labels)?);
         }
         if let Some(embedded) = &inputs.inputs_embeds {
             inputs.inputs_embeds = Some(embedded.to_dtype(self.dtype)?);
+        }
+        if inputs.loss_scale.is_some() && (self.keys.task != TaskType::CausalLm || inputs.labels.is_none()) {
+            return Err(Error::Argument("lossScale: goes with the labels of a causal language model".into()));
         }
         let inputs = &inputs;
         let decoding = cx.cache.as_ref().is_some_and(|c| !c.is_empty());
@@ -114,6 +117,9 @@ impl Model {
             args = args.with("labels", Value::Ints(labels.clone()));
             if inputs.token_losses {
                 args = args.with(TOKEN_LOSSES, Value::None);
+            }
+            if let Some(scale) = &inputs.loss_scale {
+                args = args.with("loss_scale", scale.clone());
             }
         }
         let cx = &Context { inputs: Arc::new(inputs.named(To::Tuners)), ..cx.clone() };
@@ -210,11 +216,11 @@ impl Model {
         let loss = match self.keys.task {
             TaskType::CausalLm | TaskType::Seq2Seq => {
                 let labels = labels.ok_or_else(|| Error::Argument("labels: token ids must be integers".into()))?;
-                token_loss(logits, labels, self.keys.task == TaskType::CausalLm)?
+                token_loss(logits, labels, args.optional_tensor("loss_scale"), self.keys.task == TaskType::CausalLm)?
             }
             TaskType::TokenClassification => {
                 let labels = labels.ok_or_else(|| Error::Argument("labels: class ids must be integers".into()))?;
-                token_loss(logits, labels, false)?
+                token_loss(logits, labels, None, false)?
             }
             _ => {
                 let problem = self.config.get("problem_type").and_then(|p| p.as_str());

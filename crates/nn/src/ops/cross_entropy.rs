@@ -12,7 +12,7 @@ use super::tiles::Operand;
 use super::weight::{Weight, WeightLayout};
 use crate::tensor::{Array, Tensor};
 use crate::{Error, Result};
-use candle_core::DType;
+use candle_core::{DType, Device};
 use rayon::prelude::*;
 
 /// Targets with this value take no part in the loss; PyTorch's default.
@@ -23,16 +23,29 @@ pub(super) const IGNORE: i64 = -100;
 /// `logits [.., classes]` with one target per row. All targets ignored gives NaN, as in PyTorch. Fails with
 /// [`Error::Argument`] when a target is no class.
 pub fn cross_entropy(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
-    let classes = logits.last_dim();
-    let rows = logits.data().elem_count() / classes.max(1);
-    check_targets(targets, rows, classes)?;
-    if !logits.device().is_cpu() {
-        return composed(logits, targets, rows, classes);
-    }
-    dispatch!(logits.dtype(), T => cpu::<T>(logits, targets, rows, classes))
+    weighted_cross_entropy(logits, targets, None)
 }
 
-pub(super) fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Result<()> {
+/// [`cross_entropy`] in which each row's term counts `weights[row]` times; the mean is still over the number of targets.
+pub fn weighted_cross_entropy(logits: &Tensor, targets: &[i64], weights: Option<&[f64]>) -> Result<Tensor> {
+    let classes = logits.last_dim();
+    let rows = logits.data().elem_count() / classes.max(1);
+    check_targets(targets, weights, rows, classes)?;
+    if !logits.device().is_cpu() {
+        return composed(logits, targets, weights, rows, classes);
+    }
+    dispatch!(logits.dtype(), T => cpu::<T>(logits, targets, weights, rows, classes))
+}
+
+/// How much row `i` counts.
+fn weight_of(weights: Option<&[f64]>, i: usize) -> f64 {
+    weights.map_or(1., |weights| weights[i])
+}
+
+pub(super) fn check_targets(targets: &[i64], weights: Option<&[f64]>, rows: usize, classes: usize) -> Result<()> {
+    if let Some(weights) = weights.filter(|weights| weights.len() != rows) {
+        return Err(Error::Shape { path: "lossScale".into(), expected: vec![rows], actual: vec![weights.len()] });
+    }
     if rows != targets.len() {
         return Err(Error::Shape { path: "labels".into(), expected: vec![rows], actual: vec![targets.len()] });
     }
@@ -48,6 +61,16 @@ pub(super) fn check_targets(targets: &[i64], rows: usize, classes: usize) -> Res
 /// In f32 or f64 and on the CPU; `None` elsewhere. The gradient of `x` is made in the forward pass, as in Liger's
 /// `FusedLinearCrossEntropy` (Hsu et al. 2024, arXiv 2410.10989).
 pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Option<Tensor>> {
+    weighted_linear_cross_entropy(x, w, targets, None)
+}
+
+/// [`linear_cross_entropy`] with weights as [`weighted_cross_entropy`] has them.
+pub fn weighted_linear_cross_entropy(
+    x: &Tensor,
+    w: &Weight,
+    targets: &[i64],
+    weights: Option<&[f64]>,
+) -> Result<Option<Tensor>> {
     if !x.device().is_cpu() || x.dtype() != compute_dtype(x.dtype()) || w.dtype() != x.dtype() {
         return Ok(None);
     }
@@ -56,11 +79,11 @@ pub fn linear_cross_entropy(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<O
     if dims.len() != 2 || dims[1] != width {
         return Err(Error::Shape { path: "linear input".into(), expected: vec![rows, width], actual: dims });
     }
-    check_targets(targets, rows, dims[0])?;
-    dispatch!(x.dtype(), T => fused::<T>(x, w, targets, dims[0])).map(Some)
+    check_targets(targets, weights, rows, dims[0])?;
+    dispatch!(x.dtype(), T => fused::<T>(x, w, targets, weights, dims[0])).map(Some)
 }
 
-fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Result<Tensor> {
+fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], weights: Option<&[f64]>, classes: usize) -> Result<Tensor> {
     let (width, dtype) = (x.last_dim(), x.dtype());
     let kept: Vec<usize> = (0..targets.len()).filter(|&i| targets[i] != IGNORE).collect();
     let scale = T::ONE / T::of(kept.len() as f64);
@@ -100,6 +123,8 @@ fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Re
                         || log_sum_exp(row),
                     );
                     let loss = lse - row[target];
+                    let weight = weight_of(weights, i);
+                    let scale = scale * T::of(weight);
                     if need_x || need_w {
                         simd(
                             #[inline(always)]
@@ -111,7 +136,7 @@ fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Re
                         );
                         row[target] += -scale;
                     }
-                    loss.wide()
+                    weight * loss.wide()
                 },
             );
             // Added in the order of the rows, whatever the number of threads.
@@ -154,20 +179,29 @@ fn fused<T: Real>(x: &Tensor, w: &Weight, targets: &[i64], classes: usize) -> Re
     }))
 }
 
-fn composed(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Result<Tensor> {
+fn composed(logits: &Tensor, targets: &[i64], weights: Option<&[f64]>, rows: usize, classes: usize) -> Result<Tensor> {
     let kept: Vec<u32> = (0..rows as u32).filter(|&i| targets[i as usize] != IGNORE).collect();
     let picked: Vec<u32> = kept.iter().map(|&i| targets[i as usize] as u32).collect();
     let device = logits.device();
     let n = kept.len();
+    let scale: Option<Vec<f64>> = weights.map(|weights| kept.iter().map(|&i| weights[i as usize]).collect());
     let flat = logits.reshape((rows, classes))?.index_select(&Array::from_vec(kept, n, device)?, 0)?;
     let flat = flat.to_dtype(compute_dtype(logits.dtype()))?;
-    flat.log_softmax(-1)?
-        .gather(&Array::from_vec(picked, (n, 1), device)?, 1)?
-        .sum(None, false)?
-        .affine(-1. / n as f64, 0.)
+    let mut terms = flat.log_softmax(-1)?.gather(&Array::from_vec(picked, (n, 1), device)?, 1)?;
+    if let Some(scale) = scale {
+        terms = terms
+            .mul(&Array::from_vec(scale, (n, 1), &Device::Cpu)?.to_dtype(terms.dtype())?.to_device(device)?.into())?;
+    }
+    terms.sum(None, false)?.affine(-1. / n as f64, 0.)
 }
 
-fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -> Result<Tensor> {
+fn cpu<T: Real>(
+    logits: &Tensor,
+    targets: &[i64],
+    weights: Option<&[f64]>,
+    rows: usize,
+    classes: usize,
+) -> Result<Tensor> {
     let dtype: DType = logits.dtype();
     let xs = prepared(logits.data())?;
     let count = targets.iter().filter(|&&t| t != IGNORE).count();
@@ -186,13 +220,13 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
         });
         let total: f64 = (0..rows)
             .filter(|&i| targets[i] != IGNORE)
-            .map(|i| (lse[i] - x[i * classes + targets[i] as usize]).wide())
+            .map(|i| weight_of(weights, i) * (lse[i] - x[i * classes + targets[i] as usize]).wide())
             .sum();
         total / count as f64
     };
     let y = finish(vec![T::of(loss)], &[], compute_dtype(dtype))?;
     let shape = logits.dims().to_vec();
-    let targets = targets.to_vec();
+    let (targets, weights) = (targets.to_vec(), weights.map(<[f64]>::to_vec));
     Ok(Tensor::from_op(y, &[logits], move |g| {
         let g = host::<T>(&prepared(g)?)[0];
         let scale = g / T::of(count as f64);
@@ -205,6 +239,7 @@ fn cpu<T: Real>(logits: &Tensor, targets: &[i64], rows: usize, classes: usize) -
                 return;
             }
             let (x, l) = (&x[i * classes..(i + 1) * classes], lse[i]);
+            let scale = scale * T::of(weight_of(weights.as_deref(), i));
             simd(
                 #[inline(always)]
                 || {
@@ -245,7 +280,7 @@ mod tests {
         let x = values(&[2, 2, 11], 1);
         check_gradients(std::slice::from_ref(&x), |t| cross_entropy(&t[0], &[3, -100, 0, 10]));
         let (fused, reference) =
-            (cross_entropy(&x.clone().into(), &[3, -100, 0, 10]), composed(&x.into(), &[3, -100, 0, 10], 4, 11));
+            (cross_entropy(&x.clone().into(), &[3, -100, 0, 10]), composed(&x.into(), &[3, -100, 0, 10], None, 4, 11));
         assert_close(fused.unwrap().data(), reference.unwrap().data(), 1e-12);
     }
 
@@ -286,6 +321,29 @@ mod tests {
         let wrong =
             linear_cross_entropy(&values(&[2, 5], 1).into(), &Weight::Dense(values(&[3, 5], 2).into()), &[0, 3]);
         assert_eq!(wrong.unwrap_err().code(), "ERR_INVALID_ARGUMENT");
+    }
+
+    #[test]
+    fn weights_scale_the_terms_and_their_gradients_and_not_the_count() {
+        let (targets, weights) = ([3, -100, 0, 10], [2., 9., 0., 0.25]);
+        let (x, w) = (values(&[2, 2, 5], 1), values(&[11, 5], 2));
+        let logits = values(&[2, 2, 11], 3);
+        let weighted = |t: &Tensor| weighted_cross_entropy(t, &targets, Some(&weights));
+        check_gradients(std::slice::from_ref(&logits), |t| weighted(&t[0]));
+        check_gradients(&[x.clone(), w.clone()], |t| {
+            Ok(weighted_linear_cross_entropy(&t[0], &t[1].clone().into(), &targets, Some(&weights))?.unwrap())
+        });
+        let logits: Tensor = logits.into();
+        let alone = |i: usize| {
+            let only: Vec<i64> = (0..4).map(|j| if j == i { targets[j] } else { IGNORE }).collect();
+            cross_entropy(&logits, &only).unwrap().to_scalar_f64().unwrap()
+        };
+        let expected = (2. * alone(0) + 0.25 * alone(3)) / 3.;
+        let loss = weighted(&logits).unwrap().to_scalar_f64().unwrap();
+        assert!((loss - expected).abs() < 1e-12, "{loss} {expected}");
+        let reference = composed(&logits, &targets, Some(&weights), 4, 11).unwrap().to_scalar_f64().unwrap();
+        assert!((loss - reference).abs() < 1e-12, "{loss} {reference}");
+        assert_eq!(weighted_cross_entropy(&logits, &targets, Some(&[1.])).unwrap_err().code(), "ERR_SHAPE");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) use add::add_arrays;
 pub use attention::{attention, AttentionOptions};
 pub use compressed_linear::compressed_linear;
 pub use conv::{conv2d, Conv2dShape};
-pub use cross_entropy::{cross_entropy, linear_cross_entropy};
+pub use cross_entropy::{cross_entropy, linear_cross_entropy, weighted_cross_entropy, weighted_linear_cross_entropy};
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use finite::all_finite;

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 pub fn token_losses(logits: &Tensor, targets: &[i64]) -> Result<Tensor> {
     let classes = logits.last_dim();
     let rows = logits.data().elem_count() / classes.max(1);
-    check_targets(targets, rows, classes)?;
+    check_targets(targets, None, rows, classes)?;
     let device = logits.device();
     let picked: Vec<u32> = targets.iter().map(|&t| t.max(0) as u32).collect();
     let counts: Vec<f32> = targets.iter().map(|&t| if t == IGNORE { 0. } else { -1. }).collect();
@@ -42,7 +42,7 @@ pub fn linear_token_losses(x: &Tensor, w: &Weight, targets: &[i64]) -> Result<Op
     if dims.len() != 2 || dims[1] != width {
         return Err(Error::Shape { path: "linear input".into(), expected: vec![rows, width], actual: dims });
     }
-    check_targets(targets, rows, dims[0])?;
+    check_targets(targets, None, rows, dims[0])?;
     dispatch!(x.dtype(), T => fused::<T>(x, w, targets, dims[0])).map(Some)
 }
 

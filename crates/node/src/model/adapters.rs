@@ -208,9 +208,13 @@ impl NativeModel {
         })
     }
 
-    #[napi(ts_return_type = "Promise<void>")]
+    /// Whether a weight holds adapters afterwards: of some kinds there is nothing to merge.
+    #[napi(ts_return_type = "Promise<boolean>")]
     pub fn merge<'env>(&self, env: &'env Env, names: Option<Vec<String>>, thread: f64) -> napi::Result<Object<'env>> {
-        self.edit(env, move |m| m.merge(thread as u64, names.as_deref()))
+        self.edit(env, move |m| {
+            m.merge(thread as u64, names.as_deref())?;
+            Ok(m.is_merged(None))
+        })
     }
 
     #[napi(ts_return_type = "Promise<void>")]

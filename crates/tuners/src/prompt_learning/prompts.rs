@@ -208,6 +208,9 @@ impl Prompts {
 
     fn loss(entry: &Entry, cx: &Context, mut args: Args, next: Next<'_>) -> Result<Value> {
         if entry.encoder.has_loss() && args.ints("labels").is_some() {
+            if args.optional_tensor("loss_scale").is_some() {
+                return Err(Error::Argument("lossScale: the virtual tokens have a loss of their own".into()));
+            }
             return Ok(entry.encoder.loss(cx, &args)?.into());
         }
         let longer = |output: &Value, labels: &Ints| match output.field("logits") {

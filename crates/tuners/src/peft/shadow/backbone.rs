@@ -114,6 +114,9 @@ impl Backbone {
         if self.weight <= 0. || labels.is_none() && floats.is_none() {
             return Ok(None);
         }
+        if args.optional_tensor("loss_scale").is_some() {
+            return Err(Error::Argument("lossScale: not with the shadow network's loss; set its weight to 0".into()));
+        }
         let loss = match (&self.head, self.lm_head, labels) {
             (Some(head), ..) => {
                 let logits = head.apply(cx, &last(first, mask)?)?;
