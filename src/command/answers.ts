@@ -34,19 +34,19 @@ export function generation(args: Args, { folder, tokenizer, model }: Loaded): Ge
 }
 
 /** A conversation as token ids, up to where the answer begins. */
-export function conversation(tokenizer: AutoTokenizer, messages: Message[], args: Args, tools?: unknown): number[] {
+export function conversation(tokenizer: AutoTokenizer, messages: Message[], args: Args, tools?: unknown[] | null): number[] {
   const { chatTemplate, templateKwargs } = encoding(args, undefined)
-  const options = { addGenerationPrompt: true, ...(chatTemplate === undefined ? {} : { chatTemplate }), ...(templateKwargs === undefined ? {} : { templateKwargs }), ...(tools === undefined ? {} : { tools }) }
+  const options = { addGenerationPrompt: true, ...(chatTemplate === undefined ? {} : { chatTemplate }), ...(templateKwargs === undefined ? {} : { templateKwargs }), ...(tools ? { tools } : {}) }
   return tokenizer.encode(tokenizer.applyChatTemplate(messages as ChatMessage[], options), { addSpecialTokens: false })
 }
 
 /** What of a row is asked. Fails with ERR_DATASET where there is nothing to answer. */
 export function question(tokenizer: AutoTokenizer, row: object, args: Args): Question {
-  const { messages, prompt, completion, tools } = row as { messages?: Message[]; prompt?: unknown; completion?: unknown; tools?: unknown }
+  const { messages, prompt, completion, tools } = row as { messages?: Message[]; prompt?: unknown; completion?: unknown; tools?: unknown[] | string | null }
   if (Array.isArray(messages)) {
     const last = messages.at(-1)
     const asked = last?.role === 'assistant' ? messages.slice(0, -1) : messages
-    return { ids: conversation(tokenizer, asked, args, tools), messages: asked, ...(last?.role === 'assistant' && typeof last.content === 'string' ? { label: last.content } : {}) }
+    return { ids: conversation(tokenizer, asked, args, typeof tools === 'string' ? JSON.parse(tools) as unknown[] : tools), messages: asked, ...(last?.role === 'assistant' && typeof last.content === 'string' ? { label: last.content } : {}) }
   }
   if (typeof prompt === 'string') {
     return { ids: tokenizer.encode(prompt), messages: [{ role: 'user', content: prompt }], ...(typeof completion === 'string' ? { label: completion } : {}) }

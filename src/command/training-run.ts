@@ -64,7 +64,7 @@ async function tuned(args: TrainingArgs, { model }: Loaded, method: Method): Pro
 class Run {
   #progress = new Progress(undefined)
   #log: TrainingLog | undefined
-  #loss = NaN
+  #losses = { sum: 0, count: 0 }
   #interrupt: Interrupt | undefined
 
   constructor(readonly args: TrainingArgs, readonly method: Method, readonly loaded: Loaded, readonly folder: RunFolder, readonly saved: object) {}
@@ -85,7 +85,7 @@ class Run {
     const best = result.best && join(root, `${PREFIX}-${result.best.step}`)
     const stopped = this.#interrupt.requested
     this.#log?.end({
-      ...(Number.isFinite(this.#loss) ? { train_loss: this.#loss } : {}), 'global_step/max_steps': String(result.steps), last_model_checkpoint: last,
+      ...(this.#losses.count > 0 ? { train_loss: this.#losses.sum / this.#losses.count } : {}), 'global_step/max_steps': String(result.steps), last_model_checkpoint: last,
       ...(result.best && best && existsSync(best) ? { best_model_checkpoint: best, best_metric: result.best.value } : {}),
     })
     const pictures = writePictures(root)
@@ -129,7 +129,8 @@ class Run {
         this.#log = new TrainingLog(join(root, 'logging.jsonl'), args.logging_steps, this.#progress, totalSteps, args.max_steps > 0 ? undefined : args.num_train_epochs, step)
       },
       onStep: step => {
-        this.#loss = step.loss
+        this.#losses.sum += step.loss
+        this.#losses.count += 1
         this.#log?.take(step)
         const evaluation = step.evaluation ? `  eval loss ${step.evaluation.loss.toFixed(4)}` : ''
         this.#progress.update(step.step, `loss ${step.loss.toFixed(4)}${evaluation}  lr ${step.learningRate.toExponential(1)}  ${this.#progress.pace(step.step).toFixed(2)} s/it`)
