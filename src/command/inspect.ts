@@ -30,6 +30,10 @@ export async function inspect(args: InspectArgs): Promise<ExitStatus> {
 
 async function report(folder: string, args: InspectArgs): Promise<Report[]> {
   if (!statSync(folder).isDirectory()) throw invalid('folders', `inspect: ${folder}: not a folder`)
+  if (readdirSync(folder).some(name => /^checkpoint-\d+$/.test(name))) {
+    const value = await runReport(folder)
+    return [{ value, text: runText(value), sound: true }]
+  }
   const adapters = existsSync(join(folder, 'adapter_config.json')) ? [folder] : subfolders(folder)
   if (adapters.length > 0) {
     return Promise.all(adapters.map(async at => {
@@ -40,10 +44,6 @@ async function report(folder: string, args: InspectArgs): Promise<Report[]> {
   if (existsSync(join(folder, 'config.json'))) {
     const value = await modelReport(folder, args)
     return [{ value, text: modelText(value), sound: true }]
-  }
-  if (readdirSync(folder).some(name => /^checkpoint-\d+$/.test(name))) {
-    const value = await runReport(folder)
-    return [{ value, text: runText(value), sound: true }]
   }
   throw invalid('folders', `inspect: ${folder}: neither a model (config.json), nor an adapter (adapter_config.json), nor a run (checkpoint-N)`)
 }

@@ -16,9 +16,8 @@ const LORA_LIKE: TunerType[] = ['lora', 'dora', 'longlora', 'adalora']
 /** Fields that a class has none of without being told; ms-swift's values where it has the tuner. */
 const FIRST: Partial<Record<TunerType, (config: Fields) => Fields>> = {
   adapter: ({ hidden_size: dim }) => ({ dim, targetModules: ['mlp'] }),
-  prompt: ({ hidden_size: dim }) => ({ dim, targetModules: '.*layers\\.[1-9]\\d*', embeddingPos: 0 }),
-  llamapro: () => ({ numNewBlocks: 4 }),
-  reft: () => ({ r: 4 }),
+  llamapro: ({ model_type: modelType, num_hidden_layers: layers }) => ({ modelType, numNewBlocks: Math.min(4, Number(layers ?? 4)) }),
+  reft: ({ model_type: modelType }) => ({ modelType, r: 4 }),
   adaption_prompt: ({ num_hidden_layers: layers }) => ({ adapterLen: 10, adapterLayers: Math.max(1, Number(layers ?? 2) - 1) }),
   prompt_tuning: () => ({ numVirtualTokens: 20 }), p_tuning: () => ({ numVirtualTokens: 20 }), prefix_tuning: () => ({ numVirtualTokens: 20 }),
   multitask_prompt_tuning: () => ({ numVirtualTokens: 20 }), cartridge: () => ({ numVirtualTokens: 20 }),
