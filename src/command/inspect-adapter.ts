@@ -109,7 +109,9 @@ function compare(stored: StoredTensor[], base: string, report: AdapterReport): v
 
 export function adapterText(r: AdapterReport): string {
   return [
-    `${r.folder}: ${r.tuner} adapter${r.base === null ? '' : ` for ${r.base}`}, ${short(r.parameters)} parameters in ${bytes(r.size)}`,
+    r.folder,
+    `${r.tuner} adapter, ${short(r.parameters)} parameters in ${bytes(r.size)}`,
+    `  base: ${r.base ?? 'it names none'}`,
     ...Object.entries(r.config).map(([name, value]) => `  ${name}: ${Array.isArray(value) ? value.join(' ') : String(value)}`),
     '', table([['tensor', 'count', 'shape', 'type'], ...r.tensors.map(t => [t.name, String(t.count), `[${t.shape.join(', ')}]`, t.dtype])]), '',
     ...r.notes, ...(r.problems.length === 0 ? ['sound: no NaN, and it has an effect'] : r.problems.map(problem => `PROBLEM: ${problem}`)),

@@ -97,7 +97,8 @@ export function modelText(r: ModelReport): string {
   const rank = 8
   const rows = r.targets.map(t => [t.allLinear ? t.name : `${t.name} *`, String(t.count), t.shapes.map(s => `[${s.join(', ')}]`).join(' '), short(t.numel), short(t.shapes.length === 1 ? t.count * rank * (t.shapes[0][0] + t.shapes[0][1]) : 0) || ''])
   return [
-    `${r.folder}: ${r.architecture}, ${short(r.parameters)} parameters in ${bytes(r.size)} of ${r.dtypes.join(', ')}${r.context === null ? '' : `, context ${r.context}`}`,
+    r.folder,
+    `${r.architecture}, ${short(r.parameters)} parameters in ${bytes(r.size)} of ${r.dtypes.join(', ')}${r.context === null ? '' : `, context ${r.context}`}`,
     '', ...r.tree, '',
     'Linear layers, which --target_modules names; all-linear takes those without *:', '',
     table([['name', 'layers', 'shape', 'parameters', `LoRA r = ${rank}`], ...rows]),

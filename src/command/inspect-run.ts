@@ -27,7 +27,8 @@ export async function runReport(folder: string): Promise<RunReport> {
 export function runText({ folder, args, checkpoints, last, evaluation }: RunReport): string {
   const shown = (line: LogLine) => Object.entries(line).map(([key, value]) => `${key} ${value}`).join(', ')
   return [
-    `${folder}: a run of ${String(args.tuner_type ?? 'unknown')} on ${String(args.model ?? 'unknown')}`,
+    folder,
+    `a run of ${String(args.tuner_type ?? 'unknown')} on ${String(args.model ?? 'unknown')}`,
     `checkpoints: ${checkpoints.join(', ') || 'none that is whole'}`,
     ...(last ? [`last step: ${shown(last)}`] : []), ...(evaluation ? [`last evaluation: ${shown(evaluation)}`] : []),
   ].join('\n')

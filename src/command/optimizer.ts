@@ -14,14 +14,15 @@ export const learningRate = (args: Args, full: boolean): number => args.learning
 export function optimizerOf(model: library.Model, args: Args, full: boolean): library.Optimizer {
   const lr = learningRate(args, full)
   const weightDecay = args.weight_decay
-  const kind = OPTIMIZERS[args.optim]
   const betas: [number, number] = [args.adam_beta1, args.adam_beta2]
   const adam = { lr, betas, eps: args.adam_epsilon, weightDecay }
-  switch (kind) {
-    case 'AdamW': case 'AdamW8bit': return new library[kind](groups(model, lr, weightDecay), adam)
+  switch (OPTIMIZERS[args.optim]) {
+    case 'AdamW': return new library.AdamW(groups(model, lr, weightDecay), adam)
+    case 'AdamW8bit': return new library.AdamW8bit(groups(model, lr, weightDecay), adam)
     case 'SGD': return new library.SGD(groups(model, lr, weightDecay), { lr, weightDecay })
     case 'Adafactor': return new library.Adafactor(groups(model, lr, weightDecay), { lr, weightDecay, scaleParameter: false, relativeStep: false })
-    case 'GaLoreAdamW': case 'QGaLoreAdamW': return new library[kind](galore(model, args, lr), adam)
+    case 'GaLoreAdamW': return new library.GaLoreAdamW(galore(model, args, lr), adam)
+    case 'QGaLoreAdamW': return new library.QGaLoreAdamW(galore(model, args, lr), adam)
     case 'GaLoreAdafactor': return new library.GaLoreAdafactor(galore(model, args, lr), { lr, weightDecay })
     case 'LoraFA': return new library.LoraFA(model, adam)
     case 'Muon': return muon(model, lr, weightDecay)

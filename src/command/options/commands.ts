@@ -1,5 +1,5 @@
 import { boolean, integer, option, optional, text, texts, words } from '../argument.js'
-import { DATA, LEARNED, OUTPUT } from './data.js'
+import { DATA, LEARNED, OUTPUT, ROWS } from './data.js'
 import { GENERATION, MODEL, PRINTED, TEMPLATE } from './model.js'
 import { OPTIMIZER, PREFERENCE, TRAINING, TUNER } from './training.js'
 
@@ -9,11 +9,11 @@ export const COMMON = {
   help: option(boolean, false, 'Shows this.'),
 }
 
-const { split_dataset_ratio, interleave_prob, dataset_shuffle, ...ROWS } = DATA
+/** What every command that trains takes, beside model and rows. */
+const TRAINED = { ...TUNER, ...OPTIMIZER, ...TRAINING, ...OUTPUT, ...PRINTED, ...COMMON }
 
-export const SFT = { ...MODEL, ...DATA, ...TEMPLATE, ...LEARNED, ...TUNER, ...OPTIMIZER, ...TRAINING, ...OUTPUT, ...PRINTED, ...COMMON }
-const { packing, packing_length, group_by_length, loss_scale, ...REST } = SFT
-export const RLHF = { ...PREFERENCE, ...REST }
+export const SFT = { ...MODEL, ...DATA, ...TEMPLATE, ...LEARNED, ...TRAINED }
+export const RLHF = { ...PREFERENCE, ...MODEL, ...DATA, ...TEMPLATE, ...TRAINED }
 export const INFER = {
   ...MODEL, ...ROWS, ...TEMPLATE, ...GENERATION, ...PRINTED, ...COMMON,
   stream: option(boolean, true, 'Shows answers as they come.'),
@@ -45,10 +45,4 @@ export const SHOW = {
   ...MODEL, ...ROWS, ...TEMPLATE, ...PRINTED, ...COMMON,
   loss_scale: LEARNED.loss_scale,
   num_rows: option(integer({ min: 0 }), 3, 'Rows that are shown; all are counted.', null),
-}
-export const PLAN = {
-  model: MODEL.model, torch_dtype: MODEL.torch_dtype, quant_method: MODEL.quant_method, quant_bits: MODEL.quant_bits,
-  max_length: TEMPLATE.max_length, ...TUNER,
-  optim: OPTIMIZER.optim, per_device_train_batch_size: TRAINING.per_device_train_batch_size, gradient_checkpointing: TRAINING.gradient_checkpointing,
-  ...PRINTED, ...COMMON,
 }

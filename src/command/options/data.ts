@@ -1,17 +1,23 @@
 import { boolean, integer, json, number, numbers, option, optional, text, texts, words } from '../argument.js'
 
 /** Which rows. */
-export const DATA = {
+export const ROWS = {
   dataset: option(texts('FILE|ID[#N]'), [], 'Rows: files, folders or ids of a hub; #N takes N of them.'),
   val_dataset: option(texts('FILE|ID[#N]'), [], 'Rows for evaluations.'),
-  split_dataset_ratio: option(number({ min: 0, max: 0.99 }), 0, 'Share of the rows that is kept for evaluations where --val_dataset is absent.'),
-  interleave_prob: optional(numbers({ min: 0 }), 'Mixes datasets with these probabilities; without it they follow each other.'),
   dataset_format: option(words('auto', 'messages', 'sharegpt', 'alpaca', 'query-response', 'text', 'prompt-completion', 'preference', 'kto', 'classification', 'tokens'), 'auto', 'What rows are. auto: by their columns.', null),
   columns: optional(json, 'What columns of other names are: {"question": "query"}.'),
   strict: option(boolean, false, 'Makes rows that cannot be used an error; otherwise they are dropped and counted.'),
-  dataset_shuffle: option(boolean, true, 'Rows in another order in each epoch.', 'train_dataloader_shuffle'),
   data_seed: optional(integer({ min: 0 }), 'Seed of splits and of #N. Default: --seed.'),
 }
+
+/** Which rows train in which order, and which are kept back. */
+export const MIXED = {
+  split_dataset_ratio: option(number({ min: 0, max: 0.99 }), 0, 'Share of the rows that is kept for evaluations where --val_dataset is absent.'),
+  interleave_prob: optional(numbers({ min: 0 }), 'Mixes datasets with these probabilities; without it they follow each other.'),
+  dataset_shuffle: option(boolean, true, 'Rows in another order in each epoch.', 'train_dataloader_shuffle'),
+}
+
+export const DATA = { ...ROWS, ...MIXED }
 
 /** How rows are trained. */
 export const LEARNED = {
