@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
@@ -9,7 +10,7 @@ import { complete } from '../src/command/parse.js'
 import { TUNER_TYPES } from '../src/command/tuner-types.js'
 import { tunerConfig } from '../src/command/tuner.js'
 import type { ValuesOf } from '../src/command/argument.js'
-import { adapter, command, model, rows, short } from './command.js'
+import { adapter, bin, command, model, rows, short } from './command.js'
 import { base, IDS, temp } from './support.js'
 
 /** What a command that trains prints. */
@@ -112,6 +113,27 @@ test('--tuner_type full writes whole models, and LISA, GaLore and packing run', 
   t.is(answers.status, 0, answers.stderr)
   const galore = await command(short(temp(), 2, '--tuner_type', 'full', '--optim', 'galore_adamw', '--galore_rank', '4', '--learning_rate', '1e-4', '--save_strategy', 'no'))
   t.is(galore.status, 0, galore.stderr)
+})
+
+test('an adapter over a packed base trains, and is merged into the base as it is stored', async t => {
+  const out = temp()
+  const run = await command(short(out, 2, '--quant_method', 'bnb', '--quant_bits', '4', '--optim', 'adamw_8bit'))
+  t.is(run.status, 0, run.stderr)
+  const { last_model_checkpoint: last } = JSON.parse(run.stdout) as Told
+  const merged = await command(['export', '--adapters', last, '--merge_lora', '--json'])
+  t.is(merged.status, 0, merged.stderr)
+  t.deepEqual(JSON.parse(merged.stdout), { output_dir: `${last}-merged` })
+  t.is((await AutoModel.fromPretrained(`${last}-merged`, { dtype: 'auto' })).namedParameters()[0].dtype, 'bf16')
+})
+
+test('a disk that is full ends a run with one line, and leaves no half checkpoint', async t => {
+  const out = temp()
+  const script = 'ulimit -f 300; exec "$@"'
+  const { status, stderr } = spawnSync('bash', ['-c', script, 'bash', process.execPath, bin, ...short(out, 1)], { encoding: 'utf8' })
+  t.is(status, 1, stderr)
+  t.regex(stderr.trim().split('\n').at(-1)!, /^swift-tuners sft: .*(File too large|too large)/)
+  const [folder] = readdirSync(out)
+  t.false(existsSync(join(out, folder, 'checkpoint-1/trainer.json')))
 })
 
 test('pt trains all of a text', async t => {

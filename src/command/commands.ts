@@ -13,6 +13,8 @@ export interface Command<G extends OptionGroup = OptionGroup> {
   readonly options: G
   /** The option that arguments without a name are for. */
   readonly positional?: keyof G & string
+  /** What it takes up of the args.json of an adapter. Default: all that says how a model is loaded and how rows become tokens. */
+  readonly remembers?: readonly (keyof G & string)[]
   readonly load: () => Promise<(args: ValuesOf<G>) => Promise<ExitStatus>>
 }
 
@@ -48,7 +50,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   export: command({
     summary: 'Writes a model with its adapters merged, or an adapter for PEFT.',
     example: 'swift-tuners export --adapters output/MODEL/v0-…/checkpoint-100 --merge_lora',
-    options: EXPORT, load: async () => (await import('./export.js')).exported,
+    options: EXPORT, remembers: ['model', 'use_hf', 'model_revision'], load: async () => (await import('./export.js')).exported,
   }),
   inspect: command({
     summary: 'What a folder holds: tree, shapes, sizes, targets, tuner, and whether an adapter is sound.',

@@ -16,7 +16,6 @@ const DTYPES: Record<string, DType | undefined> = { float32: 'f32', bfloat16: 'b
 /** Merges, or converts. */
 export async function exported(args: Args): Promise<ExitStatus> {
   if (args.merge_lora === args.to_peft_format) throw invalid('merge_lora', args.merge_lora ? '--merge_lora and --to_peft_format: give one of them' : '--merge_lora or --to_peft_format: which?')
-  if (args.quant_method !== undefined || args.quant_bits !== undefined) throw invalid('quant_method', '--quant_method: packed weights are not written; --quant_method of the commands that load a model packs it while it is read')
   if (args.adapters.length !== 1) throw invalid('adapters', `--adapters: expected one folder, found ${args.adapters.length}`)
   const [{ folder }] = named(args.adapters)
   const output = resolve(args.output_dir ?? `${resolve(folder)}-${args.merge_lora ? 'merged' : 'peft'}`)

@@ -27,10 +27,12 @@ export interface NamedAdapter {
 
 const DTYPES: Record<string, DType | 'auto'> = { float32: 'f32', bfloat16: 'bf16', float16: 'f16', auto: 'auto' }
 
-export const hubOptions = (args: Args): HubOptions => ({ ...(args.use_hf ? { hub: 'huggingface' as const } : {}), ...(args.model_revision === undefined ? {} : { revision: args.model_revision }) })
+type Hub = Pick<Args, 'use_hf' | 'model_revision'>
+
+export const hubOptions = (args: Hub): HubOptions => ({ ...(args.use_hf ? { hub: 'huggingface' as const } : {}), ...(args.model_revision === undefined ? {} : { revision: args.model_revision }) })
 
 /** The model's name, also where only its adapters say it. Fails with ERR_INVALID_CONFIG where nobody does. */
-export async function modelName(args: Args): Promise<string> {
+export async function modelName(args: Pick<Args, 'model' | 'adapters'>): Promise<string> {
   if (args.model !== undefined) return args.model
   for (const { folder } of named(args.adapters)) {
     const files = [folder, ...subfolders(folder)].map(at => join(at, 'adapter_config.json'))

@@ -3,7 +3,7 @@ import { SwiftTunersError } from '../errors.js'
 import { nearest } from '../options.js'
 import { printable } from '../text.js'
 import { checkFiles } from './check-files.js'
-import { COMMANDS } from './commands.js'
+import { type Command, COMMANDS } from './commands.js'
 import { readConfig, savedArgs } from './config-file.js'
 import { help, helpOf } from './help.js'
 import { complete, fromFile, type Given, parsed } from './parse.js'
@@ -32,7 +32,7 @@ export async function main(argv: string[]): Promise<number> {
       process.stdout.write(helpOf(name, command))
       return 0
     }
-    args = await whole(given, command.options)
+    args = await whole(given, command)
     checkFiles(name, args)
   } catch (error) {
     return told(name, error, 2)
@@ -49,18 +49,18 @@ export async function main(argv: string[]): Promise<number> {
 }
 
 /** What saved arguments may say of a model that is used again; a run that goes on takes up all. */
-const OF_MODEL = [
+const OF_MODEL: readonly string[] = [
   'model', 'use_hf', 'model_revision', 'torch_dtype', 'quant_method', 'quant_bits', 'template', 'template_kwargs', 'system', 'max_length', 'truncation_strategy', 'tuner_type', 'loss_scale',
   'columns', 'dataset_format',
 ]
 
 /** The values of the command line, before those of `--config`, before those of a checkpoint, before the defaults. */
-async function whole(line: Given, options: typeof COMMANDS[string]['options']): Promise<Given> {
+async function whole(line: Given, { options, remembers = OF_MODEL }: Command): Promise<Given> {
   const file = line.config === undefined ? {} : fromFile(String(line.config), await readConfig(String(line.config)), options)
   const given = { ...file, ...line }
   const checkpoint = given.resume_from_checkpoint as string | undefined
   const from = checkpoint ?? (given.adapters as string[] | undefined)?.[0].replace(/^[\w.-]+=/, '')
-  const saved = from === undefined || given.load_args === false ? {} : await savedArgs(from, checkpoint === undefined ? OF_MODEL : Object.keys(options).filter(name => !NOT_AGAIN.includes(name)), options)
+  const saved = from === undefined || given.load_args === false ? {} : await savedArgs(from, checkpoint === undefined ? remembers : Object.keys(options).filter(name => !NOT_AGAIN.includes(name)), options)
   return complete({ ...saved, ...given }, options)
 }
 

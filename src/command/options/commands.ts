@@ -27,7 +27,8 @@ export const EVAL = {
   max_batch_size: INFER.max_batch_size,
 }
 export const EXPORT = {
-  ...MODEL, ...PRINTED, ...COMMON,
+  model: MODEL.model, use_hf: MODEL.use_hf, model_revision: MODEL.model_revision, adapters: MODEL.adapters, load_args: MODEL.load_args, ...PRINTED, ...COMMON,
+  torch_dtype: optional(words('float32', 'bfloat16', 'float16'), 'Type of the merged weights. Default: as the base is stored.'),
   merge_lora: option(boolean, false, 'Writes the model with its adapters merged into the weights.'),
   to_peft_format: option(boolean, false, 'Writes SWIFT\'s LoRAs as PEFT reads them.'),
   output_dir: optional(text('FOLDER'), 'Where to. Default: the adapter\'s folder with -merged or -peft behind its name.'),
