@@ -165,6 +165,11 @@ test('spans are coloured, lines are no wider than they may be, and control chara
   t.true(long.length > 7 && long.every(line => line.replace(/\u001b\[[\d;]*m/g, '').length <= 40 && (line.match(/\u001b\[1;32m/g) ?? []).length === (line.match(/\u001b\[0m/g) ?? []).length))
 })
 
+test('characters that are twice as wide count so', t => {
+  const found = learnedText([{ text: '灯'.repeat(60), trained: false }], { colour: false, width: 42 }).split('\n')
+  t.deepEqual(found.map(line => line.trim().length), [19, 19, 19, 3])
+})
+
 test('curves have round axes, a legend and a smoothed form', t => {
   t.deepEqual(ticks(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1])
   t.deepEqual(ticks(3, 47), [0, 10, 20, 30, 40, 50])

@@ -1,4 +1,5 @@
 /** `data`: rows as they will be trained. */
+import { join } from 'node:path'
 import { AutoTokenizer, encodeRow, type SFTRow } from '../../index.js'
 import { type Encoded, isEncoded } from '../data/encoded.js'
 import { SwiftTunersError } from '../errors.js'
@@ -13,7 +14,6 @@ import { coloured, print } from './print.js'
 import { contextOf, encoding, sources } from './rows.js'
 import { LOSSES } from './sft.js'
 import { learnedText, spans } from './token-text.js'
-import { join } from 'node:path'
 
 type Args = ValuesOf<typeof SHOW>
 
@@ -61,7 +61,7 @@ export async function data(args: Args): Promise<ExitStatus> {
     return 0
   }
   const colour = coloured()
-  const width = Math.min(80, process.stdout.columns ?? 80)
+  const width = Math.min(80, process.stdout.columns || 80)
   for (const { index, row } of shown) {
     const trained = row.labels.filter((label, i) => i > 0 && label !== -100).length
     process.stdout.write(`row ${index}: ${row.inputIds.length} tokens, ${trained} trained\n${learnedText(spans(tokenizer, row), { colour, width })}\n\n`)

@@ -2,7 +2,7 @@
 import { COMMANDS, type Command } from './commands.js'
 import type { OptionGroup } from './argument.js'
 
-const wide = (columns: number | undefined) => Math.max(40, Math.min(100, columns ?? 80))
+const wide = (columns: number | undefined) => Math.max(40, Math.min(100, columns || 80))
 
 /** Of all commands. */
 export function help(): string {

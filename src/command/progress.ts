@@ -1,6 +1,6 @@
 /** How far a run is: a bar on a terminal, a line now and then elsewhere; on standard error. */
 
-const BAR = 24
+const BAR = 16
 /** Milliseconds between two lines where there is no terminal. */
 const QUIET = 10_000
 
@@ -41,7 +41,7 @@ export class Progress {
     if (this.#terminal) {
       const filled = total ? Math.min(BAR, Math.round((BAR * done) / total)) : 0
       const bar = total ? `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ` : ''
-      process.stderr.write(`\r${`${bar}${count}  ${tail}`.slice(0, (process.stderr.columns ?? 80) - 1)}\u001b[K`)
+      process.stderr.write(`\r${`${bar}${count}  ${tail}`.slice(0, (process.stderr.columns || 80) - 1)}\u001b[K`)
       return
     }
     if (done !== total && done !== this.#begun + 1 && performance.now() - this.#told < QUIET) return

@@ -32,7 +32,7 @@ export function learnedText(parts: readonly Span[], { colour, width }: { colour:
   let open = false
   const put = (text: string) => {
     line += text
-    column += 1
+    column += columns(text)
   }
   const turn = () => {
     lines.push(line + (open && colour ? END : ''))
@@ -46,7 +46,7 @@ export function learnedText(parts: readonly Span[], { colour, width }: { colour:
       open = colour
     }
     for (const character of text) {
-      if (column >= width - 1) turn()
+      if (column + columns(character) >= width) turn()
       if (character === '\n') {
         put('⏎')
         turn()
@@ -66,3 +66,7 @@ const visible = (character: string): string => {
   const code = character.codePointAt(0)!
   return code < 32 ? String.fromCodePoint(0x2400 + code) : code === 127 || (code >= 0x80 && code < 0xa0) || (code >= 0x202a && code <= 0x202e) ? '\ufffd' : character
 }
+
+/** How many columns a character takes in a terminal. */
+const columns = (character: string): number => (/\p{M}/u.test(character) ? 0 : WIDE.test(character) ? 2 : 1)
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u
