@@ -90,6 +90,19 @@ test('Ctrl-C finishes the step and writes a checkpoint, and the run that goes on
   t.regex(older.stderr, /newest checkpoint is checkpoint-20/)
 })
 
+test('Ctrl-C twice ends at once', async t => {
+  let sent = 0
+  const { status, stdout } = await command(short(temp(), 200, '--per_device_train_batch_size', '64'), {
+    watch: (child, stderr) => {
+      if (sent === 0 && /^1\/200 /m.test(stderr)) sent = Number(child.kill('SIGINT'))
+      else if (sent === 1 && stderr.includes('stopping after this step')) sent += Number(child.kill('SIGINT'))
+    },
+  })
+  t.is(sent, 2)
+  t.is(status, 130)
+  t.is(stdout, '')
+})
+
 test('epochs, a split for evaluations, checkpoints of each epoch and early stopping', async t => {
   const run = await command(short(temp(), -1, '--dataset', `${rows('train')}#24`, '--num_train_epochs', '2', '--split_dataset_ratio', '0.25', '--save_strategy', 'epoch', '--metric_for_best_model', 'token_acc'))
   t.is(run.status, 0, run.stderr)

@@ -1,6 +1,6 @@
 /** The commands: what each does, what it takes, and the page that does it, which is loaded when it runs. */
 import type { OptionGroup, ValuesOf } from './argument.js'
-import { EVAL, EXPORT, INFER, INSPECT, RLHF, SFT, SHOW } from './options/commands.js'
+import { EVAL, EXPORT, INFER, INSPECT, PLAN, RLHF, SFT, SHOW } from './options/commands.js'
 
 /** How a command ends; 130 where it was interrupted. */
 export type ExitStatus = 0 | 1 | 130
@@ -61,5 +61,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'Rows as they will be trained: tokens by what the loss counts, lengths, dropped rows.',
     example: 'swift-tuners data --model MODEL --dataset rows.jsonl',
     options: SHOW, load: async () => (await import('./data.js')).data,
+  }),
+  plan: command({
+    summary: 'Memory of a training run from config.json alone, in f32 on the CPU, and what would take less.',
+    example: 'swift-tuners plan --model MODEL --max_length 2048 --per_device_train_batch_size 4',
+    options: PLAN, load: async () => (await import('./plan.js')).plan,
   }),
 }

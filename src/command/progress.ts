@@ -62,8 +62,8 @@ export function duration(seconds: number): string {
   return h > 0 ? `${h}h ${m}m ${s}s` : m > 0 ? `${m}m ${s}s` : `${s}s`
 }
 
-/** Memory of this process, in GiB. */
-export const memory = (): number => Number((process.memoryUsage.rss() / 2 ** 30).toFixed(2))
+/** The most memory that this process has held so far, in GiB. */
+export const memory = (): number => Number((process.resourceUsage().maxRSS / 2 ** 20).toFixed(3))
 
 /** A line for people, on standard error. */
 export const say = (text: string): void => void process.stderr.write(`${text}\n`)

@@ -1,4 +1,4 @@
-import { boolean, integer, option, optional, text, texts, words } from '../argument.js'
+import { boolean, integer, number, option, optional, text, texts, words } from '../argument.js'
 import { DATA, LEARNED, OUTPUT, ROWS } from './data.js'
 import { GENERATION, MODEL, PRINTED, TEMPLATE } from './model.js'
 import { OPTIMIZER, PREFERENCE, TRAINING, TUNER } from './training.js'
@@ -46,4 +46,12 @@ export const SHOW = {
   ...MODEL, ...ROWS, ...TEMPLATE, ...PRINTED, ...COMMON,
   loss_scale: LEARNED.loss_scale,
   num_rows: option(integer({ min: 0 }), 3, 'Rows that are shown; all are counted.', null),
+}
+export const PLAN = {
+  model: optional(text('FOLDER'), 'The model, of which config.json is read.'),
+  tuner_type: TUNER.tuner_type, target_modules: TUNER.target_modules, lora_rank: TUNER.lora_rank, lora_dropout: TUNER.lora_dropout,
+  quant_method: MODEL.quant_method, quant_bits: MODEL.quant_bits, max_length: TEMPLATE.max_length, optim: OPTIMIZER.optim,
+  per_device_train_batch_size: TRAINING.per_device_train_batch_size, gradient_checkpointing: TRAINING.gradient_checkpointing,
+  memory: optional(number({ above: 0 }), 'Memory that there is, in GiB. Default: this machine\'s.', null),
+  ...PRINTED, ...COMMON,
 }
