@@ -40,6 +40,7 @@ const wrong: [why: string, args: string[], told: RegExp][] = [
   ['a value that is no number', ['sft', '--learning-rate', 'fast'], /--learning_rate: expected a number above 0, found "fast"/],
   ['a word that there is not', ['sft', '--lr_scheduler_type', 'cosin'], /found "cosin"; did you mean cosine\?/],
   ['a tuner that there is not', ['sft', '--tuner_type', 'lorra'], /--tuner_type: expected one of \d+ names.*did you mean lora\?/],
+  ['a device that there is not', ['sft', '--device', 'gpu'], /--device: expected cpu, cuda or cuda:N, found "gpu"; it is called cuda here/],
   ['a value that is missing', ['sft', '--model', '--dataset', 'x'], /--model: its value is missing; --dataset is an option/],
   ['an argument without an option', ['sft', '--seed', '1', 'more'], /"more": no option takes it/],
   ['a model that is not there', ['sft', '--model', join(demo, 'bas-model')], /no such file or folder; did you mean .*base-model\?/],

@@ -53,8 +53,9 @@ function checked(where: string, name: string, value: unknown, group: OptionGroup
   if (kind.accepts(value)) return value
   const words = typeof value === 'string' && kind.expected.includes(' or ') && group[name].argument.label !== 'true|false' ? kind.expected.split(' or ') : []
   const near = words.length > 0 ? nearest(String(value), words) : undefined
+  const hint = kind.hint?.(value)
   const expected = words.length > 8 ? `one of ${words.length} names, which --help lists` : kind.expected
-  throw invalid(name, `${where}: expected ${expected}, found ${shown(value)}${near ? `; did you mean ${near}?` : ''}`, near ? [near] : undefined)
+  throw invalid(name, `${where}: expected ${expected}, found ${shown(value)}${near ? `; did you mean ${near}?` : hint ? `; ${hint}` : ''}`, near ? [near] : undefined)
 }
 
 /** The values of a file of options; names in either spelling. */

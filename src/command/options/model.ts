@@ -1,3 +1,4 @@
+import { device } from '../../dtype.js'
 import { boolean, integer, json, number, option, optional, text, texts, words } from '../argument.js'
 
 /** Which model, and how it is loaded. */
@@ -6,7 +7,7 @@ export const MODEL = {
   use_hf: option(boolean, false, 'Looks ids up at Hugging Face and not at ModelScope; as USE_HF=1.'),
   model_revision: optional(text('NAME'), 'Branch, tag or commit of the model.'),
   torch_dtype: optional(words('float32', 'bfloat16', 'float16', 'auto'), 'Type of the weights. Default: float32 on the CPU, as stored elsewhere.'),
-  device: option(text('cpu|cuda:N'), 'cpu', 'Where the model is.', 'device_map'),
+  device: option({ ...text('cpu|cuda:N'), kind: device }, 'cpu', 'Where the model is.', 'device_map'),
   quant_method: optional(words('bnb', 'gguf'), 'Packs the frozen base: bnb (NF4) or gguf (Q4_K, Q8_0).'),
   quant_bits: optional(integer({ min: 4, max: 8 }), 'Bits of packed weights: 4 or 8.'),
   adapters: option(texts('[NAME=]FOLDER'), [], 'Adapters on the model; of several each has a name. A checkpoint folder of a run is one.'),
