@@ -73,7 +73,8 @@ test('arrays and lines of JSON are read in pieces', async t => {
   t.deepEqual(await rows(file('a.json', many.map(row => JSON.stringify(row)).join('\n'))), many)
   t.deepEqual(await rows(file('a.jsonl', many.map(row => JSON.stringify(row)).join('\r\n'))), many)
   t.deepEqual(await rows(file('a.jsonl.gz', gzipSync(many.map(row => JSON.stringify(row)).join('\n')))), many)
-  t.deepEqual(await rows(file('a.json', '\ufeff[]')), [])
+  t.deepEqual(await rows(file('a.json', '\ufeff[]'), { strict: false }), [])
+  t.regex((await failsWith(t, 'ERR_DATASET', () => rows(file('a.json', '\ufeff[]')))).message, /a\.json: no rows/)
   t.deepEqual(await rows(file('a.jsonl', '\ufeff{"a":1}\n\n  \n{"a":2}')), [{ a: 1 }, { a: 2 }])
 })
 

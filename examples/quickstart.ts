@@ -7,7 +7,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { AdamW, AutoModel, AutoTokenizer, LoRAConfig, type Model, Swift, Trainer } from '../index.js'
+import { AdamW, AutoModel, AutoTokenizer, LoRAConfig, type Model, SFTTrainer, Swift } from '../index.js'
 import { collate, encodeRow, greedyAnswers, promptOf, readRows } from './support/chat.js'
 import { curveInTerminal, curveSvg } from './support/curve.js'
 import { Progress } from './support/progress.js'
@@ -56,16 +56,15 @@ async function main(): Promise<void> {
   })
   const model = await Swift.prepareModel(base, { tools: config })
   console.log(model.getTrainableParameters())
-  const encoded = readRows(join(demo, 'dataset/train.jsonl')).map(row => encodeRow(tokenizer, row))
-  const pad = tokenizer.padTokenId ?? 0
-  const batches = Array.from({ length: steps }, (_, step) =>
-    collate(Array.from({ length: BATCH }, (_, i) => encoded[(step * BATCH + i) % encoded.length]), pad))
   mkdirSync(output, { recursive: true })
-  const trainer = new Trainer({
+  const trainer = new SFTTrainer({
     model,
-    train: batches,
+    tokenizer,
+    train: join(demo, 'dataset/train.jsonl'),
+    batchSize: BATCH,
+    shuffle: false,
     optimizer: new AdamW(model.parameters(), { lr: LEARNING_RATE, weightDecay: 0 }),
-    schedule: { name: 'linear', totalSteps: steps },
+    schedule: { name: 'linear' },
     logFile: join(output, 'training.jsonl'),
   })
   writeFileSync(join(output, 'training.jsonl'), '')
@@ -73,7 +72,7 @@ async function main(): Promise<void> {
   const progress = new Progress(steps)
   const trainingStarted = performance.now()
   try {
-    for await (const step of trainer.run({ signal: interrupted.signal })) {
+    for await (const step of trainer.run({ maxSteps: steps, signal: interrupted.signal })) {
       losses.push(step.loss)
       progress.update(step.step, `loss ${step.loss.toFixed(4)}`)
     }
@@ -102,7 +101,7 @@ async function main(): Promise<void> {
   // Save, load into a fresh base, merge: three ways to the same answers.
   const adapter = join(output, 'adapter')
   await model.savePretrained(adapter)
-  const probe = collate(encoded.slice(0, 4), pad)
+  const probe = collate(held[0].rows.slice(0, 4).map(row => encodeRow(tokenizer, row)), tokenizer.padTokenId ?? 0)
   const logits = async (m: Model) => (await m.forward({ inputIds: probe.inputIds, attentionMask: probe.attentionMask })).logits!.data()
   const tuned = await logits(model)
   const fresh = await AutoModel.fromPretrained(join(demo, 'base-model'), { dtype: 'f32' })

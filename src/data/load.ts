@@ -7,7 +7,7 @@ import { Dataset } from './dataset.js'
 import { type FileOptions, filesOf } from './files.js'
 import { FORMATS, type Format } from './normalize/form.js'
 import { foundIn, normalized } from './normalize/normalizer.js'
-import type { Found } from './place.js'
+import { fileError, type Found } from './place.js'
 import { readCsv } from './read/csv.js'
 import { readJson, readJsonLines } from './read/json.js'
 import { readLines } from './read/lines.js'
@@ -88,13 +88,17 @@ export function loadDataset<T extends object = Row>(source: string | string[] | 
     skipped: () => tally.count,
     async *open() {
       tally.begin()
+      let [any, last] = [false, '']
       try {
         for await (const { path: name, found } of open()) {
+          last = name
           for await (const row of normalized(name, found, { format, columns, keepColumns, strict }, tally)) {
             signal?.throwIfAborted()
+            any = true
             yield row as T
           }
         }
+        if (strict && given && !any) throw fileError(last || given.join(', '), 'no rows')
       } finally {
         tally.end()
       }

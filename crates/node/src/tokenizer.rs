@@ -59,22 +59,23 @@ pub fn read_text(file: String, max: f64) -> napi::Result<Option<String>> {
 
 /// Lets a tokenizer tell the places of white space, too: a token of it belongs to a turn as others do.
 fn with_whole_offsets(tokenizer: &mut Tokenizer) -> std::result::Result<(), serde_json::Error> {
-    fn untrimmed(value: &mut serde_json::Value) -> bool {
+    /// Counts what it changed.
+    fn untrimmed(value: &mut serde_json::Value) -> usize {
         match value {
             serde_json::Value::Object(map) => {
                 let trims = map.get("trim_offsets") == Some(&true.into());
                 if trims {
                     map.insert("trim_offsets".into(), false.into());
                 }
-                map.values_mut().fold(trims, |any, inner| untrimmed(inner) || any)
+                usize::from(trims) + map.values_mut().map(untrimmed).sum::<usize>()
             }
-            serde_json::Value::Array(items) => items.iter_mut().fold(false, |any, inner| untrimmed(inner) || any),
-            _ => false,
+            serde_json::Value::Array(items) => items.iter_mut().map(untrimmed).sum(),
+            _ => 0,
         }
     }
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(()) };
     let mut value = serde_json::to_value(processor)?;
-    if untrimmed(&mut value) {
+    if untrimmed(&mut value) > 0 {
         let processor: tokenizers::PostProcessorWrapper = serde_json::from_value(value)?;
         tokenizer.with_post_processor(Some(processor));
     }

@@ -98,3 +98,35 @@ fn conversations_have_the_texts_ids_and_turns_of_transformers() {
     assert!(count > 300, "{count} cases");
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The turns of a template with the tokenizer of `chatml`, as texts.
+fn said(source: &str, messages: &str) -> Vec<(usize, String)> {
+    let tokenizer = Tokenizer::from_file(fixtures().join("chatml/tokenizer.json")).expect("the tokenizer");
+    let request = Request { messages, variables: "{}", clock: NOW, generation_prompt: false, continued: None };
+    on_stack(|| {
+        let template = ChatTemplate::new(source).expect("a template");
+        let encoded = template.encode(&tokenizer, &request).expect("ids");
+        let text = |t: &swift_tuners_text::Turn| tokenizer.decode(&encoded.ids[t.start..t.end], false).expect("a text");
+        encoded.turns.iter().map(|t| (t.message, text(t))).collect()
+    })
+    .expect("a thread")
+}
+
+#[test]
+fn blocks_keep_their_places_in_macros_variables_filters_and_blocks() {
+    let messages = r#"[{"role":"user","content":"é"},{"role":"assistant","content":"A<|im_end|>B"}]"#;
+    for source in [
+        "{{ messages[0].content }}|{% generation %}{{ messages[1].content }}{% endgeneration %}|",
+        "{{ messages[0].content }}|{% generation %}{{ messages[1].content[:1] }}{% generation %}{{ messages[1].content[1:] }}{% endgeneration %}{% endgeneration %}|",
+        "{% macro say(m) %}{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}éé{{ say(messages[1]) ~ '|' }}",
+        "{% set x %}  é:{% generation %}{{ messages[1].content }}{% endgeneration %}{% endset %}{{ 'éé' + x + '|' }}{# #}",
+        "{% set x %}  é:{% generation %}{{ messages[1].content }}{% endgeneration %}|  {% endset %}{{ [x | trim, 'b'] | join('|') }}",
+        "{% filter trim %}  |{% generation %}{{ messages[1].content }}{% endgeneration %}|  {% endfilter %}",
+        "{% macro m() %}|{{ caller() }}|{% endmacro %}{% call m() %}{% generation %}{{ messages[1].content }}{% endgeneration %}{% endcall %}",
+        "{% set ns = namespace(t='') %}{% for m in messages %}{% if m.role == 'assistant' %}{% set x %}{% generation %}{{ m.content }}{% endgeneration %}{% endset %}{% set ns.t = ns.t ~ x ~ '|' %}{% endif %}{% endfor %}{{ ns.t[:-1] }}|",
+    ] {
+        assert_eq!(said(source, messages), [(1, "A<|im_end|>B".to_owned())], "{source}");
+    }
+    // An empty block is no turn, and what is lost is none.
+    assert_eq!(said("a{% generation %}{% endgeneration %}b", messages), []);
+}

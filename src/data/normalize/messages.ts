@@ -71,7 +71,8 @@ function contentOf(content: unknown, role: string, at: string): unknown {
     if (content == null) throw new BadRow('expected text, found null', at)
     return content
   }
-  if (!Array.isArray(content)) return textOf(content, at)
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) throw new BadRow(`expected text, found ${shown(content)}`, at)
   for (const part of content) {
     const { type, text } = (isObject(part) ? part : {}) as RawMessage
     if (type !== 'text' || typeof text !== 'string') throw new BadRow(`expected parts { type: 'text', text }, found ${type === undefined ? shown(part) : `type ${shown(type)}`}`, at)

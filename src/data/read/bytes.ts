@@ -1,6 +1,7 @@
 /** A file's bytes, unpacked where they are gzip. */
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { SwiftTunersError } from '../../errors.js'
@@ -45,6 +46,7 @@ async function *unpacked(path: string): AsyncGenerator<Buffer> {
       yield *file as AsyncIterable<Buffer>
       return
     }
+    if (!/\.gz$/i.test(path)) throw fileError(path, `gzip, and not what its name says; call it ${printable(basename(path))}.gz`)
     const gunzip = createGunzip({ chunkSize: 2 ** 18 })
     // Errors come out of the loop.
     pipeline(file, gunzip, () => {})

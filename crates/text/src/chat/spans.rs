@@ -2,7 +2,7 @@
 
 use super::{refused, Chat, Encoded, Turn};
 use crate::error::{Kind, Result};
-use crate::jinja::Template;
+use crate::jinja::{limits, Template};
 use tokenizers::{Encoding, Tokenizer};
 
 fn encoding(tokenizer: &Tokenizer, text: &str) -> Result<Encoding> {
@@ -37,11 +37,12 @@ fn characters(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
 }
 
 /// The tokens of which at least one character is in a span.
-fn tokens(offsets: &[(usize, usize)], (start, end): (usize, usize)) -> Option<(usize, usize)> {
+fn tokens(offsets: &[(usize, usize)], (start, end): (usize, usize)) -> Result<Option<(usize, usize)>> {
+    limits::step(offsets.len() / 8 + 1)?;
     let inside = |&(from, to): &(usize, usize)| from < end && to > start;
-    let first = offsets.iter().position(inside)?;
-    let last = offsets.iter().rposition(inside)?;
-    Some((first, last + 1))
+    let first = offsets.iter().position(inside);
+    let last = offsets.iter().rposition(inside);
+    Ok(first.zip(last).map(|(first, last)| (first, last + 1)))
 }
 
 /// `{% generation %}`: a token belongs to a block when at least one of its characters does.
@@ -56,10 +57,17 @@ pub fn of_blocks(template: &Template, tokenizer: &Tokenizer, chat: &Chat, prompt
     };
     let mut turns = Vec::new();
     for (span, message) in characters(&rendered.text, &rendered.spans).into_iter().zip(&whose) {
-        if let (Some(message), Some((start, end))) = (message, tokens(encoding.get_offsets(), span)) {
+        let Some(message) = message else { continue };
+        if let Some((start, end)) = tokens(encoding.get_offsets(), span)? {
             turns.push(Turn { message: *message, start, end });
         }
     }
+    // A block inside of a block is a part of it.
+    let all = turns.clone();
+    let inside = |a: &Turn, b: &Turn| a != b && a.message == b.message && b.start <= a.start && a.end <= b.end;
+    limits::step(all.len() * all.len())?;
+    turns.retain(|turn| !all.iter().any(|other| inside(turn, other)));
+    turns.dedup();
     let skipped = answers.into_iter().filter(|at| !whose.contains(&Some(*at))).collect();
     Ok(Encoded { ids: encoding.get_ids().to_vec(), turns, skipped })
 }
