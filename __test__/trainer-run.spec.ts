@@ -1,6 +1,7 @@
+import { readdirSync } from 'node:fs'
 import test from 'ava'
-import { AdamW, LoraConfig, type Model, type RunOptions, Swift, SwiftModel, Trainer, type TrainerOptions, type TrainingStep } from '../index.js'
-import { base, failsWith, IDS, logits, lora } from './support.js'
+import { AdamW, LoraConfig, type Model, type PlannedRun, type RunOptions, Swift, SwiftModel, Trainer, type TrainerOptions, type TrainingStep } from '../index.js'
+import { base, failsWith, IDS, logits, lora, temp } from './support.js'
 
 const batches = Array.from({ length: 4 }, (_, i) => {
   const inputIds = IDS.map(r => r.map(x => (x + 7 * i) % 160))
@@ -37,6 +38,22 @@ test('awaiting a run trains to the end', async t => {
   const before = await logits(model.eval())
   trainerOf(model).run()
   t.deepEqual(await logits(model), before)
+})
+
+test('checkpoints have a name of one\'s own, may come with the epochs, and a run says how long it will be', async t => {
+  const folder = temp()
+  const begun: PlannedRun[] = []
+  const options = { checkpointDirectory: folder, checkpointPrefix: 'checkpoint', checkpointEvery: 'epoch', saveTotalLimit: 9, onBegin: (run: PlannedRun) => void begun.push(run) } as const
+  await trainerOf(await prepared(), options).run({ epochs: 2 })
+  t.deepEqual(readdirSync(folder).sort(), ['checkpoint-4', 'checkpoint-8'])
+  const again = await trainerOf(await prepared(), { ...options, resume: true }).run({ epochs: 3 })
+  t.is(again.steps, 12)
+  await trainerOf(await prepared(), { train: stream, onBegin: run => void begun.push(run) }).run()
+  t.deepEqual(begun, [{ step: 0, totalSteps: 8 }, { step: 8, totalSteps: 12 }, { step: 0 }])
+  t.regex((await failsWith(t, 'ERR_INVALID_STATE', async () => trainerOf(await prepared(), options).run())).message, /the newest is checkpoint-12/)
+  // Folders of another name are another run's.
+  t.is((await trainerOf(await prepared(), { checkpointDirectory: folder, resume: true }).run({ maxSteps: 1 })).steps, 1)
+  for (const checkpointPrefix of ['a/b', '', '..\\x']) await failsWith(t, 'ERR_INVALID_CONFIG', async () => trainerOf(await prepared(), { ...options, checkpointPrefix }))
 })
 
 test('a model has one run at a time, and it is said what is wrong', async t => {

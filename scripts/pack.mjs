@@ -24,6 +24,9 @@ writeFileSync(join(empty, 'b.cjs'), `const { LoRAConfig, Tensor } = require('swi
 sh(process.execPath, ['a.mjs'], empty)
 sh(process.execPath, ['b.cjs'], empty)
 console.log('imported and required from the tarballs')
+sh(process.execPath, ['node_modules/swift-tuners/dist/src/command/bin.js', 'inspect', '--help'], empty)
+if (!existsSync(join(empty, 'node_modules/.bin/swift-tuners')) && process.platform !== 'win32') throw new Error('the command is not linked')
+console.log('the command answers from the tarballs')
 
 console.log(`types hold without skipLibCheck: ${checkTypes(empty).join(', ')}`)
 

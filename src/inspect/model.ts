@@ -30,10 +30,13 @@ export function modelText(model: Shown): string {
     ...(adapters ? [adapters.length > 0 ? `adapters ${adapters.join(', ')}` : 'no adapters'] : []),
   ]
   const name = model.constructor.name
-  const lines = block(tree(model.namedModules(), parameters), '  ')
+  const lines = treeLines(model.namedModules(), parameters)
   const shown = lines.length > MOST_LINES ? [...lines.slice(0, MOST_LINES), `  … ${lines.length - MOST_LINES} more lines`] : lines
   return `${name}(${model.native.architecture}: ${facts.join(', ')}\n${shown.join('\n')}\n)`
 }
+
+/** The lines of a model's tree. */
+export const treeLines = (modules: string[], parameters: ReturnType<Shown['namedParameters']>): string[] => block(tree(modules, parameters), '  ')
 
 function tree(modules: string[], parameters: ReturnType<Shown['namedParameters']>): Part {
   const root: Part = { parts: new Map(), parameters: [] }

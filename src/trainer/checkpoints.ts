@@ -15,7 +15,7 @@ const WEIGHTS = 'trainable.safetensors'
 const STATE = 'optimizer.safetensors'
 const STEPS = 'steps.safetensors'
 
-/** The folders `step-N` of one run. */
+/** The folders `PREFIX-N` of one run. */
 export class Checkpoints {
   /** Those that this run has found or written. */
   readonly #own = new Set<number>()
@@ -24,17 +24,17 @@ export class Checkpoints {
   /** The one that is as the model is now. */
   #current: number | undefined
 
-  constructor(readonly root: string, readonly model: Model, readonly optimizer: Optimizer, readonly limit: number) {}
+  constructor(readonly root: string, readonly model: Model, readonly optimizer: Optimizer, readonly limit: number, readonly prefix: string) {}
 
   directory(step: number): string {
-    return join(this.root, `step-${step}`)
+    return join(this.root, `${this.prefix}-${step}`)
   }
 
   /** Refuses a folder that holds another run's checkpoints. */
   async begin(): Promise<void> {
     const [newest] = await this.#steps()
     if (newest === undefined) return
-    throw new SwiftTunersError('ERR_INVALID_STATE', `${this.root}: holds the checkpoints of another run (the newest is step-${newest}); go on from it with resume: true, or give another checkpointDirectory`, { details: { path: this.root } })
+    throw new SwiftTunersError('ERR_INVALID_STATE', `${this.root}: holds the checkpoints of another run (the newest is ${this.prefix}-${newest}); go on from it with resume: true, or give another checkpointDirectory`, { details: { path: this.root } })
   }
 
   /**
@@ -159,7 +159,8 @@ export class Checkpoints {
 
   async #folders(): Promise<number[]> {
     const names = await readdir(this.root).catch(() => [])
-    return names.map(n => Number(/^step-(\d+)$/.exec(n)?.[1] ?? -1)).filter(n => n >= 0).sort((a, b) => b - a)
+    const number = (name: string) => (name.startsWith(`${this.prefix}-`) ? name.slice(this.prefix.length + 1) : '')
+    return names.map(number).filter(n => /^\d+$/.test(n)).map(Number).sort((a, b) => b - a)
   }
 
   /** The steps of whole checkpoints, the newest first. */

@@ -56,7 +56,7 @@ export class Loop {
     const { model } = passes
     const length = await Length.of(o, run)
     const rates = o.schedule && schedule(o.schedule, length.planned, o.optimizer.learningRate)
-    const checkpoints = o.checkpointDirectory == null ? undefined : new Checkpoints(o.checkpointDirectory, model, o.optimizer, o.saveTotalLimit ?? 1)
+    const checkpoints = o.checkpointDirectory == null ? undefined : new Checkpoints(o.checkpointDirectory, model, o.optimizer, o.saveTotalLimit ?? 1, o.checkpointPrefix ?? 'step')
     const seed = o.seed ?? 0
     let at = beginning(seed)
     if (checkpoints && !o.resume) await checkpoints.begin()
@@ -69,6 +69,8 @@ export class Loop {
   async *steps(): AsyncGenerator<TrainingStep, TrainingResult, void> {
     const at = this.#at
     const { signal } = this.#passes
+    const { planned } = this.#length
+    await this.#o.onBegin?.({ step: at.step, ...(planned === undefined ? {} : { totalSteps: planned }) })
     try {
       for (; at.epoch < this.#length.epochs; at.epoch++) {
         yield* this.#epoch()
@@ -118,7 +120,7 @@ export class Loop {
     }
     if (await o.onStep?.(step) === 'stop') this.#reason ??= 'callback'
     const improved = at.best?.step === at.step && (o.keepBest ?? o.loadBest)
-    if (improved || (o.checkpointEvery && (at.step % o.checkpointEvery === 0 || ends || this.#reason))) {
+    if (improved || (o.checkpointEvery && (due(o.checkpointEvery, at.step, lastOfEpoch) || ends || this.#reason))) {
       if (await this.#checkpoint()) this.#reason ??= 'callback'
     }
     await this.#log?.write(step)
@@ -183,6 +185,9 @@ export class Loop {
     return result
   }
 }
+
+/** Whether a checkpoint is wanted after a step, by what `checkpointEvery` says. */
+const due = (every: number | 'epoch', step: number, lastOfEpoch: boolean): boolean => (every === 'epoch' ? lastOfEpoch : step % every === 0)
 
 /** An optimizer's error, with the place in the data. */
 async function located<T>(group: Located[], body: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import type { ModelInputs } from '../inputs.js'
 import { Model } from '../model.js'
 import { Optimizer } from '../optimizer.js'
-import { boolean, callable, checkOptions, instance, integer, invalid, number, object, type OptionTable, requireOptions, signal, string, where } from '../options.js'
+import { boolean, callable, checkOptions, either, instance, integer, invalid, number, object, oneOf, type OptionTable, requireOptions, signal, string, where } from '../options.js'
 import type { Tensor } from '../tensor.js'
 import { checkSchedule, SCHEDULE, type ScheduleOptions } from './schedule.js'
 import { type BatchSource, givesBatches } from './source.js'
@@ -34,6 +34,14 @@ export interface TrainingStep {
   metrics?: Record<string, number>
   /** The evaluation after this step, where there was one. */
   evaluation?: Evaluation
+}
+
+/** A run that is about to begin. */
+export interface PlannedRun {
+  /** Steps that were done before, by the run that is resumed. */
+  step: number
+  /** All steps, those before resuming counted; absent where neither `train` nor `maxSteps` tells, or where nothing needed to count. */
+  totalSteps?: number
 }
 
 /** A checkpoint that was written. */
@@ -119,10 +127,12 @@ export interface TrainerOptions {
   greaterIsBetter?: boolean
   /** Ends the run after so many evaluations in turn that are not better than the best one by more than `threshold` (default 0). */
   earlyStopping?: { patience: number; threshold?: number }
-  /** Steps between checkpoints; there is one at the end of the run, too. */
-  checkpointEvery?: number
+  /** Steps between checkpoints, or one at the end of each epoch; there is one at the end of the run, too. */
+  checkpointEvery?: number | 'epoch'
   /** Where checkpoints are written, as `step-N`. */
   checkpointDirectory?: string
+  /** What their folders are called before the number. Default `step`. */
+  checkpointPrefix?: string
   /** Complete checkpoints that stay, the newest ones; the best one is kept beside them. Default 1. */
   saveTotalLimit?: number
   /** Writes a checkpoint at each evaluation that is the best so far, and keeps it. Default: as `loadBest`. */
@@ -143,6 +153,8 @@ export interface TrainerOptions {
    * the layers trains on. The optimizer needs the parameters of all layers. Pan et al. 2024 (arXiv 2403.17919).
    */
   lisa?: { activatedLayers: number; stepInterval: number }
+  /** Called once, before the first step: where the run begins, and how many steps it will have, if that is known. */
+  onBegin?: (run: PlannedRun) => void | Promise<void>
   /** Called after each step, before it is given; `'stop'` ends the run. */
   onStep?: (step: TrainingStep) => May
   /** Called after each evaluation; `'stop'` ends the run. */
@@ -181,8 +193,9 @@ export const TRAINER: OptionTable<TrainerOptions> = {
   bestMetric: string,
   greaterIsBetter: boolean,
   earlyStopping: object<NonNullable<TrainerOptions['earlyStopping']>>({ patience: count, threshold: number({ min: 0 }) }),
-  checkpointEvery: count,
+  checkpointEvery: either(count, oneOf('epoch')),
   checkpointDirectory: string,
+  checkpointPrefix: where('a name without / and \\', v => typeof v === 'string' && /^[\w.-]+$/.test(v)),
   saveTotalLimit: count,
   keepBest: boolean,
   loadBest: boolean,
@@ -190,6 +203,7 @@ export const TRAINER: OptionTable<TrainerOptions> = {
   logFile: string,
   seed: integer({ min: 0 }),
   lisa: object<NonNullable<TrainerOptions['lisa']>>({ activatedLayers: count, stepInterval: count }),
+  onBegin: callable,
   onStep: callable,
   onEvaluate: callable,
   onCheckpoint: callable,
@@ -220,7 +234,7 @@ const ELSEWHERE: Record<string, string> = {
 const NEEDS: [keyof TrainerOptions, keyof TrainerOptions][] = [
   ['lossItems', 'computeLoss'], ['evaluateEvery', 'evaluate'], ['metrics', 'evaluate'], ['bestMetric', 'evaluate'], ['greaterIsBetter', 'bestMetric'], ['earlyStopping', 'evaluate'],
   ['loadBest', 'evaluate'], ['keepBest', 'evaluate'],
-  ['loadBest', 'checkpointDirectory'], ['keepBest', 'checkpointDirectory'], ['saveTotalLimit', 'checkpointDirectory'], ['checkpointEvery', 'checkpointDirectory'],
+  ['loadBest', 'checkpointDirectory'], ['keepBest', 'checkpointDirectory'], ['saveTotalLimit', 'checkpointDirectory'], ['checkpointPrefix', 'checkpointDirectory'], ['checkpointEvery', 'checkpointDirectory'],
   ['resume', 'checkpointDirectory'],
 ]
 
