@@ -15,9 +15,9 @@ export type SFTRow = ChatRow | TextRow | PromptCompletionRow | TokenRow
 /** What supervised fine-tuning takes: rows of data beside what every Trainer takes. */
 export interface SFTTrainerOptions extends RunningOptions, Omit<RowOptions, 'truncation'>, Pick<EncodeDatasetOptions, 'loss' | 'truncation' | 'cache' | 'addEos'> {
   /** Conversations, texts, prompts with completions, or token ids: rows of any form that `loadDataset` reads, or the name of their file. */
-  train: Rows<SFTRow | Encoded>
+  train: Rows<SFTRow>
   /** The same, for evaluations. */
-  evaluate?: Rows<SFTRow | Encoded>
+  evaluate?: Rows<SFTRow>
   /** Puts rows together without padding: one row of `size` tokens a batch. */
   packing?: PackingOptions
   /** Puts rows of like lengths together. Default true, without packing. */
@@ -48,7 +48,7 @@ function trainerOptions(options: SFTTrainerOptions): TrainerOptions {
   const { tokenizer, batchSize = 8, shuffle = true, packing, groupByLength = packing === undefined } = checked
   const encoding = only<EncodeDatasetOptions>(checked, { loss: rows, maxLength: rows, truncation: rows, chatTemplate: rows, templateKwargs: rows, cache: rows, addEos: rows } as unknown as OptionTable<EncodeDatasetOptions>)
   const padTokenId = tokenizer!.padTokenId ?? tokenizer!.eosTokenId ?? 0
-  const of = (name: string, data: Rows<SFTRow | Encoded>, training: boolean) => {
+  const of = (name: string, data: Rows<SFTRow>, training: boolean) => {
     const encoded = encodeDataset(tokenizer!, dataset(call, name, data, false) as Dataset<SFTRow>, encoding) as Dataset<Encoded>
     const ordered = training && shuffle ? encoded.shuffle() : encoded
     return packing && training ? batches(ordered, { packing, padTokenId }) : batches(ordered, { batchSize, padTokenId, ...(groupByLength && training && shuffle ? { groupByLength } : {}) })

@@ -28,7 +28,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: SFT, load: async () => (await import('./sft.js')).sft,
   }),
   pt: command({
-    summary: 'The same on plain text: everything is trained, and all weights unless --tuner_type says otherwise.',
+    summary: 'The same on plain text, all of which counts; --tuner_type full trains all weights.',
     example: 'swift-tuners pt --model MODEL --dataset texts.txt --packing --max_length 2048',
     options: SFT, load: async () => (await import('./sft.js')).pt,
   }),
