@@ -80,7 +80,7 @@ export { concatenate, interleave, type InterleaveOptions } from './src/data/mix.
 export type {
   ChatFields, ChatRow, ClassRow, Message, PairRow, PromptCompletionRow, Row, TextPart, TextRow, TokenRow, Tool, UnpairedRow,
 } from './src/data/rows.js'
-export { batches, type BatchesOptions, type GroupOptions, type PackingOptions } from './src/data/batches.js'
+export { batches, type BatchesOptions, type BatchRow, type GroupOptions, type PackingOptions } from './src/data/batches.js'
 export { collate, type CollateOptions } from './src/data/collate.js'
 export type { Encoded, EncodedClass, EncodedPair, EncodedUnpaired } from './src/data/encoded.js'
 export { type Packed, type PackOptions, packRows } from './src/data/pack.js'
@@ -103,3 +103,4 @@ export type { Loss, Truncation } from './src/data/labels.js'
 export type { ConversationIds, RowTokenizer, Turn } from './src/data/row-tokenizer.js'
 export { infoNCELoss, type InfoNCELossOptions } from './src/losses/info-nce.js'
 export { meanPooling } from './src/pooling.js'
+export { tokenAccuracy, type TokenMeasures } from './src/token-accuracy.js'

@@ -170,7 +170,7 @@ async function goodArguments(model: lib.Model, peft: lib.PeftModel): Promise<Rec
     dpoLoss: [pairs(), options()], orpoLoss: [pairs(), options()], simpoLoss: [pairs(), options()], cpoLoss: [pairs(), options()],
     ktoLoss: [{ logps: sums(), refLogps: [0, 0], labels: [true, false], klLogps: [0, 0], refKlLogps: [0, 0] }, options()], rewardLoss: [pairs(), options()],
     groupAdvantages: [[1, 2], options({ numGenerations: 2 })], grpoLoss: [{ logps: t, mask: t, advantages: [1, 2] }, options()],
-    infoNCELoss: [t, t, options()], meanPooling: [Tensor.zeros([1, 2, 2]), [[1, 1]]],
+    infoNCELoss: [t, t, options()], tokenAccuracy: [peft, batches], meanPooling: [Tensor.zeros([1, 2, 2]), [[1, 1]]],
     ...Object.fromEntries(['DPOTrainer', 'ORPOTrainer', 'SimPOTrainer', 'CPOTrainer', 'KTOTrainer', 'RewardTrainer', 'GRPOTrainer', 'SFTTrainer'].map(name =>
       [name, [options({ model: peft, train: [], optimizer: new AdamW(peft.parameters()) })]])),
     'Dataset#map': [(row: unknown) => row], 'Dataset#filter': [() => true], 'Dataset#shuffle': [options()], 'Dataset#take': [1], 'Dataset#skip': [1],

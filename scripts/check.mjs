@@ -8,6 +8,7 @@ run('cargo', cargo('clippy', '--workspace', '--all-targets', '--quiet', '--', '-
 run('node', ['node_modules/oxlint/bin/oxlint', '--deny-warnings', 'index.ts', 'src', 'examples', 'bench', '__test__', 'scripts'])
 run('node', ['node_modules/typescript/bin/tsc', '--noEmit'])
 run('node', ['scripts/docs.mjs'])
+run('node', ['scripts/licences.mjs'])
 run('node', ['scripts/command.mjs', '--check'])
 // The build before this has written it anew. Outside of a checkout there is nothing to compare with.
 const api = spawnSync('git', ['diff', '--exit-code', '--', 'src/native/binding.d.ts'], { cwd: root, stdio: ['ignore', 'inherit', 'ignore'] })

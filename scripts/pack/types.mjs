@@ -1,5 +1,5 @@
 /** The published types by themselves: every export, in every kind of module, without `skipLibCheck`. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { root } from '../setup.mjs'
@@ -23,16 +23,26 @@ export type {\n${only.map(n => `  ${n},\n`).join('')}} from 'swift-tuners'
 export const all: unknown[] = [${values.join(', ')}]\n`
 }
 
-const USE = `import { AutoModel, LoRAConfig, Swift, SwiftTunersError, Tensor } from 'swift-tuners'
-export const shape: number[] = Tensor.from([1, 2]).shape
-export const tuned = async () => (await Swift.prepareModel(await AutoModel.fromPretrained('x'), { a: new LoRAConfig({ r: 4 }) })).activeAdapters
-export const nearest = (e: SwiftTunersError): string[] | undefined => e.details?.nearest
+const USE = `import { AutoModel, type Encoded, encodeDataset, LoRAConfig, LoraConfig, loadDataset, type Model, PeftModel, type PairRow, Swift, SwiftModel, SwiftTunersError, Tensor, type TextRow } from 'swift-tuners'
+import { expectTypeOf } from 'expect-type'
+expectTypeOf(Tensor.from([1, 2]).shape).toEqualTypeOf<number[]>()
+expectTypeOf<SwiftTunersError['details']>().extract<object>().toHaveProperty('nearest')
+export const tuned = async () => {
+  const base = await AutoModel.fromPretrained('x')
+  expectTypeOf(base).toEqualTypeOf<Model>()
+  expectTypeOf(await Swift.prepareModel(base, { a: new LoRAConfig({ r: 4 }) })).toEqualTypeOf<SwiftModel>()
+  expectTypeOf(await Swift.prepareModel(base, new LoraConfig({ r: 4 }))).toEqualTypeOf<PeftModel>()
+  const tokenizer = { encode: () => [1], decode: () => '' }
+  expectTypeOf(await encodeDataset(tokenizer, loadDataset<TextRow>('x')).toArray()).toEqualTypeOf<Encoded[]>()
+  expectTypeOf((await encodeDataset(tokenizer, loadDataset<PairRow>('x')).toArray())[0].chosenIds).toEqualTypeOf<number[]>()
+}
 // @ts-expect-error internal
 export const hidden = Tensor.from([1]).native\n`
 
 /** Compiles the programs in a folder that has the packages installed. */
 export function checkTypes(folder) {
   const text = program(folder)
+  cpSync(join(root, 'node_modules/expect-type'), join(folder, 'node_modules/expect-type'), { recursive: true })
   for (const [name, { files, module, moduleResolution }] of Object.entries(RESOLUTIONS)) {
     const at = join(folder, `types-${name}`)
     mkdirSync(at)

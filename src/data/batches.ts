@@ -4,9 +4,9 @@ import type { ModelInputs } from '../inputs.js'
 import {
   boolean, checkArgument, checkOptions, either, integer, invalid, object, type OptionTable, requireOptions, seed, shown, where,
 } from '../options.js'
-import { COLLATE, collated, type CollateOptions, packedInputs, padded } from './collate.js'
+import { classBatch, COLLATE, collated, type CollateOptions, packedInputs, padded } from './collate.js'
 import { Dataset, nameOf } from './dataset.js'
-import { type Encoded, isEncoded } from './encoded.js'
+import { type Encoded, type EncodedClass, isEncoded, isEncodedClass } from './encoded.js'
 import { PACK, packed, type PackOptions } from './pack.js'
 import { mixed, random, shuffle } from './random.js'
 
@@ -21,6 +21,9 @@ export interface PackingOptions extends PackOptions {
   /** Rows that are packed together. Default 1000. */
   buffer?: number
 }
+
+/** What batches are made of: rows whose tokens have labels, or texts with a class. */
+export type BatchRow = Encoded | EncodedClass
 
 /** How rows become batches. */
 export interface BatchesOptions extends Omit<CollateOptions, 'positionIds'> {
@@ -55,9 +58,11 @@ const source = where('a dataset of encoded rows', v => v instanceof Dataset || (
  * `labels` (and `positionIds` where padding is on the left), packed ones `positionIds` and `seqLengths`; both `lossScale` where rows
  * have weights.
  *
+ * Texts with a class give `labels [rows]`, for models with a head of classes or of one number.
+ *
  * A row that is none of `encodeDataset`'s is an error while batches are made (ERR_INVALID_CONFIG).
  */
-export function batches(dataset: Dataset<Encoded> | Iterable<Encoded> | AsyncIterable<Encoded>, options: BatchesOptions): Dataset<ModelInputs> {
+export function batches(dataset: Dataset<BatchRow> | Iterable<BatchRow> | AsyncIterable<BatchRow>, options: BatchesOptions): Dataset<ModelInputs> {
   checkArgument('batches', 'dataset', dataset, source)
   const checked = checkOptions('batches', options, BATCHES, HINTS)
   consistent(checked)
@@ -66,7 +71,7 @@ export function batches(dataset: Dataset<Encoded> | Iterable<Encoded> | AsyncIte
     name: `batches(${rows ? nameOf(rows) : 'rows'})`,
     skipped: () => rows?.skipped ?? 0,
     open: ({ epoch, seed: given }) => {
-      const opened = encoded(rows ? rows.forEpoch(epoch, given) : dataset as Iterable<Encoded>)
+      const opened = encoded(rows ? rows.forEpoch(epoch, given) : dataset as Iterable<BatchRow>)
       if (checked.packing) return packs(opened, checked.packing)
       return paddedBatches(opened, checked, random(mixed(checked.seed ?? given, epoch, 2)))
     },
@@ -84,18 +89,19 @@ function consistent(options: BatchesOptions): void {
   }
 }
 
-async function *encoded(rows: Iterable<Encoded> | AsyncIterable<Encoded>): AsyncGenerator<Encoded> {
+async function *encoded(rows: Iterable<BatchRow> | AsyncIterable<BatchRow>): AsyncGenerator<BatchRow> {
   let index = 0
   for await (const row of rows) {
-    if (!isEncoded(row)) throw new SwiftTunersError('ERR_INVALID_CONFIG', `batches: row ${index}: expected inputIds and labels of one length, found ${shown(row)}; encodeDataset makes such rows`)
+    if (!isEncoded(row) && !isEncodedClass(row)) throw new SwiftTunersError('ERR_INVALID_CONFIG', `batches: row ${index}: expected inputIds and labels of one length, found ${shown(row)}; encodeDataset makes such rows`)
     index++
     if (row.inputIds.length > 0) yield row
   }
 }
 
-async function *packs(rows: AsyncIterable<Encoded>, { buffer = 1000, ...options }: PackingOptions): AsyncGenerator<ModelInputs> {
+async function *packs(rows: AsyncIterable<BatchRow>, { buffer = 1000, ...options }: PackingOptions): AsyncGenerator<ModelInputs> {
   let waiting: Encoded[] = []
   for await (const row of rows) {
+    if (!isEncoded(row)) throw invalid('packing', 'batches: packing: texts with a class are one answer each, and cannot be packed')
     if (waiting.push(row) < buffer) continue
     for (const one of packed(waiting, options)) yield packedInputs(one)
     waiting = []
@@ -103,10 +109,14 @@ async function *packs(rows: AsyncIterable<Encoded>, { buffer = 1000, ...options 
   for (const one of packed(waiting, options)) yield packedInputs(one)
 }
 
-async function *paddedBatches(rows: AsyncIterable<Encoded>, options: BatchesOptions, next: () => number): AsyncGenerator<ModelInputs> {
+async function *paddedBatches(rows: AsyncIterable<BatchRow>, options: BatchesOptions, next: () => number): AsyncGenerator<ModelInputs> {
   const { batchSize, groupByLength, dropLast } = options
   const positionIds = options.paddingSide === 'left'
-  const batch = (list: Encoded[]) => collated(list, { ...options, positionIds })
+  const batch = (list: BatchRow[]) => {
+    if (list.every(isEncodedClass)) return classBatch(list, options)
+    if (list.every(isEncoded)) return collated(list, { ...options, positionIds })
+    throw new SwiftTunersError('ERR_INVALID_CONFIG', 'batches: rows with labels of their tokens and rows with a class do not go into one batch')
+  }
   if (!groupByLength) {
     const cutter = new Cutter(options)
     for await (const row of rows) {
@@ -119,7 +129,7 @@ async function *paddedBatches(rows: AsyncIterable<Encoded>, options: BatchesOpti
   }
   const given = groupByLength === true ? undefined : groupByLength.window
   const window = Math.max(given ?? (batchSize ? 50 * batchSize : 1000), batchSize ?? 1)
-  let waiting: Encoded[] = []
+  let waiting: BatchRow[] = []
   for await (const row of rows) {
     if (waiting.push(row) < window) continue
     const lists = grouped(waiting, options)
@@ -133,7 +143,7 @@ async function *paddedBatches(rows: AsyncIterable<Encoded>, options: BatchesOpti
 }
 
 /** Rows of like lengths together, the longest first. */
-function grouped(rows: Encoded[], options: BatchesOptions): Encoded[][] {
+function grouped(rows: BatchRow[], options: BatchesOptions): BatchRow[][] {
   const cutter = new Cutter(options)
   const lists = rows.toSorted((a, b) => b.inputIds.length - a.inputIds.length).flatMap(row => {
     const full = cutter.push(row)
@@ -148,7 +158,7 @@ class Cutter {
   readonly #batchSize: number
   readonly #maxTokens: number
   readonly #multiple: number
-  #rows: Encoded[] = []
+  #rows: BatchRow[] = []
   #width = 0
 
   constructor({ batchSize = Infinity, maxTokens = Infinity, padToMultipleOf = 1 }: BatchesOptions) {
@@ -158,7 +168,7 @@ class Cutter {
   }
 
   /** The batch that a row completes, or before which it has no room. */
-  push(row: Encoded): Encoded[] | undefined {
+  push(row: BatchRow): BatchRow[] | undefined {
     const length = padded(row.inputIds.length, this.#multiple)
     if (length > this.#maxTokens) {
       throw new SwiftTunersError('ERR_INVALID_CONFIG', `batches: maxTokens: a row has ${row.inputIds.length} tokens${length > row.inputIds.length ? ` (${length} with padding)` : ''}, and a batch at most ${this.#maxTokens}; cut rows with encodeDataset's maxLength`, { details: { option: 'maxTokens' } })
@@ -170,7 +180,7 @@ class Cutter {
     return full ?? (this.#rows.length === this.#batchSize ? this.end() : undefined)
   }
 
-  end(): Encoded[] {
+  end(): BatchRow[] {
     const rows = this.#rows
     this.#rows = []
     this.#width = 0

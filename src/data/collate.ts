@@ -2,7 +2,7 @@
 import { SwiftTunersError } from '../errors.js'
 import type { ModelInputs } from '../inputs.js'
 import { boolean, checkArgument, checkOptions, integer, oneOf, type OptionTable, requireOptions } from '../options.js'
-import { type Encoded, encodedRows, IGNORE } from './encoded.js'
+import { type Encoded, type EncodedClass, encodedRows, IGNORE } from './encoded.js'
 import type { Packed } from './pack.js'
 
 /** How rows become equally long. */
@@ -30,19 +30,28 @@ export function collate(rows: Encoded[], options: CollateOptions): ModelInputs {
   return collated(rows, checked)
 }
 
-/** A batch of rows that are known to be some. */
-export function collated(rows: Encoded[], { padTokenId, paddingSide = 'right', padToMultipleOf = 1, positionIds = true }: CollateOptions): ModelInputs {
+/** Rows without labels, filled up. */
+function filledUp(rows: { inputIds: number[] }[], { padTokenId, paddingSide = 'right', padToMultipleOf = 1 }: CollateOptions) {
   const width = padded(Math.max(...rows.map(({ inputIds }) => inputIds.length)), padToMultipleOf)
   const filled = (values: number[], fill: number) => {
     const rest = Array<number>(width - values.length).fill(fill)
     return paddingSide === 'left' ? [...rest, ...values] : [...values, ...rest]
   }
-  const batch: ModelInputs = {
-    inputIds: rows.map(({ inputIds }) => filled(inputIds, padTokenId)),
-    attentionMask: rows.map(({ inputIds }) => filled(inputIds.map(() => 1), 0)),
-    labels: rows.map(({ labels }) => filled(labels, IGNORE)),
-  }
-  if (positionIds) batch.positionIds = rows.map(({ inputIds }) => filled([...inputIds.keys()], 0))
+  return { filled, inputIds: rows.map(({ inputIds }) => filled(inputIds, padTokenId)), attentionMask: rows.map(({ inputIds }) => filled(inputIds.map(() => 1), 0)) }
+}
+
+/** A batch of texts with their classes: `labels [rows]`. */
+export function classBatch(rows: EncodedClass[], options: CollateOptions): ModelInputs {
+  const { inputIds, attentionMask } = filledUp(rows, options)
+  return { inputIds, attentionMask, labels: rows.map(({ label }) => label) }
+}
+
+/** A batch of rows that are known to be some. */
+export function collated(rows: Encoded[], options: CollateOptions): ModelInputs {
+  const { positionIds = true } = options
+  const { filled, inputIds, attentionMask } = filledUp(rows, options)
+  const batch: ModelInputs = { inputIds, attentionMask, labels: rows.map(({ labels }) => filled(labels, IGNORE)) }
+  if (positionIds) batch.positionIds = rows.map(row => filled([...row.inputIds.keys()], 0))
   if (rows.some(({ lossScale }) => lossScale)) batch.lossScale = rows.map(({ labels, lossScale }) => filled(lossScale ?? labels.map(() => 1), 0))
   return batch
 }

@@ -46,6 +46,11 @@ export interface EncodedClass {
 
 const ids = (value: unknown, length?: number) => Array.isArray(value) && (length === undefined || value.length === length)
 
+/** Whether it is a text with its class. */
+export function isEncodedClass(value: unknown): value is EncodedClass {
+  return isObject(value) && ids((value as EncodedClass).inputIds) && typeof (value as EncodedClass).label === 'number'
+}
+
 /** Rows with labels, for what takes them. */
 export const encodedRows = where('a list of rows with inputIds and labels', v => Array.isArray(v) && Array.from(v).every(isEncoded))
 

@@ -3,7 +3,7 @@ import type { Base } from '../base.js'
 import type { Case, Call, Expected } from '../case.js'
 import { type Content, type Files, folder, json, link, pipe, text } from '../contents.js'
 import { written } from '../safetensors.js'
-import { tokenizer } from './tokenizer.js'
+import { GOOD, tokenizer } from './tokenizer.js'
 
 /** What is no file that one reads. */
 const SPECIAL: Record<string, (name: string) => Content> = { fifo: () => pipe, directory: () => folder, loop: name => link(name), zero: () => link('/dev/zero') }
@@ -43,6 +43,14 @@ export function* neighbours(base: Base): Generator<Case> {
     for (const [name, content] of Object.entries(contents)) {
       yield one(`tokenizer-${file.replaceAll(/[._]/g, '-')}-${name}`, 'load_tokenizer', encode, instead(files, `model/${file}`, content), `${file} is ${name}`)
     }
+  }
+  const steps: Record<string, object> = {
+    'replace-doubles': { normalizer: { type: 'Sequence', normalizers: Array(24).fill({ type: 'Replace', pattern: { String: 'i' }, content: 'ii' }) } },
+    'byte-level-chain': { pre_tokenizer: { type: 'Sequence', pretokenizers: Array(40).fill({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }) } },
+  }
+  for (const [name, more] of Object.entries(steps)) {
+    const file = json({ ...GOOD, ...more })
+    yield one(`tokenizer-${name}`, 'load_tokenizer', encode, instead(files, 'model/tokenizer.json', file), 'each step doubles the text', { outcome: 'error', kind: 'bad_tokenizer', mention: ['tokenizer.json', 'as long'] })
   }
   const names: Record<string, string> = {
     'console-in': 'CONIN$', 'console-out': 'CONOUT$', 'extra-states-upper': 'EXTRA_STATES', 'half-surrogate': '\ud800', 'zero-width-space': 'a\u200bb', 'line-separator': '\u2028', 'byte-order-mark': '\ufeffa',

@@ -2,7 +2,8 @@
 import type { Case, Outcome } from '../case.js'
 import { json, text } from '../contents.js'
 
-const GOOD = {
+/** A small tokenizer. */
+export const GOOD = {
   version: '1.0', truncation: null, padding: null, added_tokens: [], normalizer: null, pre_tokenizer: { type: 'Whitespace' } as object, post_processor: null, decoder: null,
   model: { type: 'WordLevel', vocab: { '<unk>': 0, hi: 1 }, unk_token: '<unk>' } as object,
 }

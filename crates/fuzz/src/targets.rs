@@ -77,8 +77,9 @@ fn model_config(bytes: &[u8]) {
 }
 
 fn tokenizer(bytes: &[u8]) {
-    if json::parse(bytes).is_err() {
-        return;
+    match json::parse(bytes) {
+        Ok(parsed) if swift_tuners_text::growth(&parsed) <= swift_tuners_text::MOST => {}
+        _ => return,
     }
     if let Ok(tokenizer) = tokenizers::Tokenizer::from_bytes(bytes) {
         if let Ok(encoding) = tokenizer.encode("hi there, Wörld 1,1\n", true) {

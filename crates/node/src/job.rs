@@ -1,7 +1,7 @@
 //! Long work on threads of our own: not on the event loop, not on libuv's four threads.
 
 use crate::error::{from_panic, to_napi};
-use crate::threads::{self, STACK};
+use crate::pool::{self, STACK};
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::Env;
 use std::collections::VecDeque;
@@ -88,7 +88,7 @@ fn work_off(mut queue: MutexGuard<'static, Queue>, how: fn(Work)) -> MutexGuard<
 /// from outside of a pool each loop costs two trips through the kernel, and a training step has hundreds.
 fn reside(generation: u64) {
     // Without a pool, loops run in the global one.
-    let _pool = threads::builder().use_current_thread().build();
+    let _own = pool::builder().use_current_thread().build();
     let mut queue = lock();
     loop {
         queue = work_off(queue, |work| work());
@@ -117,7 +117,7 @@ pub fn replace_resident() {
 fn serve() {
     let mut queue = lock();
     loop {
-        queue = work_off(queue, threads::within);
+        queue = work_off(queue, pool::within);
         queue.idle += 1;
         let (guard, timeout) = FOR_OTHERS.wait_timeout(queue, IDLE).unwrap_or_else(|e| e.into_inner());
         queue = guard;

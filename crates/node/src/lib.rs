@@ -16,6 +16,7 @@ mod model;
 mod optimizer;
 mod output;
 mod parameter;
+mod pool;
 mod pretrained;
 mod schedule;
 mod shared;

@@ -17,6 +17,7 @@ mod measured;
 pub mod merge_files;
 pub mod method;
 pub mod modules_to_save;
+mod nearest;
 mod pass;
 mod pattern;
 mod peft;

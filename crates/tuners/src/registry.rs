@@ -2,8 +2,8 @@
 
 use crate::config::{Dialect, TunerConfig, Typed};
 use crate::method::Method;
+use crate::nearest::nearest_word;
 use crate::prompt_learning::Prompting;
-use crate::target::nearest_word;
 use crate::{lora, peft, prompt_learning, swift};
 use serde_json::{Map, Value as Json};
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
 //! Declarations of fields, and what is read by them.
 
 use crate::config::TunerConfig;
-use crate::target::nearest_word;
+use crate::nearest::nearest_word;
 use serde_json::{Map, Value as Json};
 use swift_tuners_nn::error::printable;
 use swift_tuners_nn::{Error, Result};
