@@ -1,9 +1,7 @@
 /** What trainers over rows of data have in common. */
-import type { Dataset } from '../data/dataset.js'
-import { Dataset as DatasetClass } from '../data/dataset.js'
+import { Dataset } from '../data/dataset.js'
 import { encodeDataset } from '../data/encode-dataset.js'
-import type { EncodedOf } from '../data/encode.js'
-import { type EncodeRowOptions } from '../data/encode-options.js'
+import type { EncodeRowOptions } from '../data/encode-options.js'
 import { loadDataset } from '../data/load.js'
 import type { Row } from '../data/rows.js'
 import type { ModelInputs } from '../inputs.js'
@@ -44,12 +42,12 @@ export const RUNNING_OPTIONS: OptionTable<RunningOptions> = RUNNING
 /** A batch of which a loss of one's own knows more than the model takes. */
 export type Batch<T> = ModelInputs & T
 
-const SOURCE = where('a dataset, a file or rows', v => v instanceof DatasetClass || typeof v === 'string' || (typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)))
+const SOURCE = where('a dataset, a file or rows', v => v instanceof Dataset || typeof v === 'string' || (typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)))
 
 /** Any rows as a dataset; rows of text are read as `loadDataset` reads them, rows of ids stay as they are. */
 export function dataset<T extends object>(call: string, name: string, rows: Rows<T>, ids: boolean): Dataset<T> {
   checkArgument(call, name, rows, SOURCE)
-  if (rows instanceof DatasetClass) return rows
+  if (rows instanceof Dataset) return rows
   return loadDataset<T>(rows as string | Iterable<object>, ids ? { format: 'raw' } : {})
 }
 
@@ -57,7 +55,7 @@ export function dataset<T extends object>(call: string, name: string, rows: Rows
 export function encodedBatches<R extends Row, E extends object, B>(call: string, name: string, rows: Rows<R | E>, options: RowOptions, isEncoded: (row: E) => boolean, batch: (rows: E[]) => B): Dataset<B> {
   const { tokenizer, batchSize = 8, shuffle = true, maxLength, truncation, chatTemplate, templateKwargs } = options
   let encoded = dataset(call, name, rows, tokenizer === undefined) as Dataset<E>
-  if (tokenizer) encoded = encodeDataset(tokenizer, encoded as unknown as Dataset<R>, { maxLength, truncation, chatTemplate, templateKwargs }) as unknown as Dataset<EncodedOf<R>> as unknown as Dataset<E>
+  if (tokenizer) encoded = encodeDataset(tokenizer, encoded as unknown as Dataset<R>, { maxLength, truncation, chatTemplate, templateKwargs }) as unknown as Dataset<E>
   else {
     encoded = encoded.map(row => {
       if (!isEncoded(row)) throw invalid('tokenizer', `${call}: tokenizer: missing; ${name} holds rows that are no token ids (${Object.keys(row).slice(0, 6).join(', ')})`)
