@@ -45,8 +45,8 @@ export function* neighbours(base: Base): Generator<Case> {
     }
   }
   const steps: Record<string, object> = {
-    'replace-doubles': { normalizer: { type: 'Sequence', normalizers: Array(24).fill({ type: 'Replace', pattern: { String: 'i' }, content: 'ii' }) } },
-    'byte-level-chain': { pre_tokenizer: { type: 'Sequence', pretokenizers: Array(40).fill({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }) } },
+    'replace-doubles': { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 24 }, () => ({ type: 'Replace', pattern: { String: 'i' }, content: 'ii' })) } },
+    'byte-level-chain': { pre_tokenizer: { type: 'Sequence', pretokenizers: Array.from({ length: 40 }, () => ({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false })) } },
   }
   for (const [name, more] of Object.entries(steps)) {
     const file = json({ ...GOOD, ...more })
