@@ -21,7 +21,7 @@ for (const name of positionals.length ? positionals : known) {
   mkdirSync(found, { recursive: true })
   const env = { ...process.env, FUZZ_TARGET: name }
   if (readdirSync(corpus).length === 0) {
-    const seeded = spawnSync('cargo', ['+nightly', 'run', '--release', '--quiet', '--manifest-path', 'fuzz/Cargo.toml', '--bin', 'seeds', '--', name, corpus], { cwd: root, stdio: 'inherit', env })
+    const seeded = spawnSync('cargo', ['+nightly', 'fuzz', 'run', '--sanitizer', values.sanitizer, 'reader', '--', '-runs=0'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], env: { ...env, FUZZ_SEEDS: corpus } })
     if (seeded.status !== 0) process.exit(1)
   }
   const limits = ['-timeout=10', '-rss_limit_mb=2048', '-max_len=16384', `-artifact_prefix=${found}/`, values.seconds ? `-max_total_time=${values.seconds}` : `-runs=${values.runs}`]
