@@ -13,8 +13,10 @@ fn target() -> &'static Target {
     })
 }
 
-/// Writes the files that fuzzing begins with to the folder `FUZZ_SEEDS`, and ends.
-fn seed() {
+/// Writes the files that fuzzing begins with to the folder `FUZZ_SEEDS`, and ends; does nothing without it.
+fn begin() {
+    // libFuzzer's own aborts at every panic, those of libraries that a reader catches and makes errors of, too.
+    let _ = std::panic::take_hook();
     let Ok(folder) = std::env::var("FUZZ_SEEDS") else { return };
     for (i, seed) in (target().seeds)().into_iter().enumerate() {
         std::fs::write(std::path::Path::new(&folder).join(format!("seed-{i}")), seed).expect("a folder");
@@ -22,4 +24,4 @@ fn seed() {
     std::process::exit(0);
 }
 
-fuzz_target!(init: seed(), |bytes: &[u8]| (target().run)(bytes));
+fuzz_target!(init: begin(), |bytes: &[u8]| (target().run)(bytes));

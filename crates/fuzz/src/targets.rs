@@ -77,11 +77,8 @@ fn model_config(bytes: &[u8]) {
 }
 
 fn tokenizer(bytes: &[u8]) {
-    match json::parse(bytes) {
-        Ok(parsed) if swift_tuners_text::growth(&parsed) <= swift_tuners_text::MOST => {}
-        _ => return,
-    }
-    if let Ok(tokenizer) = tokenizers::Tokenizer::from_bytes(bytes) {
+    let Ok(parsed) = json::parse(bytes) else { return };
+    if let Ok(tokenizer) = swift_tuners_text::read_tokenizer(bytes, &parsed) {
         if let Ok(encoding) = tokenizer.encode("hi there, Wörld 1,1\n", true) {
             let _ = tokenizer.decode(encoding.get_ids(), false);
         }

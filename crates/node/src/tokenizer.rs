@@ -27,13 +27,8 @@ pub fn load_tokenizer(env: &Env, file: String) -> napi::Result<Object<'_>> {
         let path = PathBuf::from(file);
         let bytes = read_bounded(&path, MAX_BYTES)?;
         let parsed = swift_tuners_nn::checkpoint::json::parse(&bytes).map_err(|e| Error::corrupt(&path, e))?;
-        let growth = swift_tuners_text::growth(&parsed);
-        if growth > swift_tuners_text::MOST {
-            let why = format!("its normalizers and pre-tokenizers may make a text {growth:.0} times as long");
-            return Err(Error::corrupt(&path, why));
-        }
-        let mut tokenizer =
-            Tokenizer::from_bytes(&bytes).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
+        let read = swift_tuners_text::read_tokenizer(&bytes, &parsed);
+        let mut tokenizer = read.map_err(|why| Error::corrupt(&path, printable(&why, 300)))?;
         // Padding and truncation are the caller's choice, not the file's.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::corrupt(&path, printable(&e.to_string(), 300)))?;
