@@ -1,11 +1,10 @@
 import { batches, type PackingOptions } from './data/batches.js'
 import { Dataset } from './data/dataset.js'
-import { encodeDataset } from './data/encode-dataset.js'
-import type { EncodeDatasetOptions } from './data/encode-dataset.js'
+import { ENCODE_DATASET, encodeDataset, type EncodeDatasetOptions } from './data/encode-dataset.js'
 import type { Encoded } from './data/encoded.js'
 import type { ChatRow, PromptCompletionRow, TextRow, TokenRow } from './data/rows.js'
-import { boolean, checkOptions, integer, isObject, only, type OptionTable, oneOf, path, requireOptions, where } from './options.js'
-import { dataset, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions } from './preference/rows.js'
+import { boolean, checkOptions, integer, isObject, only, type OptionTable, requireOptions, where } from './options.js'
+import { batchSources, dataset, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions, SOURCES } from './preference/rows.js'
 import { Trainer } from './trainer.js'
 import type { TrainerOptions } from './trainer/options.js'
 
@@ -24,11 +23,11 @@ export interface SFTTrainerOptions extends RunningOptions, Omit<RowOptions, 'tru
   groupByLength?: boolean
 }
 
-const rows = where('rows', v => v !== undefined)
-const OWN: OptionTable<Pick<SFTTrainerOptions, 'train' | 'evaluate' | 'loss' | 'truncation' | 'cache' | 'addEos' | 'packing' | 'groupByLength'>> = {
-  train: rows, evaluate: rows, loss: oneOf('assistant', 'last', 'all'), truncation: oneOf('delete', 'left', 'right', 'split'), cache: path, addEos: boolean,
+const OWN: OptionTable<Pick<SFTTrainerOptions, 'packing' | 'groupByLength'>> = {
   packing: where('an object with a size', v => isObject(v) && integer({ min: 1 }).accepts((v as PackingOptions).size)), groupByLength: boolean,
 }
+/** What of encoding a caller says; whether rows that cannot be encoded are errors is not asked here. */
+const { strict: _, ...ENCODE } = ENCODE_DATASET
 
 /**
  * Supervised fine-tuning of conversations or texts, from their file to batches: the answers of the assistant are trained, by the tokenizer's chat
@@ -43,19 +42,15 @@ export class SFTTrainer extends Trainer {
 
 function trainerOptions(options: SFTTrainerOptions): TrainerOptions {
   const call = 'SFTTrainer'
-  const checked = checkOptions(call, options, { ...RUNNING_OPTIONS, ...ROWS, ...OWN } as OptionTable<SFTTrainerOptions>)
+  const checked = checkOptions(call, options, { ...RUNNING_OPTIONS, ...ROWS, ...SOURCES, ...ENCODE, ...OWN } as OptionTable<SFTTrainerOptions>)
   requireOptions(call, checked, 'model', 'train', 'optimizer', 'tokenizer')
-  const { tokenizer, batchSize = 8, shuffle = true, packing, groupByLength = packing === undefined } = checked
-  const encoding = only<EncodeDatasetOptions>(checked, { loss: rows, maxLength: rows, truncation: rows, chatTemplate: rows, templateKwargs: rows, cache: rows, addEos: rows } as unknown as OptionTable<EncodeDatasetOptions>)
+  const { tokenizer, batchSize = 8, packing, groupByLength = packing === undefined } = checked
+  const encoding = only<EncodeDatasetOptions>(checked, ENCODE as OptionTable<EncodeDatasetOptions>)
   const padTokenId = tokenizer!.padTokenId ?? tokenizer!.eosTokenId ?? 0
-  const of = (name: string, data: Rows<SFTRow>, training: boolean) => {
+  const sources = batchSources(checked, (name, data, shuffle) => {
     const encoded = encodeDataset(tokenizer!, dataset(call, name, data, false) as Dataset<SFTRow>, encoding) as Dataset<Encoded>
-    const ordered = training && shuffle ? encoded.shuffle() : encoded
-    return packing && training ? batches(ordered, { packing, padTokenId }) : batches(ordered, { batchSize, padTokenId, ...(groupByLength && training && shuffle ? { groupByLength } : {}) })
-  }
-  return {
-    ...only<RunningOptions>(checked, RUNNING_OPTIONS),
-    train: of('train', checked.train, true),
-    ...(checked.evaluate === undefined ? {} : { evaluate: of('evaluate', checked.evaluate, false) }),
-  }
+    const ordered = shuffle ? encoded.shuffle() : encoded
+    return packing && name === 'train' ? batches(ordered, { packing, padTokenId }) : batches(ordered, { batchSize, padTokenId, ...(groupByLength && shuffle ? { groupByLength } : {}) })
+  })
+  return { ...only<RunningOptions>(checked, RUNNING_OPTIONS), ...sources }
 }

@@ -1,3 +1,4 @@
+import { answeringMode } from './answering-mode.js'
 import type { ModelInputs } from './inputs.js'
 import { Model } from './model.js'
 import { checkArgument, instance, invalidArgument, isObject, shown, where } from './options.js'
@@ -20,9 +21,7 @@ export async function tokenAccuracy(model: Model, batches: Iterable<ModelInputs>
   checkArgument('tokenAccuracy', 'model', model, instance(Model, 'a Model'))
   checkArgument('tokenAccuracy', 'batches', batches, BATCHES)
   let [loss, right, tokens] = [0, 0, 0]
-  const { training } = model
-  model.eval()
-  try {
+  await answeringMode(model, async () => {
     for await (const batch of batches) {
       if (!isObject(batch)) throw invalidArgument('batches', `tokenAccuracy: batches: expected model inputs, found ${shown(batch)}`)
       const { labels } = batch
@@ -37,8 +36,6 @@ export async function tokenAccuracy(model: Model, batches: Iterable<ModelInputs>
       right += counting.filter(at => Number(best[at - 1]) === flat[at]).length
       tokens += counting.length
     }
-  } finally {
-    model.train(training)
-  }
+  })
   return { loss: loss / tokens, accuracy: right / tokens, tokens }
 }

@@ -13,6 +13,7 @@ import { printed } from './inspect/printed.js'
 import { LOAD, LOAD_HINTS, type LoadOptions } from './load-options.js'
 import { loadTokenizer, NativeDecodeStream, type NativeEncodedChat, NativeTokenizer, readText } from './native/binding.js'
 import { boolean, checkArgument, checkHandle, checkOptions, integer, isObject, list, oneOf, type OptionTable, signal, string } from './options.js'
+import { filler } from './padding.js'
 import { printable } from './text.js'
 
 /** What is put around a text. */
@@ -172,10 +173,7 @@ export class AutoTokenizer {
     const longest = Math.max(0, ...rows.map(r => r.length))
     if (!padding) return { inputIds: rows, attentionMask: rows.map(r => r.map(() => 1)) }
     const pad = this.padTokenId ?? this.eosTokenId ?? 0
-    const fill = <T>(row: T[], value: T) => {
-      const rest = Array<T>(longest - row.length).fill(value)
-      return paddingSide === 'left' ? [...rest, ...row] : [...row, ...rest]
-    }
+    const fill = filler(longest, paddingSide)
     return { inputIds: rows.map(r => fill(r, pad)), attentionMask: rows.map(r => fill(r.map(() => 1), 0)) }
   }
 

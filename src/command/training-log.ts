@@ -1,4 +1,5 @@
 /** The log of a run: logging.jsonl, with ms-swift's keys. */
+import { mean } from '../mean.js'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { TrainingStep } from '../../index.js'
 import { duration, memory, type Progress } from './progress.js'
@@ -14,7 +15,6 @@ export interface LogLine {
 const METRICS: Record<string, string> = { rewardsChosen: 'rewards/chosen', rewardsRejected: 'rewards/rejected', rewardsMargin: 'rewards/margins', rewardsAccuracy: 'rewards/accuracies' }
 
 const round = (value: number): number => Number(value.toPrecision(8))
-const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
 
 /** The lines of a log; none where there is no file. */
 export function readLog(file: string): LogLine[] {

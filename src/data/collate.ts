@@ -2,6 +2,7 @@
 import { SwiftTunersError } from '../errors.js'
 import type { ModelInputs } from '../inputs.js'
 import { boolean, checkArgument, checkOptions, integer, oneOf, type OptionTable, requireOptions } from '../options.js'
+import { filler } from '../padding.js'
 import { type Encoded, type EncodedClass, encodedRows, IGNORE } from './encoded.js'
 import type { Packed } from './pack.js'
 
@@ -30,13 +31,9 @@ export function collate(rows: Encoded[], options: CollateOptions): ModelInputs {
   return collated(rows, checked)
 }
 
-/** Rows without labels, filled up. */
-function filledUp(rows: { inputIds: number[] }[], { padTokenId, paddingSide = 'right', padToMultipleOf = 1 }: CollateOptions) {
-  const width = padded(Math.max(...rows.map(({ inputIds }) => inputIds.length)), padToMultipleOf)
-  const filled = (values: number[], fill: number) => {
-    const rest = Array<number>(width - values.length).fill(fill)
-    return paddingSide === 'left' ? [...rest, ...values] : [...values, ...rest]
-  }
+/** Ids and mask of rows that are filled up, and what fills up more of them. */
+export function filledUp(rows: { inputIds: number[] }[], { padTokenId, paddingSide = 'right', padToMultipleOf = 1 }: CollateOptions) {
+  const filled = filler(padded(Math.max(...rows.map(({ inputIds }) => inputIds.length)), padToMultipleOf), paddingSide)
   return { filled, inputIds: rows.map(({ inputIds }) => filled(inputIds, padTokenId)), attentionMask: rows.map(({ inputIds }) => filled(inputIds.map(() => 1), 0)) }
 }
 

@@ -24,7 +24,7 @@ export interface EncodeDatasetOptions extends EncodeRowOptions {
   strict?: boolean
 }
 
-const ENCODE_DATASET: OptionTable<EncodeDatasetOptions> = { ...ENCODE_ROW, cache: path }
+export const ENCODE_DATASET: OptionTable<EncodeDatasetOptions> = { ...ENCODE_ROW, cache: path }
 
 /** Rows that are kept in one file, and that are encoded at once where the tokenizer can. */
 const CHUNK = 256

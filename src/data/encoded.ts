@@ -51,6 +51,16 @@ export function isEncodedClass(value: unknown): value is EncodedClass {
   return isObject(value) && ids((value as EncodedClass).inputIds) && typeof (value as EncodedClass).label === 'number'
 }
 
+/** Whether it is two answers to a prompt. */
+export function isEncodedPair(value: unknown): value is EncodedPair {
+  return isObject(value) && ids((value as EncodedPair).promptIds) && ids((value as EncodedPair).chosenIds) && ids((value as EncodedPair).rejectedIds)
+}
+
+/** Whether it is an answer that is good or bad. */
+export function isEncodedUnpaired(value: unknown): value is EncodedUnpaired {
+  return isObject(value) && ids((value as EncodedUnpaired).promptIds) && ids((value as EncodedUnpaired).completionIds) && typeof (value as EncodedUnpaired).label === 'boolean'
+}
+
 /** Rows with labels, for what takes them. */
 export const encodedRows = where('a list of rows with inputIds and labels', v => Array.isArray(v) && Array.from(v).every(isEncoded))
 

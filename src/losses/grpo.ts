@@ -1,3 +1,4 @@
+import { mean } from '../mean.js'
 import { boolean, checkOptions, integer, invalid, invalidArgument, list, number, oneOf, type OptionTable, shown } from '../options.js'
 import { Tensor } from '../tensor.js'
 import { atLeast, atMost, checkGiven, type Numbers, precise, smaller } from './terms.js'
@@ -139,5 +140,4 @@ export function groupAdvantages(rewards: number[], options: AdvantageOptions): n
   })
 }
 
-const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
 const deviation = (values: number[]) => (values.length < 2 ? 0 : Math.sqrt(values.reduce((s, v) => s + (v - mean(values)) ** 2, 0) / (values.length - 1)))

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import { groupAdvantages, grpoLoss, type GRPOLossOptions } from '../losses/grpo.js'
+import { mean } from '../mean.js'
 import type { Model } from '../model.js'
 import type { AutoTokenizer } from '../tokenizer.js'
 import type { ComputedLoss, LossContext } from '../trainer/options.js'
 import { answerBatch } from './answers.js'
 import { sequenceLogps } from './logps.js'
-import { withReference } from './reference.js'
-import { type Completion, mean, rewarded, type RewardFunction } from './rewards.js'
+import { referenceLogps } from './reference.js'
+import { type Completion, rewarded, type RewardFunction } from './rewards.js'
 import type { Batch } from './rows.js'
 import { sampled } from './sample.js'
 
@@ -51,7 +52,7 @@ export async function policyLoss(model: Model, { prompts }: PromptBatch, { train
 
   const batch = answerBatch(asked.map(({ promptIds }, i) => ({ promptIds, answerIds: answers[i].tokenIds })), pad)
   const own = await sequenceLogps(model, batch, { grad: training, signal })
-  const reference = loss.beta ? await withReference(model, () => sequenceLogps(model, batch, { grad: false, signal })) : undefined
+  const reference = loss.beta ? await referenceLogps(model, 'disabled', batch, signal) : undefined
   const found = grpoLoss({ logps: own.perToken, mask: own.mask, advantages, ...(reference ? { refLogps: reference.perToken } : {}) }, { ...loss, maxCompletionLength })
   const groups = prompts.map((_, i) => rewards.slice(i * numGenerations, (i + 1) * numGenerations))
   const metrics = {

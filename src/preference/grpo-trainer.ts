@@ -1,3 +1,4 @@
+import { answeringMode } from '../answering-mode.js'
 import type { Message } from '../data/rows.js'
 import { GRPO, type GRPOLossOptions } from '../losses/grpo.js'
 import type { Model } from '../model.js'
@@ -6,9 +7,8 @@ import type { AutoTokenizer } from '../tokenizer.js'
 import { Trainer } from '../trainer.js'
 import type { ComputedLoss, LossContext, TrainerOptions } from '../trainer/options.js'
 import { policyLoss, type PromptBatch } from './grpo-loss.js'
-import { answeringMode } from './mode.js'
 import type { RewardFunction } from './rewards.js'
-import { dataset, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions } from './rows.js'
+import { batchSources, dataset, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions, SOURCES } from './rows.js'
 
 /** A row that is answered; the rest of its fields is for those who judge the answers. */
 export interface PromptRow {
@@ -43,10 +43,9 @@ export interface GRPOTrainerOptions extends RunningOptions, Omit<RowOptions, 'to
   minP?: number
 }
 
-const rows = where('rows of prompts', v => v !== undefined)
 type Own = Pick<GRPOTrainerOptions, 'train' | 'evaluate' | 'rewards' | 'rewardWeights' | 'numGenerations' | 'scaleRewards' | 'temperature' | 'topK' | 'topP' | 'minP'>
 const OWN: OptionTable<Own> = {
-  train: rows, evaluate: rows,
+  ...SOURCES,
   rewards: where('a function or a list of functions', v => callable.accepts(v) || list(callable, 1).accepts(v)),
   rewardWeights: list(number()),
   numGenerations: integer({ min: 2 }),
@@ -83,15 +82,14 @@ function trainerOptions(options: GRPOTrainerOptions): TrainerOptions {
     const text = typeof prompt === 'string' ? prompt : tokenizer.applyChatTemplate(prompt as never, { addGenerationPrompt: true, ...checked.templateKwargs, ...(checked.chatTemplate === undefined ? {} : { chatTemplate: checked.chatTemplate }) } as never)
     return { row: { prompt, ...rest }, promptIds: tokenizer.encode(text, { addSpecialTokens: typeof prompt === 'string' }) }
   }
-  const batches = (name: string, data: Rows<PromptRow>, shuffle: boolean) => {
+  const sources = batchSources(checked, (name, data, shuffle) => {
     const prompts = dataset(call, name, data, true).map(encode).filter(({ promptIds }) => promptIds.length > 0 && promptIds.length <= maxLength)
     return (shuffle ? prompts.shuffle() : prompts).batch(checked.batchSize ?? 1).map(all => ({ prompts: all }) as unknown as PromptBatch)
-  }
+  })
   const computeLoss = (model: Model, batch: PromptBatch, context: LossContext): Promise<ComputedLoss> => answeringMode(model, () => policyLoss(model, batch, context, policy))
   return {
     ...only<RunningOptions>(checked, RUNNING_OPTIONS),
-    train: batches('train', checked.train, checked.shuffle ?? true),
-    ...(checked.evaluate === undefined ? {} : { evaluate: batches('evaluate', checked.evaluate, false) }),
+    ...sources,
     computeLoss: computeLoss as unknown as TrainerOptions['computeLoss'],
     lossItems: batch => (batch as PromptBatch).prompts.length,
   }

@@ -1,17 +1,17 @@
-import type { EncodedUnpaired } from '../data/encoded.js'
+import { answeringMode } from '../answering-mode.js'
+import { type EncodedUnpaired, isEncodedUnpaired } from '../data/encoded.js'
 import type { UnpairedRow } from '../data/rows.js'
 import { KTO, ktoLoss, type KTOLossOptions } from '../losses/kto.js'
+import { mean } from '../mean.js'
 import type { Model } from '../model.js'
-import { boolean, checkOptions, invalid, only, type OptionTable, requireOptions, where } from '../options.js'
+import { boolean, checkOptions, invalid, only, type OptionTable, requireOptions } from '../options.js'
 import { Trainer } from '../trainer.js'
 import type { ComputedLoss, LossContext, TrainerOptions } from '../trainer/options.js'
 import { type Answered, answerBatch } from './answers.js'
 import { sequenceLogps } from './logps.js'
-import { answeringMode } from './mode.js'
 import { REFERENCE, type ReferenceOptions } from './pair-trainer.js'
-import { withReference } from './reference.js'
-import { mean } from './rewards.js'
-import { type Batch, encodedBatches, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions } from './rows.js'
+import { referenceLogps } from './reference.js'
+import { type Batch, batchSources, encodedBatches, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions, SOURCES } from './rows.js'
 
 /** What KTO is trained with: the loss's options beside those of all trainers. */
 export interface KTOTrainerOptions extends RunningOptions, RowOptions, ReferenceOptions, KTOLossOptions {
@@ -25,9 +25,7 @@ export interface KTOTrainerOptions extends RunningOptions, RowOptions, Reference
 
 type UnpairedBatch = Batch<{ rows: EncodedUnpaired[] }>
 
-const OWN: OptionTable<Pick<KTOTrainerOptions, 'train' | 'evaluate' | 'disableDropout'>> = {
-  train: where('rows of answers', v => v !== undefined), evaluate: where('rows of answers', v => v !== undefined), disableDropout: boolean,
-}
+const OWN: OptionTable<Pick<KTOTrainerOptions, 'train' | 'evaluate' | 'disableDropout'>> = { ...SOURCES, disableDropout: boolean } as OptionTable<Pick<KTOTrainerOptions, 'train' | 'evaluate' | 'disableDropout'>>
 
 /**
  * Kahneman-Tversky optimisation: good answers get likelier and bad ones less likely, against the model without its adapters. The reference point
@@ -49,23 +47,20 @@ function trainerOptions(options: KTOTrainerOptions): TrainerOptions {
   const least = loss.lossType === 'apo_zero_unpaired' ? 1 : 2
   if ((rows.batchSize ?? least) < least) throw invalid('batchSize', `${call}: batchSize: a batch needs two rows, of which the reference point is made; apo_zero_unpaired needs none`)
   const pad = checked.tokenizer?.padTokenId
-  const isUnpaired = (row: EncodedUnpaired) => Array.isArray(row.promptIds) && Array.isArray(row.completionIds) && typeof row.label === 'boolean'
   const own = (all: EncodedUnpaired[]) => all.map((row): Answered => ({ promptIds: row.promptIds, answerIds: row.completionIds }))
-  const batches = (name: string, data: Rows<UnpairedRow | EncodedUnpaired>, more: RowOptions = {}) =>
-    encodedBatches<UnpairedRow, EncodedUnpaired, UnpairedBatch>(call, name, data, { ...rows, ...more }, isUnpaired, all => ({ ...answerBatch(own(all), pad), rows: all }))
-      .filter(batch => batch.rows.length >= least)
+  const sources = batchSources(checked, (name, data, shuffle) =>
+    encodedBatches<UnpairedRow, EncodedUnpaired, UnpairedBatch>(call, name, data, { ...rows, shuffle }, isEncodedUnpaired, all => ({ ...answerBatch(own(all), pad), rows: all }))
+      .filter(batch => batch.rows.length >= least))
 
   const computeLoss = async (model: Model, { rows: all, ...inputs }: UnpairedBatch, { training, signal }: LossContext): Promise<ComputedLoss> => {
-    const quiet = { grad: false, signal }
     const others = own(all).map((row, i) => ({ ...row, answerIds: all.at(i - 1)!.completionIds }))
     const mismatched = least > 1 ? answerBatch(others, pad) : undefined
     const { reference = 'disabled' } = checked
     const compute = async () => {
       const logps = await sequenceLogps(model, inputs, { grad: training, signal })
-      const kl = mismatched && await sequenceLogps(model, mismatched, quiet)
-      const referred = (of: typeof inputs) => (reference === 'disabled' ? withReference(model, () => sequenceLogps(model, of, quiet)) : sequenceLogps(reference, of, quiet))
-      const refLogps = await referred(inputs)
-      const refKl = mismatched && await referred(mismatched)
+      const kl = mismatched && await sequenceLogps(model, mismatched, { grad: false, signal })
+      const refLogps = await referenceLogps(model, reference, inputs, signal)
+      const refKl = mismatched && await referenceLogps(model, reference, mismatched, signal)
       return ktoLoss({ logps: logps.sum, refLogps: refLogps.sum, labels: all.map(row => row.label), ...(kl && refKl ? { klLogps: kl.sum, refKlLogps: refKl.sum } : {}) }, loss)
     }
     const found = checked.disableDropout === false ? await compute() : await answeringMode(model, compute)
@@ -78,8 +73,7 @@ function trainerOptions(options: KTOTrainerOptions): TrainerOptions {
   }
   return {
     ...only<RunningOptions>(checked, RUNNING_OPTIONS),
-    train: batches('train', checked.train),
-    ...(checked.evaluate === undefined ? {} : { evaluate: batches('evaluate', checked.evaluate, { shuffle: false }) }),
+    ...sources,
     computeLoss: computeLoss as TrainerOptions['computeLoss'],
   }
 }

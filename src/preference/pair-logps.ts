@@ -4,18 +4,13 @@ import type { Tensor } from '../tensor.js'
 import type { LossContext } from '../trainer/options.js'
 import { sequenceLogps, type SequenceLogps } from './logps.js'
 import type { PairBatch } from './pair-batches.js'
-import { withReference } from './reference.js'
-
-/** What is compared with: the model without its adapters, or another model. */
-export type Reference = Model | 'disabled'
+import { type Reference, referenceLogps } from './reference.js'
 
 /** Log-probabilities of a batch of pairs, with the reference's where there is one. */
 export async function pairLogps(model: Model, batch: PairBatch, { training, signal }: LossContext, reference?: Reference): Promise<ReferredPairLogps> {
   const { margins: _, ...inputs } = batch
-  const quiet = { grad: false, signal }
   const own = await sequenceLogps(model, inputs, { grad: training, signal })
-  const other = reference === undefined ? undefined
-    : reference === 'disabled' ? await withReference(model, () => sequenceLogps(model, inputs, quiet)) : await sequenceLogps(reference, inputs, quiet)
+  const other = reference && await referenceLogps(model, reference, inputs, signal)
   const pairs = own.tokens.length / 2
   const side = (values: Tensor, from: number) => values.narrow(0, from, pairs)
   return {

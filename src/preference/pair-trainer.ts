@@ -1,22 +1,18 @@
 /** Trainers over pairs of answers, of which one is better. */
-import type { EncodedPair } from '../data/encoded.js'
-import type { PairRow } from '../data/rows.js'
+import { answeringMode } from '../answering-mode.js'
 import type { PairLoss, ReferredPairLogps } from '../losses/pairs.js'
+import { mean } from '../mean.js'
 import { Model } from '../model.js'
 import { boolean, checkOptions, only, type OptionTable, requireOptions, where } from '../options.js'
 import type { Tensor } from '../tensor.js'
 import type { ComputedLoss, LossContext, TrainerOptions } from '../trainer/options.js'
-import { answeringMode } from './mode.js'
-import { type PairBatch, pairBatch } from './pair-batches.js'
-import { pairLogps, type Reference } from './pair-logps.js'
-import { encodedBatches, ROWS, type RowOptions, type Rows, RUNNING_OPTIONS, type RunningOptions } from './rows.js'
+import { type PairBatch, pairsIn, type PairSources, pairSources } from './pair-batches.js'
+import { pairLogps } from './pair-logps.js'
+import type { Reference } from './reference.js'
+import { type RowOptions, ROWS, RUNNING_OPTIONS, type RunningOptions, SOURCES } from './rows.js'
 
 /** What all trainers over pairs take. */
-export interface PairTrainerOptions extends RunningOptions, RowOptions {
-  /** Pairs: `prompt`, `chosen` and `rejected`, or any form that `loadDataset` makes them of. */
-  train: Rows<PairRow | EncodedPair>
-  /** The same, for evaluations. */
-  evaluate?: Rows<PairRow | EncodedPair>
+export interface PairTrainerOptions extends RunningOptions, PairSources {
   /** Whether the model answers without dropout and noise while it trains, as TRL has it. Gradient checkpointing rests then, too. Default true. */
   disableDropout?: boolean
 }
@@ -28,9 +24,7 @@ export interface ReferenceOptions {
 }
 
 const reference = where("'disabled' or a Model", v => v === 'disabled' || v instanceof Model)
-const PAIRS: OptionTable<Omit<PairTrainerOptions, keyof RunningOptions | keyof RowOptions>> = {
-  train: where('rows of pairs', v => v !== undefined), evaluate: where('rows of pairs', v => v !== undefined), disableDropout: boolean,
-}
+const PAIRS: OptionTable<Omit<PairTrainerOptions, keyof RunningOptions | keyof RowOptions>> = { ...SOURCES, disableDropout: boolean }
 export const REFERENCE: OptionTable<ReferenceOptions> = { reference }
 
 /** How pairs of a method become a loss. */
@@ -50,11 +44,7 @@ export function pairTrainer<L extends object>(options: PairTrainerOptions & Refe
   const tables = { ...RUNNING_OPTIONS, ...ROWS, ...PAIRS, ...(method.refers ? REFERENCE : {}), ...table } as OptionTable<PairTrainerOptions & ReferenceOptions & L>
   const checked = checkOptions(call, options, tables)
   requireOptions(call, checked, 'model', 'train', 'optimizer')
-  const [loss, rows] = [only<L>(checked, table), only<RowOptions>(checked, ROWS)]
-  const pad = checked.tokenizer?.padTokenId
-  const isPair = (row: EncodedPair) => [row.promptIds, row.chosenIds, row.rejectedIds].every(Array.isArray)
-  const batches = (name: string, data: Rows<PairRow | EncodedPair>, shuffle?: boolean) =>
-    encodedBatches<PairRow, EncodedPair, PairBatch>(call, name, data, { ...rows, ...(shuffle === undefined ? {} : { shuffle }) }, isPair, pairs => pairBatch(pairs, pad))
+  const loss = only<L>(checked, table)
   const computeLoss = async (model: Model, batch: PairBatch, context: LossContext): Promise<ComputedLoss> => {
     const reference = method.refers?.(loss) ? checked.reference ?? 'disabled' : undefined
     const compute = async () => method.loss(await pairLogps(model, batch, context, reference), loss)
@@ -62,17 +52,15 @@ export function pairTrainer<L extends object>(options: PairTrainerOptions & Refe
   }
   return {
     ...only<RunningOptions>(checked, RUNNING_OPTIONS),
-    train: batches('train', checked.train),
-    ...(checked.evaluate === undefined ? {} : { evaluate: batches('evaluate', checked.evaluate, false) }),
+    ...pairSources(call, checked, checked.tokenizer?.padTokenId),
     computeLoss: computeLoss as TrainerOptions['computeLoss'],
-    lossItems: batch => (batch.inputIds as number[][]).length / 2,
+    lossItems: pairsIn,
   }
 }
 
 /** The loss, with what TRL logs beside it. */
 export function told({ loss, chosenRewards, rejectedRewards }: PairLoss): ComputedLoss {
   const [chosen, rejected] = [chosenRewards, rejectedRewards].map((t: Tensor) => Array.from(t.dataSync(), Number))
-  const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length
   return {
     loss,
     metrics: {

@@ -1,4 +1,5 @@
 import { SwiftTunersError } from '../errors.js'
+import { mean } from '../mean.js'
 import { shown } from '../options.js'
 
 /** An answer that was drawn, for those who judge it. */
@@ -32,5 +33,3 @@ export async function rewarded(functions: RewardFunction[], weights: number[], c
   }
   return { rewards, means }
 }
-
-export const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length

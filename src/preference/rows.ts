@@ -1,11 +1,11 @@
 /** What trainers over rows of data have in common. */
 import { Dataset } from '../data/dataset.js'
 import { encodeDataset } from '../data/encode-dataset.js'
-import type { EncodeRowOptions } from '../data/encode-options.js'
+import { ENCODE_ROW, type EncodeRowOptions } from '../data/encode-options.js'
 import { loadDataset } from '../data/load.js'
 import type { Row } from '../data/rows.js'
 import type { ModelInputs } from '../inputs.js'
-import { boolean, checkArgument, instance, integer, invalid, isObject, oneOf, type OptionTable, string, where } from '../options.js'
+import { boolean, checkArgument, instance, integer, invalid, oneOf, type OptionTable, where } from '../options.js'
 import { AutoTokenizer } from '../tokenizer.js'
 import { TRAINER, type TrainerOptions } from '../trainer/options.js'
 
@@ -29,11 +29,16 @@ export const ROWS: OptionTable<RowOptions> = {
   tokenizer: instance(AutoTokenizer, 'an AutoTokenizer'),
   batchSize: integer({ min: 1 }),
   shuffle: boolean,
-  maxLength: integer({ min: 1 }),
+  maxLength: ENCODE_ROW.maxLength,
   truncation: oneOf('delete', 'left', 'right'),
-  chatTemplate: string,
-  templateKwargs: where('an object', isObject),
+  chatTemplate: ENCODE_ROW.chatTemplate,
+  templateKwargs: ENCODE_ROW.templateKwargs,
 }
+
+const SOURCE = where('a dataset, a file or rows', v => v instanceof Dataset || typeof v === 'string' || (typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)))
+/** Where rows come from; that they are some is said when they are opened. */
+const given = where('rows', v => v !== undefined)
+export const SOURCES: OptionTable<{ train: unknown; evaluate?: unknown }> = { train: given, evaluate: given }
 
 /** What a Trainer checks by itself. */
 const { train: _, evaluate: __, computeLoss: ___, lossItems: ____, ...RUNNING } = TRAINER
@@ -42,7 +47,11 @@ export const RUNNING_OPTIONS: OptionTable<RunningOptions> = RUNNING
 /** A batch of which a loss of one's own knows more than the model takes. */
 export type Batch<T> = ModelInputs & T
 
-const SOURCE = where('a dataset, a file or rows', v => v instanceof Dataset || typeof v === 'string' || (typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)))
+/** The batches of a Trainer over rows: those of an evaluation stay in their order. */
+export function batchSources<T>(checked: { train: Rows<T>; evaluate?: Rows<T>; shuffle?: boolean }, batches: (name: 'train' | 'evaluate', rows: Rows<T>, shuffle: boolean) => Dataset<ModelInputs>): Pick<TrainerOptions, 'train' | 'evaluate'> {
+  const { train, evaluate, shuffle = true } = checked
+  return { train: batches('train', train, shuffle), ...(evaluate === undefined ? {} : { evaluate: batches('evaluate', evaluate, false) }) }
+}
 
 /** Any rows as a dataset; rows of text are read as `loadDataset` reads them, rows of ids stay as they are. */
 export function dataset<T extends object>(call: string, name: string, rows: Rows<T>, ids: boolean): Dataset<T> {
@@ -52,7 +61,7 @@ export function dataset<T extends object>(call: string, name: string, rows: Rows
 }
 
 /** Encoded rows in batches. */
-export function encodedBatches<R extends Row, E extends object, B>(call: string, name: string, rows: Rows<R | E>, options: RowOptions, isEncoded: (row: E) => boolean, batch: (rows: E[]) => B): Dataset<B> {
+export function encodedBatches<R extends Row, E extends object, B>(call: string, name: string, rows: Rows<R | E>, options: RowOptions, isEncoded: (row: unknown) => row is E, batch: (rows: E[]) => B): Dataset<B> {
   const { tokenizer, batchSize = 8, shuffle = true, maxLength, truncation, chatTemplate, templateKwargs } = options
   let encoded = dataset(call, name, rows, tokenizer === undefined) as Dataset<E>
   if (tokenizer) encoded = encodeDataset(tokenizer, encoded as unknown as Dataset<R>, { maxLength, truncation, chatTemplate, templateKwargs }) as unknown as Dataset<E>

@@ -1,3 +1,4 @@
+import { filledUp } from '../data/collate.js'
 import type { GenerateStepsOptions } from '../generate.js'
 import type { Model } from '../model.js'
 
@@ -11,12 +12,10 @@ export interface Sampled {
 
 /** Draws an answer to each prompt, in one batch; the prompts are padded on the left. */
 export async function sampled(model: Model, prompts: number[][], padTokenId: number, options: GenerateStepsOptions): Promise<Sampled[]> {
-  const width = Math.max(...prompts.map(p => p.length))
-  const padded = (row: number[], fill: number) => [...Array<number>(width - row.length).fill(fill), ...row]
-  const inputs = { inputIds: prompts.map(p => padded(p, padTokenId)), attentionMask: prompts.map(p => padded(p.map(() => 1), 0)) }
+  const { inputIds, attentionMask } = filledUp(prompts.map(ids => ({ inputIds: ids })), { padTokenId, paddingSide: 'left' })
   const answers: Sampled[] = prompts.map(() => ({ tokenIds: [], ended: false }))
   const over = prompts.map(() => false)
-  for await (const { tokenIds, finishReasons } of model.generateSteps(inputs, { ...options, padTokenId })) {
+  for await (const { tokenIds, finishReasons } of model.generateSteps({ inputIds, attentionMask }, { ...options, padTokenId })) {
     for (const [row, answer] of answers.entries()) {
       if (over[row]) continue
       answer.tokenIds.push(tokenIds[row])

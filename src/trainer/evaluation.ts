@@ -1,3 +1,4 @@
+import { answeringMode } from '../answering-mode.js'
 import { native, SwiftTunersError } from '../errors.js'
 import { Data } from './data.js'
 import type { Evaluation, TrainerOptions } from './options.js'
@@ -8,12 +9,10 @@ import type { Position } from './position.js'
 export async function evaluated(o: TrainerOptions, passes: Passes, { epoch, step }: Pick<Position, 'epoch' | 'step'>, metrics: TrainerOptions['metrics']): Promise<Evaluation> {
   if (o.evaluate == null) throw new SwiftTunersError('ERR_INVALID_CONFIG', 'evaluate: the Trainer was given no data for it')
   const { model } = passes
-  const training = native(() => model.native.training)
-  // A loss of the caller's own sees the model as it answers.
-  if (passes.own) native(() => model.native.train(false))
-  const { loss, metrics: own } = await evaluateLoss(passes, Data.located('evaluate', o.evaluate, epoch, o.seed ?? 0), step).finally(() => {
-    if (passes.own) native(() => model.native.train(training))
-  })
+  const data = Data.located('evaluate', o.evaluate, epoch, o.seed ?? 0)
+  const measure = () => evaluateLoss(passes, data, step)
+  // A loss of the caller's own sees the model as it answers; the model's own never trains here.
+  const { loss, metrics: own } = passes.own ? await answeringMode(model, measure) : await measure()
   if (!metrics) return { loss, ...own }
   native(() => model.native.train(false))
   const more = await metrics(model)

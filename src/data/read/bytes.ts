@@ -1,29 +1,14 @@
 /** A file's bytes, unpacked where they are gzip. */
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { SwiftTunersError } from '../../errors.js'
+import { openRegular } from '../../regular-file.js'
 import { printable } from '../../text.js'
 import { fileError } from '../place.js'
 
 /** The most bytes of one row. */
 export const MAX_ROW = 64 * 2 ** 20
-
-/** Opens a regular file; pipes and devices, which could give bytes for ever or none, are refused (ERR_UNSAFE_FILE). */
-export async function openFile(path: string): Promise<FileHandle> {
-  let handle: FileHandle
-  try {
-    // Without waiting for the other end of a pipe.
-    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-  } catch (cause) {
-    throw new SwiftTunersError('ERR_IO', `${printable(path)}: ${(cause as Error).message}`, { cause, details: { path } })
-  }
-  if ((await handle.stat()).isFile()) return handle
-  await handle.close()
-  throw new SwiftTunersError('ERR_UNSAFE_FILE', `${printable(path)}: not a regular file`, { details: { path } })
-}
 
 /** A file's bytes in pieces, without a byte order mark. */
 export async function *bytesOf(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
@@ -37,7 +22,7 @@ export async function *bytesOf(path: string, signal?: AbortSignal): AsyncGenerat
 }
 
 async function *unpacked(path: string): AsyncGenerator<Buffer> {
-  const handle = await openFile(path)
+  const handle = await openRegular(path)
   const file = handle.createReadStream({ start: 0, highWaterMark: 2 ** 18 })
   try {
     const head = Buffer.alloc(2)

@@ -1,6 +1,6 @@
 /** A Parquet file's bytes and its footer. */
 import type { AsyncBuffer, FileMetaData, ParquetParsers } from 'hyparquet' with { 'resolution-mode': 'import' }
-import { openFile } from './bytes.js'
+import { openRegular } from '../../regular-file.js'
 
 /** Least and greatest values are of no interest here, and may be cut anywhere. */
 const OF_STATISTICS: Partial<ParquetParsers> = { stringFromBytes: () => undefined, jsonFromBytes: () => undefined }
@@ -13,7 +13,7 @@ export async function footer(path: string): Promise<FileMetaData> {
 
 /** Opens a file for as long as it is read. */
 export async function withFile<T>(path: string, use: (file: AsyncBuffer) => Promise<T>): Promise<T> {
-  const handle = await openFile(path)
+  const handle = await openRegular(path)
   try {
     const { size } = await handle.stat()
     return await use({

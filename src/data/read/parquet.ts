@@ -5,7 +5,7 @@ import { SwiftTunersError } from '../../errors.js'
 import { printable } from '../../text.js'
 import { parseJson } from '../json-source.js'
 import { fileError, type Found } from '../place.js'
-import { openFile } from './bytes.js'
+import { openRegular } from '../../regular-file.js'
 import { footer } from './parquet-file.js'
 import type { Answer, Task } from './parquet-worker.js'
 
@@ -25,7 +25,7 @@ const SECONDS_PER_MIB = 1
  * and is an error.
  */
 export async function *readParquet(path: string, signal?: AbortSignal): AsyncGenerator<Found> {
-  await (await openFile(path)).close()
+  await (await openRegular(path)).close()
   const groups = await groupsOf(path)
   if (groups.length === 0) return
   const size = Math.max(...groups.map(({ bytes }) => bytes)) * HEAP_PER_BYTE / 2 ** 20

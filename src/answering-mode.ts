@@ -1,5 +1,5 @@
-import { native } from '../errors.js'
-import type { Model } from '../model.js'
+import { native } from './errors.js'
+import type { Model } from './model.js'
 
 /** Runs a function while the model answers as it does outside of training: without dropout and noise. Gradients are as ever. */
 export async function answeringMode<T>(model: Model, body: () => Promise<T>): Promise<T> {
